@@ -1,0 +1,127 @@
+"""Permissive in, exact out: what users may write, and what the rest of the package works with.
+
+Everything here is called once, at the public edge; behind it pairs are tuples of ``int``, sizes are bytes, and words
+are one of a known few.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+Edge: TypeAlias = Literal["drop", "pad", "shift"]
+PadMode: TypeAlias = Literal["constant", "edge", "reflect", "symmetric"]
+Layout: TypeAlias = Literal["patches"]
+Mode: TypeAlias = Literal["resume", "create", "overwrite"]
+PerAxis: TypeAlias = int | Sequence[int]
+"""One integer for every spatial axis, or one for each, rows first."""
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def as_int(value: Any, name: str, *, least: int) -> int:
+    """`value` as an exact integer of at least `least`.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not an integer (a bool and a float such as 2.0 are not).
+    ValueError
+        If it is smaller than `least`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number of pixels, got {value!r} ({type(value).__name__})")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def as_axes(value: Any, name: str, ndim: int, *, least: int = 1) -> tuple[int, ...]:
+    """One integer an axis, from one integer for all or a sequence of `ndim`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_int`, and if the sequence has another length than `ndim`.
+    """
+    if not _is_sequence(value):
+        return (as_int(value, name, least=least),) * ndim
+    items = tuple(value)
+    if len(items) != ndim:
+        axes = "axis" if ndim == 1 else "axes"
+        raise ValueError(
+            f"{name} must have one number for each of the {ndim} spatial {axes}, got {len(items)}: {_shown(value)}"
+        )
+    return tuple(as_int(item, f"{name}[{axis}]", least=least) for axis, item in enumerate(items))
+
+
+def as_shape(value: Any, name: str, *, least: int = 0) -> tuple[int, ...]:
+    """A tuple of integers, one an axis; a single integer is a shape of one axis."""
+    items = tuple(value) if _is_sequence(value) else (value,)
+    if not items:
+        raise ValueError(f"{name} must have at least one axis, got {_shown(value)}")
+    return tuple(as_int(item, f"{name}[{axis}]", least=least) for axis, item in enumerate(items))
+
+
+def as_word(value: Any, name: str, words: Any) -> Any:
+    """`value` where it is one of the literal type `words`.
+
+    Raises
+    ------
+    ValueError
+        With the words that are allowed.
+    """
+    allowed = get_args(words)
+    if value not in allowed:
+        listed = ", ".join(repr(word) for word in allowed)
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}")
+    return value
+
+
+def as_edge(value: Any) -> Edge:
+    """`value` as a word for what happens at the border."""
+    return cast(Edge, as_word(value, "edge", Edge))
+
+
+def as_bytes(value: Any, name: str) -> int:
+    """A number of bytes, from an integer or a text such as ``"512MiB"``, ``"4GB"``, ``"1.5 GiB"``.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a size, or the size is not positive.
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", value.lower())
+        if found is None or found[2] not in _UNITS:
+            raise ValueError(f'{name} must be a size such as "512MiB" or "4GB", got {value!r}')
+        value = int(float(found[1]) * _UNITS[found[2]])
+    return as_int(value, name, least=1)
+
+
+def shown_bytes(count: float) -> str:
+    """`count` bytes for people, in binary units: ``"1.5 GiB"``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if abs(count) < 1024 or unit == "PiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+
+
+def shown_shape(shape: Iterable[int]) -> str:
+    """Shape for people: ``"900 x 1600"``."""
+    return " x ".join(str(n) for n in shape)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+def _shown(value: Any) -> str:
+    return repr(value if isinstance(value, list | tuple) else list(value))
