@@ -1,0 +1,155 @@
+"""Shapes of chunks and shards, from the shapes of things alone.
+
+Memory, cores and the number of images have no say, so that another machine can resume a set, and a set that grew image
+by image has the same bytes as one that was cut in one go.
+
+::
+
+    shard   one object, up to 32 MiB raw: a rectangle of chunks
+    +-------+-------+-------+
+    | chunk |       |       |   chunk: one patch with all its channels; tiny patches share a chunk with their
+    +-------+-------+-------+   neighbors up to 64 KiB, very many channels are split at 4 MiB
+    |       |       |       |
+    +-------+-------+-------+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+TILE = 512
+"""Side of a chunk of images, in pixels: measured best for reading patches of 256, and 0.5 MiB of uint16."""
+
+_SMALL = 64 * 2**10  # lz4 looks back 64 KiB: overlap inside a chunk up to that packs away
+_CHUNK = 4 * 2**20
+_SHARD = 32 * 2**20
+_ROWS = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """How an array is cut into chunks and shards, both in elements along each axis of that array."""
+
+    chunk: tuple[int, ...]
+    shard: tuple[int, ...]
+
+
+def patch_shapes(channels: int | None, counts: tuple[int, ...], patch_shape: tuple[int, ...], itemsize: int) -> Shapes:
+    """Shapes for layout "patches": (image, channel, grid_y, grid_x, patch_y, patch_x).
+
+    Parameters
+    ----------
+    channels : int or None
+        None for a variable without channels; its array has no such axis.
+    counts : tuple of int
+        Positions of the grid along each spatial axis, at least 1.
+    patch_shape : tuple of int
+        Pixels of a patch.
+    itemsize : int
+        Bytes of an element.
+
+    Examples
+    --------
+    >>> patch_shapes(4, (63, 63), (256, 256), 2)
+    Shapes(chunk=(1, 4, 1, 1, 256, 256), shard=(1, 4, 8, 8, 256, 256))
+    >>> patch_shapes(3, (200, 200), (16, 16), 1).chunk
+    (1, 3, 8, 8, 16, 16)
+    """
+    chunk, shard = _units(channels or 1, counts, prod(patch_shape) * itemsize)
+    axes = [0, *range(2, len(chunk))] if channels is None else range(len(chunk))
+    return Shapes(
+        chunk=(*(chunk[axis] for axis in axes), *patch_shape), shard=(*(shard[axis] for axis in axes), *patch_shape)
+    )
+
+
+def aligned(shapes: list[Shapes], grid_axes: int) -> list[Shapes]:
+    """The same shapes with one shard rectangle for all: variables cut together are stored in shards that agree.
+
+    Extents are powers of two in units of patches, so the smallest of several divides them all.
+
+    Parameters
+    ----------
+    shapes : list of Shapes
+        Of the variables of one set, from `patch_shapes`.
+    grid_axes : int
+        Number of spatial axes.
+    """
+    images = min(each.shard[0] for each in shapes)
+    positions = [min(each.shard[-2 * grid_axes + axis] for each in shapes) for axis in range(grid_axes)]
+    return [
+        Shapes(
+            chunk=tuple(min(a, b) for a, b in zip(each.chunk, shard, strict=True)),
+            shard=shard,
+        )
+        for each in shapes
+        for shard in [(images, *each.shard[1 : -2 * grid_axes], *positions, *each.shard[-grid_axes:])]
+    ]
+
+
+def catalog_chunk(shard: tuple[int, ...], counts: tuple[int, ...]) -> tuple[int, ...]:
+    """Chunk of a catalog array (image, grid_y, grid_x): whole shards of patches, up to a quarter million of them.
+
+    Examples
+    --------
+    >>> catalog_chunk((1, 8, 8), (63, 63))
+    (64, 64, 64)
+    """
+    image, _, *positions = _grown((shard[0], 1, *shard[1:]), counts, 1, _ROWS, whole=True)
+    return (image, *positions)
+
+
+def image_shapes(channels: int | None, sizes: tuple[int, ...], itemsize: int) -> Shapes:
+    """Shapes for images as a whole: (image, channel, y, x).
+
+    Parameters
+    ----------
+    channels : int or None
+        None for a variable without channels.
+    sizes : tuple of int
+        Pixels of the canvas along each spatial axis, at least 1.
+    itemsize : int
+        Bytes of an element.
+
+    Examples
+    --------
+    >>> image_shapes(4, (8192, 8192), 2)
+    Shapes(chunk=(1, 4, 512, 512), shard=(1, 4, 2048, 2048))
+    >>> image_shapes(None, (28, 28), 1).chunk
+    (64, 28, 28)
+    """
+    tile = tuple(min(TILE, n) for n in sizes)
+    counts = tuple(-(-n // side) for n, side in zip(sizes, tile, strict=True))
+    chunk, shard = _units(channels or 1, counts, prod(tile) * itemsize)
+    axes = (0,) if channels is None else (0, 1)
+    return Shapes(
+        *(
+            (*(units[axis] for axis in axes), *(n * side for n, side in zip(units[2:], tile, strict=True)))
+            for units in (chunk, shard)
+        )
+    )
+
+
+def _units(channels: int, counts: tuple[int, ...], unit: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Chunk and shard as (image, channel, *counts), counted in units (patches, tiles) of `unit` bytes a channel."""
+    together = -(-channels // max(1, -(-channels * unit // _CHUNK)))
+    chunk = _grown((1, together, *(1 for _ in counts)), counts, unit, _SMALL, whole=together == channels)
+    stacked = together * min(-(-channels // together), max(1, _SHARD // (prod(chunk) * unit)))
+    shard = _grown((chunk[0], stacked, *chunk[2:]), counts, unit, _SHARD, whole=stacked >= channels)
+    return chunk, shard
+
+
+def _grown(start: tuple[int, ...], counts: tuple[int, ...], unit: int, limit: int, *, whole: bool) -> tuple[int, ...]:
+    """`start` doubled within `limit` bytes: the shorter side first, images once grid and channels are whole."""
+    size = list(start)
+    spatial = range(2, len(start))
+    while prod(size) * unit * 2 <= limit:
+        short = [axis for axis in spatial if size[axis] < counts[axis - 2]]
+        if short:
+            axis = min(reversed(short), key=lambda axis: size[axis])
+            size[axis] *= 2
+        elif whole:
+            size[0] *= 2
+        else:
+            break
+    return tuple(size)

@@ -1,0 +1,157 @@
+"""Sources that are objects of this process: NumPy, Dask and xarray."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype
+from patchmill.sources.naming import Dims, canonical_axes
+from patchmill.sources.zarrs import nodata_of
+
+
+def open_array_source(array: Any, *, dims: Dims) -> Source:
+    """A NumPy or Dask array; its axes are the last of (image, channel, y, x) unless `dims` says otherwise."""
+    axes = canonical_axes(None, array.ndim, dims, "the array")
+    variable = _variable("image", array, axes, array.__getitem__, {})
+    identity = {"shape": list(array.shape), "dtype": str(array.dtype), "content": _fingerprint(array)}
+    return Source("memory", (variable,), _sizes(variable), {}, identity=identity)
+
+
+def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims) -> Source:
+    """An ``xr.DataArray``, or those variables of an ``xr.Dataset`` that lie on one y and x."""
+    arrays = _chosen(data, variables, dims)
+    parts: list[Variable] = []
+    named: dict[str, str] = {}
+    for name, array in arrays.items():
+        axes = canonical_axes([str(dim) for dim in array.dims], array.ndim, dims, f"variable {name!r}")
+        named |= {axis: str(array.dims[at]) for axis, at in axes.items()}
+        attributes = plain(dict(array.attrs))
+        parts.append(_variable(name, _held(array), axes, _getter(array), attributes))
+    shapes = {part.name: (part.shape[0], *part.shape[2:]) for part in parts}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"variables are cut together where they share (image, y, x), got {listed}: choose with variables="
+        )
+    identity = {"arrays": {n: [list(a.shape), str(a.dtype), _fingerprint(_held(a))] for n, a in arrays.items()}}
+    first = next(iter(arrays.values()))
+    return Source(
+        url=str(data.encoding.get("source", "memory")),
+        variables=tuple(parts),
+        sizes=_sizes(parts[0]),
+        dims=named,
+        labels=_labels(arrays.values(), named),
+        crs=plain(dict(first.coords["spatial_ref"].attrs)) if "spatial_ref" in first.coords else None,
+        identity=identity,
+    )
+
+
+def _chosen(data: Any, wanted: Sequence[str] | None, dims: Dims) -> dict[str, Any]:
+    if not hasattr(data, "data_vars"):
+        if wanted:
+            raise ValueError(f"a DataArray is a single variable, there is nothing to choose from, got {list(wanted)}")
+        return {str(data.name or "image"): data}
+    absent = [name for name in wanted or () if name not in data.data_vars]
+    if absent:
+        raise ValueError(f"the Dataset has no variable {absent[0]!r}, it has {', '.join(map(str, data.data_vars))}")
+    names = wanted or [name for name, array in data.data_vars.items() if _is_image(array, dims)]
+    if not names:
+        raise ValueError(
+            f"no variable of the Dataset has a y and an x axis among its dims {tuple(data.sizes)}: name them with dims"
+        )
+    return {str(name): data[name] for name in names}
+
+
+def _is_image(array: Any, dims: Dims) -> bool:
+    try:
+        canonical_axes([str(dim) for dim in array.dims], array.ndim, dims, "")
+    except ValueError:
+        return False
+    return True
+
+
+def _held(array: Any) -> Any:
+    """The Dask array behind a DataArray, else the DataArray itself: a file that is not loaded stays so."""
+    return array.data if array.chunks is not None else array
+
+
+def _getter(array: Any) -> Callable[[tuple[slice, ...]], NDArray[Any]]:
+    return lambda region: np.asarray(array.variable[region].values)
+
+
+def _variable(
+    name: str,
+    array: Any,
+    axes: Mapping[str, int],
+    get: Callable[[tuple[slice, ...]], Any],
+    attributes: Mapping[str, Any],
+) -> Variable:
+    refuse_dtype(name, np.dtype(array.dtype))
+    if not all(n > 0 for n in array.shape):  # Dask's unknown lengths are NaN
+        raise ValueError(f"a source must hold pixels in every axis, got {name!r} of shape {tuple(array.shape)}")
+    chunked = getattr(array, "chunks", None)
+    lazy = _canonical_lazy(array, axes) if hasattr(array, "dask") else None
+    # What lies in memory is read pixel by pixel, so to say: no region costs more than itself.
+    largest = [max(along) for along in chunked] if chunked else _preferred(array)
+    image, channel, y, x = (array.shape[axes[axis]] if axis in axes else 1 for axis in AXES)
+    chunks = tuple(largest[axes[axis]] if axis in axes else 1 for axis in AXES)
+    return Variable(
+        name=name,
+        has_channel="channel" in axes,
+        shape=(image, channel, y, x),
+        dtype=np.dtype(array.dtype).newbyteorder("="),
+        chunks=(chunks[0], chunks[1], chunks[2], chunks[3]),
+        read=canonical_reader(lambda region: np.asarray(get(region)), axes, array.ndim),
+        lazy=lazy,
+        nodata=nodata_of(attributes),
+        attributes=attributes,
+    )
+
+
+def _preferred(array: Any) -> list[int]:
+    """Chunks of the file behind a DataArray that is not loaded; single pixels for what is in memory."""
+    known = getattr(array, "encoding", {}).get("preferred_chunks", {})
+    return [known.get(dim, 1) for dim in getattr(array, "dims", array.shape)]
+
+
+def _canonical_lazy(array: Any, axes: Mapping[str, int]) -> Any:
+    order = [axes[axis] for axis in AXES if axis in axes]
+    expand = tuple(slice(None) if axis in axes else None for axis in AXES)
+    return array.transpose(order)[expand]
+
+
+def _sizes(variable: Variable) -> NDArray[np.int64]:
+    return np.tile(np.asarray(variable.shape[2:], np.int64), (variable.shape[0], 1))
+
+
+def _labels(arrays: Any, named: Mapping[str, str]) -> dict[str, Label]:
+    labels: dict[str, Label] = {}
+    for array in arrays:
+        for axis, name in named.items():
+            if name in array.coords and array.coords[name].ndim == 1:
+                key = f"channel_{array.name}" if axis == "channel" and _differs(labels.get(axis), array, name) else axis
+                labels[key] = Label(np.asarray(array.coords[name].values), plain(dict(array.coords[name].attrs)))
+    return labels
+
+
+def _differs(label: Label | None, array: Any, name: str) -> bool:
+    return label is not None and not np.array_equal(label.values, array.coords[name].values)
+
+
+def plain(value: Any) -> Any:
+    """`value` as plain JSON: NumPy's numbers become Python's, anything else that JSON lacks becomes its text."""
+    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v)))
+
+
+def _fingerprint(array: Any) -> str:
+    """Tells two arrays of one shape apart cheaply: Dask's own token, or a hash of some thousand values."""
+    if hasattr(array, "dask"):
+        return str(array.name)
+    sample = tuple(slice(None, None, max(1, n // 16)) for n in array.shape)
+    return hashlib.sha256(np.ascontiguousarray(np.asarray(array[sample])).tobytes()).hexdigest()

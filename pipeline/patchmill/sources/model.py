@@ -1,0 +1,192 @@
+"""A source as the rest of the package sees it: canonical axes (image, channel, y, x), whatever lies behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchmill.errors import SourceError
+
+Region4 = tuple[slice, slice, slice, slice]
+"""Half-open intervals of (image, channel, y, x)."""
+
+AXES = ("image", "channel", "y", "x")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Label:
+    """Coordinate values along one axis of the source, with their attributes."""
+
+    values: NDArray[Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """One array of a source.
+
+    Parameters
+    ----------
+    name : str
+        The source's own name for it.
+    has_channel : bool
+        Whether the source has a channel axis; a mask has none.
+    shape : tuple of int
+        (image, channel, y, x), with 1 where the source has no such axis.
+    dtype : numpy.dtype
+    chunks : tuple of int
+        Unit in which the source is stored, same axes as `shape`.
+    read : callable
+        From a `Region4` to its values, same axes as `shape`.
+    lazy : dask array, optional
+        The same as a Dask array, where the source is one.
+    nodata : number, optional
+        The value that stands for "nothing measured".
+    attributes : mapping
+        The source's own, as plain JSON.
+    """
+
+    name: str
+    has_channel: bool
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, int, int, int]
+    read: Callable[[Region4], NDArray[Any]]
+    lazy: Any = None
+    nodata: Any = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int | None:
+        """Number of channels, None without such an axis."""
+        return self.shape[1] if self.has_channel else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Variables on the same images, y and x.
+
+    Parameters
+    ----------
+    url : str
+        For people and for provenance.
+    variables : tuple of Variable
+        At least one.
+    sizes : ndarray, shape (image, 2)
+        Extent of each image in pixels: height, width.
+    dims : mapping
+        Canonical axis to the source's own name for it; axes that the source lacks are left out.
+    labels : mapping
+        Coordinates of the axes image, y, x; those of channels are ``channel`` or, where variables differ,
+        ``channel_<variable>``.
+    names : ndarray of str, optional
+        Name of each image.
+    crs : mapping, optional
+        Attributes of the CF grid mapping variable ``spatial_ref``.
+    transform : Label, optional
+        Affine transform of each image, shape (image, 6).
+    identity : mapping
+        What a resume compares to know the source again; plain JSON.
+    check : callable
+        Raises `SourceError` if the source is no longer what was opened.
+    """
+
+    url: str
+    variables: tuple[Variable, ...]
+    sizes: NDArray[np.int64]
+    dims: Mapping[str, str]
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    names: NDArray[Any] | None = None
+    crs: Mapping[str, Any] | None = None
+    transform: Label | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.sizes)
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width that hold every image, in pixels."""
+        return self.variables[0].shape[2:]
+
+    def name_of(self, image: int) -> str:
+        """How errors and pictures name an image: by its name, its coordinate, or its number."""
+        if self.names is not None:
+            return str(self.names[image])
+        if "image" in self.labels:
+            return str(self.labels["image"].values[image])
+        return str(image)
+
+    def read(self, variable: Variable, region: Region4) -> NDArray[Any]:
+        """Values of `region`; what lies outside an image's own extent is 0 and is not read.
+
+        Canonical stores have no chunks there, and a chunk that is missing inside an extent must stay an error.
+        """
+        images, channels, ys, xs = region
+        here = self.sizes[images]
+        if (here >= (ys.stop, xs.stop)).all():
+            return variable.read(region)
+        shape = (len(here), channels.stop - channels.start, ys.stop - ys.start, xs.stop - xs.start)
+        values = np.zeros(shape, variable.dtype)
+        for at, (height, width) in enumerate(here.tolist()):
+            rows, columns = slice(ys.start, min(ys.stop, height)), slice(xs.start, min(xs.stop, width))
+            if rows.start < rows.stop and columns.start < columns.stop:
+                image = slice(images.start + at, images.start + at + 1)
+                part = variable.read((image, channels, rows, columns))
+                values[at, :, : part.shape[2], : part.shape[3]] = part[0]
+        return values
+
+
+def canonical_reader(
+    get: Callable[[tuple[slice, ...]], NDArray[Any]], axes: Mapping[str, int], ndim: int
+) -> Callable[[Region4], NDArray[Any]]:
+    """Reader of canonical regions over an array whose axes lie in another order.
+
+    Parameters
+    ----------
+    get : callable
+        From one slice an own axis to the values.
+    axes : mapping
+        Canonical axis to own axis number; absent ones get length 1.
+    ndim : int
+        Own number of axes.
+    """
+    present = [axis for axis in AXES if axis in axes]
+    order = [axes[axis] for axis in present]
+    missing = tuple(at for at, axis in enumerate(AXES) if axis not in axes)
+
+    def read(region: Region4) -> NDArray[Any]:
+        own = [slice(None)] * ndim
+        for axis, wanted in zip(AXES, region, strict=True):
+            if axis in axes:
+                own[axes[axis]] = wanted
+        return np.expand_dims(np.transpose(get(tuple(own)), order), missing)
+
+    return read
+
+
+def refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise where patch sets can't hold `dtype`.
+
+    Raises
+    ------
+    TypeError
+        For datetimes, structures, texts and objects.
+    """
+    if dtype.kind not in "buifc" or dtype.itemsize > 16 or dtype in (np.longdouble, np.clongdouble):
+        raise TypeError(
+            f"patch sets hold booleans, integers, floats and complex numbers, got {dtype} in {name!r}: "
+            "cast it first, or cut it in memory with patchmill.patchify"
+        )
+
+
+def refuse_vanished(url: str) -> SourceError:
+    """The error for a source whose metadata is no longer what was opened."""
+    return SourceError(f"{url} changed or vanished while it was read: what was cut since is not counted")

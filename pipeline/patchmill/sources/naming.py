@@ -1,0 +1,103 @@
+"""Which axis is which: from names where there are names, from the number of axes where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from patchmill.sources.model import AXES
+
+_KNOWN = {
+    "image": {"image", "images", "time", "t", "scene", "sample", "item", "date"},
+    "channel": {"channel", "channels", "band", "bands", "c", "wavelength"},
+    "y": {"y", "lat", "latitude", "row", "rows", "height", "northing"},
+    "x": {"x", "lon", "longitude", "col", "cols", "column", "columns", "width", "easting"},
+}
+_UNNAMED: dict[int, tuple[str, ...]] = {2: ("y", "x"), 3: ("channel", "y", "x"), 4: ("image", "channel", "y", "x")}
+
+Dims = Mapping[str, str] | Sequence[str] | None
+"""A mapping from canonical axis to the source's own name, or the canonical axes of an unnamed array in its order."""
+
+
+def canonical_axes(names: Sequence[str] | None, ndim: int, dims: Dims, where: str) -> dict[str, int]:
+    """Canonical axis to own axis number.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        The array's own dimension names.
+    ndim : int
+        Its number of axes.
+    dims : mapping or sequence, optional
+        What the user said.
+    where : str
+        Names the array in errors.
+
+    Raises
+    ------
+    ValueError
+        If y or x is missing, an axis has no meaning, or two have the same.
+
+    Examples
+    --------
+    >>> canonical_axes(("time", "lat", "lon"), 3, None, "source")
+    {'image': 0, 'y': 1, 'x': 2}
+    >>> canonical_axes(None, 3, ("y", "x", "channel"), "source")
+    {'y': 0, 'x': 1, 'channel': 2}
+    """
+    if names is None:
+        meanings = _unnamed(ndim, dims, where)
+    else:
+        given = _given(dims, where)
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise ValueError(f"dims names {unknown[0]!r}, and {where} has {', '.join(map(repr, names))}")
+        meanings = [given.get(name) or _known(name, given) for name in names]
+    for name, meaning in zip(names or range(ndim), meanings, strict=True):
+        if meaning is None or meanings.count(meaning) > 1:
+            said = "has no known meaning" if meaning is None else f"is one of several for {meaning!r}"
+            raise ValueError(
+                f"axis {name!r} of {where} {said}: say which axis is which, "
+                'such as dims={"image": "time", "channel": "band", "y": "lat", "x": "lon"}'
+            )
+    axes = {str(meaning): axis for axis, meaning in enumerate(meanings)}
+    for axis in ("y", "x"):
+        if axis not in axes:
+            raise ValueError(f"{where} has no {axis} axis among {tuple(names or meanings)}: name it with dims")
+    return axes
+
+
+def _unnamed(ndim: int, dims: Dims, where: str) -> list[str | None]:
+    if dims is None:
+        if ndim not in _UNNAMED:
+            raise ValueError(f"{where} must have 2 to 4 axes, (image, channel, y, x) or the last of them, got {ndim}")
+        return list(_UNNAMED[ndim])
+    if isinstance(dims, Mapping):
+        raise ValueError(
+            f"{where} has no dimension names for dims to map: "
+            'give its axes in order, such as dims=("y", "x", "channel")'
+        )
+    meanings = list(dims)
+    if len(meanings) != ndim or not set(meanings) <= set(AXES):
+        raise ValueError(
+            f"dims must give one of {', '.join(AXES)} for each of the {ndim} axes of {where}, got {meanings}"
+        )
+    return list(meanings)
+
+
+def _given(dims: Dims, where: str) -> dict[str, str]:
+    """Own name to canonical axis, from what the user said."""
+    if dims is None:
+        return {}
+    if not isinstance(dims, Mapping):
+        raise ValueError(f'{where} has dimension names: map them, such as dims={{"image": "time"}}, got {dims!r}')
+    wrong = sorted(set(dims) - set(AXES))
+    if wrong:
+        raise ValueError(f"dims maps from {', '.join(AXES)}, got {wrong[0]!r}")
+    return {own: axis for axis, own in dims.items()}
+
+
+def _known(name: str, given: Mapping[str, str]) -> str | None:
+    for axis, known in _KNOWN.items():
+        if str(name).lower() in known and axis not in given.values():
+            return axis
+    return None

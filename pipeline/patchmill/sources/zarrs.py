@@ -1,0 +1,197 @@
+"""Sources that are Zarr stores: version 2 or 3, sharded or not, an array or a group, canonical or anybody's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchmill.errors import MissingSourceError, SourceError
+from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype, refuse_vanished
+from patchmill.sources.naming import Dims, canonical_axes
+from patchmill.storage import Location, StoredGroup, digest, open_bulk, read_group
+
+
+def open_zarr_source(place: Location, *, variables: Sequence[str] | None, dims: Dims) -> Source:
+    """The Zarr array or group at `place`.
+
+    Raises
+    ------
+    MissingSourceError
+        If nothing is there.
+    SourceError
+        If it is no Zarr store, or holds no images.
+    ValueError
+        If a variable is not there, or its axes can't be told.
+    """
+    own = read_group(place)
+    if own is not None and own.own.get("kind") != "source":
+        raise SourceError(f"{place.url} is a patch set, not a source: open it with patchmill.open_patches")
+    node = _open_node(place)
+    arrays = _chosen(node, place, own, variables, dims)
+    parts = {name: _variable(place, name, array, dims, own) for name, array in arrays.items()}
+    found = {name: variable for name, (variable, _) in parts.items()}
+    first = next(iter(found.values()))
+    _refuse_other_canvas(found, place.url)
+    named = {axis: name for _, names in parts.values() for axis, name in names.items()}
+    identity = {"url": place.url, "arrays": {name: _digest(place, name, array) for name, array in arrays.items()}}
+    return Source(
+        url=place.url,
+        variables=tuple(found.values()),
+        sizes=_sizes(own, first),
+        dims=named,
+        labels=_labels(node, named, found) if hasattr(node, "array_keys") else {},
+        names=own.values("name") if own and "name" in own.arrays else None,
+        crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node),
+        transform=_transform(own),
+        identity=identity,
+        check=lambda: _check(place, arrays, identity),
+    )
+
+
+def _open_node(place: Location) -> Any:
+    import zarr
+
+    if not place.exists():
+        raise MissingSourceError(f"nothing is at {place.url}: check the path of the source")
+    try:
+        return zarr.open(place.path, mode="r")
+    except Exception as error:  # zarr-python raises many kinds for a folder that is no store
+        raise SourceError(
+            f"{place.url} is not a Zarr array or group: patchmill.ingest makes one of image files"
+        ) from error
+
+
+def _chosen(
+    node: Any, place: Location, own: StoredGroup | None, wanted: Sequence[str] | None, dims: Dims
+) -> dict[str, Any]:
+    """Name to zarr-python array, of the variables to cut; a lone array has the name ``""``."""
+    if not hasattr(node, "array_keys"):
+        if wanted:
+            raise ValueError(f"{place.url} is a single array and has no variables to choose from, got {list(wanted)}")
+        return {"": node}
+    here = {str(name): array for name, array in node.arrays()}
+    names = wanted or (own.own["variables"] if own else [n for n, a in here.items() if _is_image(n, a, dims)])
+    absent = [name for name in names if name not in here]
+    if absent:
+        raise ValueError(f"{place.url} has no variable {absent[0]!r}, it has {', '.join(sorted(here)) or 'none'}")
+    if not names:
+        raise SourceError(
+            f"{place.url} holds no array with a y and an x axis, only {', '.join(sorted(here)) or 'nothing'}: "
+            "name the axes with dims, or the path of one array"
+        )
+    return {name: here[name] for name in names}
+
+
+def _is_image(name: str, array: Any, dims: Dims) -> bool:
+    names = _names(array)
+    if names is not None and name in names:
+        return False
+    try:
+        canonical_axes(names, array.ndim, dims, name)
+    except ValueError:
+        return False
+    return True
+
+
+def _names(array: Any) -> tuple[str, ...] | None:
+    """Dimension names, from version 3's metadata or xarray's attribute in version 2."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    return tuple(names) if names and all(names) else None
+
+
+def _variable(
+    place: Location, name: str, array: Any, dims: Dims, own: StoredGroup | None
+) -> tuple[Variable, dict[str, str]]:
+    where = f"{place.url}/{name}" if name else place.url
+    names = _names(array)
+    axes = canonical_axes(names, array.ndim, dims, where)
+    refuse_dtype(where, np.dtype(array.dtype))
+    if 0 in array.shape:
+        raise SourceError(f"{where} has shape {tuple(array.shape)}, which holds no pixels")
+    if own is not None:
+        bulk = own.bulk(name)
+    else:
+        folder = place.child(name) if name else place
+        bulk = open_bulk(folder, zarr_format=array.metadata.zarr_format, missing_is_error=False)
+    attributes = {key: value for key, value in dict(array.attrs).items() if key != "_ARRAY_DIMENSIONS"}
+    variable = Variable(
+        name=name or place.path.stem,
+        has_channel="channel" in axes,
+        shape=_canonical(bulk.shape, axes),
+        dtype=bulk.dtype,
+        chunks=_canonical(bulk.chunk, axes),
+        read=canonical_reader(bulk.read, axes, array.ndim),
+        nodata=nodata_of(attributes),
+        attributes=attributes,
+    )
+    return variable, {axis: names[at] for axis, at in axes.items()} if names else {}
+
+
+def _canonical(values: Sequence[int], axes: Mapping[str, int]) -> tuple[int, int, int, int]:
+    image, channel, y, x = (values[axes[axis]] if axis in axes else 1 for axis in AXES)
+    return (image, channel, y, x)
+
+
+def nodata_of(attributes: Mapping[str, Any]) -> Any:
+    """The value for "nothing measured", from ``nodata`` or CF's ``_FillValue`` and ``missing_value``."""
+    for key in ("nodata", "_FillValue", "missing_value"):
+        value = attributes.get(key)
+        if isinstance(value, str) and value.lower() == "nan":
+            return float("nan")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _refuse_other_canvas(variables: Mapping[str, Variable], url: str) -> None:
+    shapes = {name: (v.shape[0], *v.shape[2:]) for name, v in variables.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"variables are cut together where they share (image, y, x), got {listed} in {url}: choose with variables="
+        )
+
+
+def _sizes(own: StoredGroup | None, first: Variable) -> NDArray[np.int64]:
+    if own is not None:
+        return np.stack([own.values("height"), own.values("width")], axis=1).astype(np.int64)
+    return np.tile(np.asarray(first.shape[2:], np.int64), (first.shape[0], 1))
+
+
+def _labels(group: Any, named: Mapping[str, str], variables: Mapping[str, Variable]) -> dict[str, Label]:
+    labels = {}
+    here = {str(name): array for name, array in group.arrays()}
+    wanted = dict(named) | {f"channel_{name}": f"channel_{name}" for name in variables}
+    for axis, name in wanted.items():
+        if name in here and here[name].ndim == 1:
+            attributes = {k: v for k, v in dict(here[name].attrs).items() if k != "_ARRAY_DIMENSIONS"}
+            labels[axis] = Label(np.asarray(here[name][...]), attributes)
+    return labels
+
+
+def _crs(node: Any) -> dict[str, Any] | None:
+    if hasattr(node, "array_keys") and "spatial_ref" in set(node.array_keys()):
+        return {k: v for k, v in dict(node["spatial_ref"].attrs).items() if k != "_ARRAY_DIMENSIONS"}
+    return None
+
+
+def _transform(own: StoredGroup | None) -> Label | None:
+    if own is None or "transform" not in own.arrays:
+        return None
+    return Label(own.values("transform"), own.arrays["transform"]["attributes"])
+
+
+def _digest(place: Location, name: str, array: Any) -> str:
+    key = "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
+    data = place.read(f"{name}/{key}" if name else key)
+    return digest(data) if data is not None else ""
+
+
+def _check(place: Location, arrays: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    now = {name: _digest(place, name, array) for name, array in arrays.items()}
+    if now != json.loads(json.dumps(identity["arrays"])):
+        raise refuse_vanished(place.url)
