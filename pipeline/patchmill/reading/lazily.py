@@ -1,0 +1,98 @@
+"""A patch set as Dask arrays and xarray datasets; nothing is read until something is computed."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from patchmill.reading.patchset import PatchSet, SetVariable
+
+_BLOCK = 8
+"""Positions of a Dask chunk along each axis of the grid: the shard's, for patches of ordinary size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """All patches of one variable as something that reads like an array, 0 where no patch exists."""
+
+    ps: PatchSet
+    variable: SetVariable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(image, channel, grid_y, grid_x, patch_y, patch_x)."""
+        grid, channels = self.ps.grid, self.variable.channels
+        return (len(self.ps.sizes), *(() if channels is None else (channels,)), *grid.counts, *grid.patch_shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of an element."""
+        return self.variable.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Six, or five without channels."""
+        return len(self.shape)
+
+    def __getitem__(self, wanted: tuple[slice, ...]) -> NDArray[Any]:
+        found = np.zeros([side.stop - side.start for side in wanted], self.dtype)
+        images, *_ = wanted
+        for at, image in enumerate(range(images.start, images.stop)):
+            start = [side.start for side in wanted[-4:-2]]
+            counts = self.ps.grids.counts[image].tolist()
+            stop = [min(side.stop, count) for side, count in zip(wanted[-4:-2], counts, strict=True)]
+            if all(a < b for a, b in zip(start, stop, strict=True)):
+                patches = self.variable.pixels.rectangle(image, start, stop)
+                rows, columns = (slice(0, b - a) for a, b in zip(start, stop, strict=True))
+                found[at][..., rows, columns, :, :] = patches[(*wanted[1:-4], ..., *wanted[-2:])]
+        return found
+
+
+def dask_of(ps: PatchSet, variable: SetVariable) -> Any:
+    """The patches of one variable: (image, channel, grid_y, grid_x, patch_y, patch_x)."""
+    import dask.array as da
+
+    stack = Stack(ps, variable)
+    channel = () if variable.channels is None else (-1,)
+    return da.from_array(
+        stack,
+        chunks=(1, *channel, _BLOCK, _BLOCK, -1, -1),
+        name=f"patches-{uuid.uuid4().hex}",
+        asarray=False,
+        fancy=False,
+        meta=np.empty((0,) * stack.ndim, stack.dtype),
+    )
+
+
+def catalog_of(ps: PatchSet) -> xr.Dataset:
+    """Everything that the set keeps beside pixels, on (image, grid_y, grid_x)."""
+    import xarray as xr
+
+    if ps.stored is not None:
+        pixels = [each.array for each in ps.variables]
+        stored: xr.Dataset = xr.open_zarr(ps.stored.place.url, chunks={})
+        return stored.drop_vars(pixels)
+    everything = slice(None)
+    data = {"exists": (("image", "grid_y", "grid_x"), ps.grids.exists(everything, everything, everything))}
+    return xr.Dataset(data, coords=dict(ps.coordinates))
+
+
+def dataset_of(ps: PatchSet) -> xr.Dataset:
+    """Patches and catalog, with the source's own names for its axes."""
+    data = catalog_of(ps)
+    for each in ps.variables:
+        channel = () if each.channels is None else (each.channel_dim,)
+        data[each.array] = (("image", *channel, "grid_y", "grid_x", "patch_y", "patch_x"), dask_of(ps, each))
+    names: dict[str, str] = {}
+    for axis, own in ps.dims.items():
+        if axis != own:
+            stems = ("", "grid_", "patch_") if axis in ("y", "x") else ("",)
+            names |= {f"{stem}{axis}": f"{stem}{own}" for stem in stems}
+    return data.rename({old: new for old, new in names.items() if old in data.variables or old in data.dims})

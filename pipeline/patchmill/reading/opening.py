@@ -1,0 +1,174 @@
+"""`open_patches` and `view_patches`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from patchmill.errors import IncompleteError, NotAPatchSetError
+from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.patches.fills import as_fill
+from patchmill.patches.views import Padding
+from patchmill.reading.patchset import PatchSet, SetVariable
+from patchmill.reading.pixels import StoredPatches, Windows
+from patchmill.sources import Dims, Source, image_grids, open_source
+from patchmill.storage import Location, StoredGroup, begun, read_group
+from patchmill.types import Edge, PadMode, PerAxis, as_word
+
+
+def open_patches(target: str | os.PathLike[str]) -> PatchSet:
+    """The patch set that `write_patches` wrote to `target`.
+
+    Parameters
+    ----------
+    target : path
+
+    Returns
+    -------
+    PatchSet
+
+    Raises
+    ------
+    IncompleteError
+        If the set was begun and not finished.
+    NotAPatchSetError
+        If something else is there, or nothing.
+    """
+    place = Location.parse(target)
+    group = read_group(place)
+    if group is None or group.own.get("kind") != "patches":
+        raise _not_a_set(place, group)
+    grids = _grids(group)
+    described = group.own["source"]["variables"]
+    return PatchSet(
+        url=place.url,
+        layout=group.own["layout"],
+        grids=grids,
+        variables=tuple(_stored_variable(group, name, each) for name, each in described.items()),
+        dims=group.own["source"]["dims"],
+        stored=group,
+        coordinates={},
+    )
+
+
+def _not_a_set(place: Location, group: StoredGroup | None) -> Exception:
+    if begun(place) is not None:
+        return IncompleteError(f'{place.url} was begun and not finished: call write_patches again with mode="resume"')
+    if group is not None:
+        return NotAPatchSetError(
+            f"{place.url} is a source of images, not a patch set: cut it with patchmill.write_patches"
+        )
+    what = "nothing is there" if not place.exists() else "something else is there"
+    return NotAPatchSetError(f"{place.url} is not a patch set, {what}: patchmill.write_patches makes one")
+
+
+def _grids(group: StoredGroup) -> ImageGrids:
+    described = {key: value for key, value in group.own["grid"].items() if not key.startswith("pad_")}
+    grid = PatchGrid(**described)
+    if "height" in group.arrays:
+        return ImageGrids(grid, np.stack([group.values("height"), group.values("width")], axis=1))
+    return ImageGrids.uniform(grid, int(group.own["request"]["images"]))
+
+
+def _stored_variable(group: StoredGroup, name: str, described: dict[str, Any]) -> SetVariable:
+    array = group.bulk(described["array"])
+    names = group.arrays[described["array"]]["dimension_names"]
+    has_channel = len(names) == 6
+    return SetVariable(
+        name=name,
+        array=described["array"],
+        dtype=array.dtype,
+        channels=array.shape[1] if has_channel else None,
+        channel_dim=names[1] if has_channel else "channel",
+        source_chunk=tuple(described["chunk"][2:]),
+        pixels=StoredPatches(array, has_channel),
+    )
+
+
+def view_patches(
+    source: Any,
+    patch_shape: PerAxis,
+    step: PerAxis | None = None,
+    *,
+    dilation: PerAxis = 1,
+    edge: Edge = "drop",
+    pad_mode: PadMode = "constant",
+    pad_value: Any = 0,
+    variables: Sequence[str] | None = None,
+    dims: Dims = None,
+) -> PatchSet:
+    """A patch set over an existing array, nothing written: to look before cutting.
+
+    Parameters
+    ----------
+    source, patch_shape, step, dilation, edge, pad_mode, pad_value, variables, dims
+        As for `write_patches`.
+
+    Returns
+    -------
+    PatchSet
+        With ``layout="view"``; its patches are those that `write_patches` would store.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong, or no image is as large as a patch.
+    SourceError
+        If the source can't be read.
+
+    Examples
+    --------
+    >>> import numpy as np, patchmill
+    >>> ps = patchmill.view_patches(np.zeros((2, 3, 900, 1600), "uint8"), 256, 128, edge="shift")
+    >>> len(ps), ps[-1].shape
+    (168, (3, 256, 256))
+    """
+    as_word(pad_mode, "pad_mode", PadMode)
+    opened = open_source(source, variables=variables, dims=dims)
+    grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)
+    several = len(opened.variables) > 1
+    return PatchSet(
+        url=opened.url,
+        layout="view",
+        grids=grids,
+        variables=tuple(
+            SetVariable(
+                name=variable.name,
+                array=variable.name if several else "patches",
+                dtype=variable.dtype,
+                channels=variable.channels,
+                channel_dim=f"channel_{variable.name}" if several else "channel",
+                source_chunk=variable.chunks[2:],
+                pixels=Windows(
+                    opened, variable, grids, Padding(pad_mode, as_fill(pad_value, variable.dtype, "pad_value"))
+                ),
+            )
+            for variable in opened.variables
+        ),
+        dims=opened.dims,
+        stored=None,
+        coordinates=_coordinates(opened, grids),
+    )
+
+
+def _coordinates(source: Source, grids: ImageGrids) -> dict[str, Any]:
+    """What a stored set keeps as arrays: origins in pixels, and the source's own coordinates there."""
+    found: dict[str, Any] = {}
+    for at, name in enumerate(("y", "x")):
+        axis, dim = grids.canvas.axes[at], f"grid_{name}"
+        origins = np.fromiter(axis, np.int64, len(axis))
+        if grids.canvas.edge == "shift" and grids.differ:
+            last = np.maximum(grids.sizes[:, at] - axis.span, 0)
+            found[f"origin_{name}"] = (("image", dim), np.minimum(np.arange(len(axis)) * axis.step, last[:, None]))
+        else:
+            found[f"origin_{name}"] = (dim, origins)
+            if name in source.labels:
+                found[name] = (dim, source.labels[name].values[origins])
+    if source.names is not None:
+        found["name"] = ("image", source.names)
+    if "image" in source.labels:
+        found["image"] = ("image", source.labels["image"].values)
+    return found

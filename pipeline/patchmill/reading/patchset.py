@@ -1,0 +1,226 @@
+"""`PatchSet`: patches by number, as batches, as Dask and as xarray, with their catalog."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.reading.lazily import catalog_of, dask_of, dataset_of
+from patchmill.reading.pixels import Pixels
+from patchmill.types import shown_bytes, shown_shape
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetVariable:
+    """One variable of a set.
+
+    Parameters
+    ----------
+    name : str
+        The source's name for it.
+    array : str
+        Key of its pixels in the stored set; "patches" where it is the only one.
+    dtype : numpy.dtype
+    channels : int or None
+        None for a variable without channels.
+    channel_dim : str
+        Name of its channel dimension.
+    source_chunk : tuple of int
+        How the source is stored: y, x.
+    pixels : Pixels
+    """
+
+    name: str
+    array: str
+    dtype: np.dtype[Any]
+    channels: int | None
+    channel_dim: str
+    source_chunk: tuple[int, ...]
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PatchSet:
+    """The patches of some images: a sequence that reads what it is asked for.
+
+    Parameters
+    ----------
+    url : str
+        Where it lies.
+    layout : str
+        "patches", or "view" for windows of an image that is not a patch set.
+    grids : ImageGrids
+        One grid an image.
+    variables : tuple of SetVariable
+    dims : mapping
+        Canonical axis to the source's own name for it.
+    stored : Any
+        The stored group, None for a view.
+    coordinates : mapping
+        For a view: name to (dims, values) of what a stored set keeps as arrays.
+
+    Examples
+    --------
+    >>> import numpy as np, patchmill
+    >>> ps = patchmill.view_patches(np.arange(4 * 6).reshape(4, 6), (2, 2), step=2)
+    >>> ps
+    <PatchSet: 6 patches of 2 x 2 int64 from 1 image, 2 x 3 at most, step 2 x 2, view, 192 B>
+    >>> ps[1]
+    array([[2, 3],
+           [8, 9]])
+    >>> ps.read([5, 0]).shape
+    (2, 2, 2)
+    """
+
+    url: str
+    layout: str
+    grids: ImageGrids
+    variables: tuple[SetVariable, ...]
+    dims: Mapping[str, str]
+    stored: Any
+    coordinates: Mapping[str, Any]
+
+    # -- figures ----------------------------------------------------------------------------------------------------
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The grid over the canvas; an image smaller than that has the part of it that `sizes` allows."""
+        return self.grids.canvas
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Extent of each image in pixels, shape (image, 2): height, width."""
+        return self.grids.sizes
+
+    @property
+    def names(self) -> Array | None:
+        """Name of each image, None where the source gave none."""
+        if self.stored is not None:
+            return self.stored.values("name") if "name" in self.stored.arrays else None
+        return self.coordinates["name"][1] if "name" in self.coordinates else None
+
+    @property
+    def nbytes(self) -> int:
+        """Raw bytes of all patches that exist."""
+        pixel = sum(each.dtype.itemsize * (each.channels or 1) for each in self.variables)
+        return len(self) * prod(self.grid.patch_shape) * pixel
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def locate(self, indices: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which image patches come from, and their first pixels.
+
+        Parameters
+        ----------
+        indices : array_like of int, shape (n,)
+
+        Returns
+        -------
+        image : ndarray, shape (n,)
+        origin : ndarray, shape (n, 2)
+            y, x in pixels of the image.
+        """
+        image, position = self.grids.locate(indices)
+        return image, self.grids.origins(image, position)
+
+    # -- pixels -----------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, i: int) -> Array | dict[str, Array]:
+        """The i-th patch that exists, row-major over (image, grid_y, grid_x).
+
+        Returns
+        -------
+        ndarray or dict of ndarray
+            (channel, y, x), or (y, x) where there are no channels; several variables come as a dict of them.
+
+        Raises
+        ------
+        IndexError
+            If there is no such patch.
+        TypeError
+            If `i` is not an integer: many patches are one call of `read`.
+        """
+        try:
+            number = operator.index(i)
+        except TypeError as error:
+            raise TypeError(
+                f"a patch is asked for by one integer, got {i!r}: many at once come from read(indices)"
+            ) from error
+        batch = self.read([number])
+        return {name: values[0] for name, values in batch.items()} if isinstance(batch, dict) else batch[0]
+
+    def read(self, indices: ArrayLike) -> Array | dict[str, Array]:
+        """Many patches in one call, read in parallel; any order, duplicates allowed.
+
+        Parameters
+        ----------
+        indices : array_like of int, shape (n,)
+            Numbers of patches, negative ones from the end.
+
+        Returns
+        -------
+        ndarray or dict of ndarray, shape (n, channel, y, x)
+            Without the channel axis where there are no channels; several variables come as a dict of them.
+
+        Raises
+        ------
+        IndexError
+            If a number is outside the set.
+        CorruptChunkError
+            If a patch is missing or damaged on disk.
+        """
+        image, position = self.grids.locate(indices)
+        found = {each.name: each.pixels.batch(image, position) for each in self.variables}
+        return found if len(found) > 1 else found[self.variables[0].name]
+
+    # -- as other libraries' objects --------------------------------------------------------------------------------
+
+    @property
+    def catalog(self) -> xr.Dataset:
+        """One row a patch, as arrays on (image, grid_y, grid_x): what exists, where it lies, what is in it."""
+        return catalog_of(self)
+
+    def to_dask(self) -> Any:
+        """All patches as a lazy Dask array, (image, channel, grid_y, grid_x, patch_y, patch_x); 0 where none exists.
+
+        Several variables come as a dict of arrays.
+        """
+        found = {each.name: dask_of(self, each) for each in self.variables}
+        return found if len(found) > 1 else found[self.variables[0].name]
+
+    def to_xarray(self) -> xr.Dataset:
+        """Patches and catalog as one lazy Dataset, with the source's own names for its axes."""
+        return dataset_of(self)
+
+    # -- for people -------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(
+            f"{each.name} {each.dtype}" if len(self.variables) > 1 else str(each.dtype) for each in self.variables
+        )
+        channels = self.variables[0].channels
+        shape = shown_shape((channels, *self.grid.patch_shape) if channels else self.grid.patch_shape)
+        images = len(self.sizes)
+        return (
+            f"<PatchSet: {len(self):,} patches of {shape} {kinds} from {images:,} image{'s' if images != 1 else ''}, "
+            f"{shown_shape(self.grid.counts)} at most, step {shown_shape(self.grid.step)}, {self.layout}, "
+            f"{shown_bytes(self.nbytes)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from patchmill.show.patchsets import patchset_html
+
+        return patchset_html(self)
