@@ -91,8 +91,9 @@ def _wave(job: Job, wave: Wave) -> list[Any]:
         return []
     grid = job.grids.of(wave.images[0])
     low, widths = zip(*(tiles_of(axis, cuts) for axis, cuts in zip(grid.axes, wave.cuts, strict=True)), strict=True)
-    # Nothing before: `cuts_of` lets no block begin with a position that "shift" moved back.
-    depth = {0: (0, 0), 1: (0, 0)} | {2 + at: (0, axis.halo().after) for at, axis in enumerate(grid.axes)}
+    # Nothing before: `cuts_of` lets no block begin with a position that "shift" moved back. Nothing after a lone tile.
+    after = (axis.halo().after if len(cuts) > 2 else 0 for axis, cuts in zip(grid.axes, wave.cuts, strict=True))
+    depth = dict(enumerate([(0, 0), (0, 0), *((0, n) for n in after)]))
     tiles = [_tiles(job.source, variable, wave, low, widths) for variable in job.source.variables]
     blocks = tuple((1,) * len(side) for side in ((0,) * (wave.images[1] - wave.images[0]), (0,), *widths))
     cut = da.map_overlap(

@@ -132,7 +132,8 @@ def image_shapes(channels: int | None, sizes: tuple[int, ...], itemsize: int) ->
 
 def _units(channels: int, counts: tuple[int, ...], unit: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Chunk and shard as (image, channel, *counts), counted in units (patches, tiles) of `unit` bytes a channel."""
-    together = -(-channels // max(1, -(-channels * unit // _CHUNK)))
+    most = max(1, _CHUNK // unit)
+    together = -(-channels // -(-channels // most))
     chunk = _grown((1, together, *(1 for _ in counts)), counts, unit, _SMALL, whole=together == channels)
     stacked = together * min(-(-channels // together), max(1, _SHARD // (prod(chunk) * unit)))
     shard = _grown((chunk[0], stacked, *chunk[2:]), counts, unit, _SHARD, whole=stacked >= channels)

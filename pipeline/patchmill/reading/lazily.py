@@ -51,7 +51,8 @@ class Stack:
             if all(a < b for a, b in zip(start, stop, strict=True)):
                 patches = self.variable.pixels.rectangle(image, start, stop)
                 rows, columns = (slice(0, b - a) for a, b in zip(start, stop, strict=True))
-                found[at][..., rows, columns, :, :] = patches[(*wanted[1:-4], ..., *wanted[-2:])]
+                inside: tuple[Any, ...] = (*wanted[1:-4], ..., *wanted[-2:])
+                found[at][..., rows, columns, :, :] = patches[inside]
         return found
 
 
@@ -90,9 +91,18 @@ def dataset_of(ps: PatchSet) -> xr.Dataset:
     for each in ps.variables:
         channel = () if each.channels is None else (each.channel_dim,)
         data[each.array] = (("image", *channel, "grid_y", "grid_x", "patch_y", "patch_x"), dask_of(ps, each))
-    names: dict[str, str] = {}
+    return _own_names(data, ps)
+
+
+def _own_names(data: xr.Dataset, ps: PatchSet) -> xr.Dataset:
+    """With the source's names: "y" as "lat" makes grid_y grid_lat. A variable may be called like an axis, and stays."""
+    pixels = {each.array for each in ps.variables}
     for axis, own in ps.dims.items():
-        if axis != own:
-            stems = ("", "grid_", "patch_") if axis in ("y", "x") else ("",)
-            names |= {f"{stem}{axis}": f"{stem}{own}" for stem in stems}
-    return data.rename({old: new for old, new in names.items() if old in data.variables or old in data.dims})
+        stems = ("", "grid_", "patch_") if axis in ("y", "x") else ("",)
+        names = {f"{stem}{axis}": f"{stem}{own}" for stem in stems if own != axis}
+        dims = {old: new for old, new in names.items() if old in data.dims}
+        if axis in pixels:
+            data = data.rename_dims(dims)
+        else:
+            data = data.rename({old: new for old, new in names.items() if old in data.variables} | dims)
+    return data

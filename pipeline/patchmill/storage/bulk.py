@@ -136,11 +136,15 @@ def open_bulk(place: Location, *, zarr_format: int = 3, missing_is_error: bool =
         raise SourceError(f"{place.url} can't be opened as a Zarr array: {_first_line(error)}") from error
 
 
+_DAMAGE = ("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "OUT_OF_RANGE")
+"""What tensorstore calls bytes that do not decode; a disk or a network that fails has other words."""
+
+
 def _readable(error: ValueError, place: str) -> PatchmillError:
     text = _first_line(error)
     if "NOT_FOUND" in text:
         return CorruptChunkError(f"a chunk of {place} is missing, although it must be there: {text}")
-    if "checksum" in text.lower() or "DATA_LOSS" in text or "decod" in text.lower():
+    if text.startswith(_DAMAGE):
         return CorruptChunkError(f"a chunk of {place} is damaged: {text}")
     return SourceError(f"{place} can't be read: {text}")
 

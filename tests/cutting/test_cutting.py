@@ -1,0 +1,298 @@
+"""`write_patches` against the slow loop, and against other readers."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import tensorstore as ts
+import xarray as xr
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import patchmill
+from patchmill.cutting import request as requests
+from patchmill.planning import shapes
+from slow_loops import cut
+
+SIZES = st.integers(1, 24)
+DTYPES = ["bool", "uint8", "int16", "uint16", "int32", "uint64", "float16", "float32", "float64", "complex64"]
+
+
+def pixels(shape, dtype, seed=0):
+    """Values that are all over the range of `dtype`."""
+    raw = np.random.default_rng(seed).integers(0, 256, (*shape, np.dtype(dtype).itemsize), "u1")
+    if dtype == "bool":
+        return raw[..., 0] > 127
+    if np.dtype(dtype).kind in "fc":
+        return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+    return raw.view(dtype)[..., 0]
+
+
+def stored(place):
+    """The patches through zarr-python."""
+    return zarr.open_group(place, mode="r")["patches"][...]
+
+
+@st.composite
+def cuts(draw):
+    """Arguments of a cut, related to a small image."""
+    pair = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))  # noqa: E731
+    return {
+        "patch_shape": draw(pair(1, 5)),
+        "step": draw(pair(1, 7)),
+        "dilation": draw(pair(1, 3)),
+        "edge": draw(st.sampled_from(["drop", "pad", "shift"])),
+        "pad_mode": draw(st.sampled_from(["constant", "edge", "reflect", "symmetric"])),
+    }
+
+
+@pytest.fixture
+def tiny_shards(monkeypatch):
+    """Shards of some hundred bytes, so that small images have many, with blocks and waves among them."""
+    monkeypatch.setattr(shapes, "_SHARD", 600)
+    monkeypatch.setattr(shapes, "_SMALL", 60)
+    monkeypatch.setattr(shapes, "_CHUNK", 200)
+
+
+def same_as_loop(place, image, arguments):
+    """Whether every patch of the set at `place` is the loop's, and no other patch is there."""
+    ps = patchmill.open_patches(place)
+    steps = {"mode": arguments["pad_mode"]}
+    expected = [
+        patch
+        for one in image
+        for patch in cut(
+            one, arguments["patch_shape"], arguments["step"], arguments["dilation"], arguments["edge"], **steps
+        ).values()
+    ]
+    assert len(ps) == len(expected)
+    np.testing.assert_array_equal(ps.read(np.arange(len(ps))), np.stack(expected))
+    return ps
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), arguments=cuts(), shape=st.tuples(st.integers(1, 3), st.integers(1, 3), SIZES, SIZES))
+def test_any_cut_is_the_loops(tmp_path_factory, tiny_shards, data, arguments, shape):
+    image = pixels(shape, data.draw(st.sampled_from(DTYPES)))
+    grid = patchmill.PatchGrid(shape[2:], *(arguments[k] for k in ("patch_shape", "step", "dilation", "edge")))
+    place = tmp_path_factory.mktemp("cut") / "set.zarr"
+    if len(grid) == 0:
+        with pytest.raises(ValueError, match="a patch must fit"):
+            patchmill.write_patches(image, place, **arguments)
+        assert not place.exists()
+        return
+    chunks = data.draw(st.sampled_from([None, (1, 2, 5, 7), (2, 1, 24, 3)]))
+    source = image if chunks is None else da.from_array(image, chunks=chunks)
+    ps = patchmill.write_patches(source, place, **arguments)
+    same_as_loop(place, image, arguments)
+    view = patchmill.view_patches(source, **arguments)
+    np.testing.assert_array_equal(view.read(np.arange(len(view))), ps.read(np.arange(len(ps))))
+    np.testing.assert_array_equal(ps.to_dask().compute(), stored(place))
+
+
+@pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_three_readers_see_the_same(tmp_path, dtype, edge):
+    image = pixels((2, 3, 90, 160), dtype)
+    place = tmp_path / "set.zarr"
+    patchmill.write_patches(image, place, 32, 24, edge=edge)
+    expected = patchmill.patchify(image, 32, 24, edge=edge)
+    np.testing.assert_array_equal(stored(place), expected)
+    np.testing.assert_array_equal(xr.open_zarr(place)["patches"].values, expected)
+    array = ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{place}/patches/"}}).result()
+    np.testing.assert_array_equal(array.read().result(), expected)
+    assert xr.open_zarr(place)["patches"].dtype == image.dtype
+
+
+def test_a_wide_scene_in_many_waves(tmp_path, tiny_shards):
+    image = pixels((1, 1, 40, 400), "uint8")
+    arguments = {"patch_shape": (4, 4), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
+    patchmill.write_patches(image, tmp_path / "set.zarr", **arguments, workers=3)
+    same_as_loop(tmp_path / "set.zarr", image, arguments)
+
+
+def test_zarr_sources_of_both_versions(tmp_path):
+    image = pixels((3, 70, 90), "uint16")
+    for version in (2, 3):
+        source = tmp_path / f"v{version}.zarr"
+        zarr.create_array(source, data=image, chunks=(1, 20, 30), zarr_format=version)
+        ps = patchmill.write_patches(source, tmp_path / f"{version}.zarr", 16, 8)
+        np.testing.assert_array_equal(ps.to_dask().compute()[0], patchmill.patchify(image, 16, 8))
+
+
+def test_image_and_mask_in_one_pass(tmp_path):
+    image, mask = pixels((2, 3, 50, 60), "uint16"), pixels((2, 50, 60), "uint8")
+    data = xr.Dataset(
+        {"image": (("time", "band", "lat", "lon"), image), "mask": (("time", "lat", "lon"), mask)},
+        coords={"lat": np.linspace(50, 40, 50), "lon": np.linspace(0, 9, 60), "band": ["r", "g", "b"]},
+    )
+    ps = patchmill.write_patches(data, tmp_path / "set.zarr", 16, 8)
+    np.testing.assert_array_equal(ps[3]["image"], image[0][:, :16, 24:40])
+    np.testing.assert_array_equal(ps[3]["mask"], mask[0][:16, 24:40])
+    opened = xr.open_zarr(tmp_path / "set.zarr")
+    assert opened["mask"].dims == ("image", "grid_y", "grid_x", "patch_y", "patch_x")
+    assert list(opened["channel"].values) == ["r", "g", "b"]
+    back = ps.to_xarray()
+    assert back["image"].dims == ("time", "band", "grid_lat", "grid_lon", "patch_lat", "patch_lon")
+    np.testing.assert_array_equal(back["lat"], data["lat"][::8][: len(back["lat"])])
+
+
+def test_scale_and_offset_do_not_change_what_is_read(tmp_path):
+    raw = pixels((40, 40), "int16")
+    attributes = {
+        "scale_factor": 0.5,
+        "add_offset": 3.0,
+        "_FillValue": -1,
+        "units": "days since 2000-01-01",
+        "long_name": "x",
+    }
+    data = xr.DataArray(raw, dims=("y", "x"), attrs=attributes)
+    patchmill.write_patches(data, tmp_path / "set.zarr", 8)
+    opened = xr.open_zarr(tmp_path / "set.zarr")
+    assert opened["patches"].dtype == np.int16
+    assert opened["patches"].attrs["long_name"] == "x"
+    kept = opened.attrs["patchmill"]["source"]["variables"]["image"]["attributes"]
+    assert kept == {key: value for key, value in attributes.items() if key != "long_name"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"patch_shape": 300}, ValueError, "300 x 300.*60 x 70"),
+        ({"patch_shape": 8, "step": 0}, ValueError, "step.*at least 1.*0"),
+        ({"patch_shape": 8, "step": -3}, ValueError, "step.*-3"),
+        ({"patch_shape": (8, 8, 8)}, ValueError, "patch_shape.*2 spatial axes.*3"),
+        ({"patch_shape": 8.5}, TypeError, "patch_shape.*8.5"),
+        ({"patch_shape": 8, "edge": "wrap"}, ValueError, "edge.*wrap"),
+        ({"patch_shape": 8, "pad_value": -1}, ValueError, "pad_value.*-1"),
+        ({"patch_shape": 8, "mode": "new"}, ValueError, "mode.*new"),
+        ({"patch_shape": 8, "layout": "tar"}, ValueError, "layout.*tar"),
+        ({"patch_shape": 8, "memory": "10MiB"}, patchmill.PatchmillError, "memory.*10.0 MiB"),
+        ({"patch_shape": 8, "memory": "much"}, ValueError, "memory.*much"),
+        ({"patch_shape": 8, "workers": 0}, ValueError, "workers.*0"),
+    ],
+)
+def test_bad_arguments_write_nothing(tmp_path, arguments, error, words):
+    with pytest.raises(error, match=words) as caught:
+        patchmill.write_patches(np.zeros((60, 70), "uint8"), tmp_path / "set.zarr", **arguments)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "source", [np.zeros((0, 3, 9, 9)), np.zeros((9, 9), "M8[s]"), np.zeros((9, 9), "i4,f4"), [[1]], 3, "no.zarr"]
+)
+def test_bad_sources_write_nothing(tmp_path, source):
+    with pytest.raises((ValueError, TypeError, patchmill.PatchmillError)) as caught:
+        patchmill.write_patches(source, tmp_path / "set.zarr", 4)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_already(tmp_path):
+    image, place = pixels((40, 40), "uint8"), tmp_path / "set.zarr"
+    other = tmp_path / "notes"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    for mode in ("resume", "create", "overwrite"):
+        with pytest.raises(FileExistsError, match="not a patch set"):
+            patchmill.write_patches(image, other, 8, mode=mode)
+    assert (other / "thesis.txt").read_text() == "mine"
+    patchmill.write_patches(image, place, 8, mode="create")
+    with pytest.raises(patchmill.PatchmillError, match="create"):
+        patchmill.write_patches(image, place, 8, mode="create")
+    with pytest.raises(patchmill.PatchmillError, match=r"step \(\[8, 8\] there, \[4, 4\] now\)"):
+        patchmill.write_patches(image, place, 8, 4)
+    with pytest.raises(patchmill.PatchmillError, match="source"):
+        patchmill.write_patches(image + 1, place, 8)
+    before = (place / "zarr.json").stat().st_mtime_ns
+    assert len(patchmill.write_patches(image, place, 8)) == 25
+    assert (place / "zarr.json").stat().st_mtime_ns == before
+    assert len(patchmill.write_patches(image, place, 8, 4, mode="overwrite")) == 81
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "set.zarr"]
+
+
+def test_the_root_comes_last_and_a_resume_finishes(tmp_path, tiny_shards, monkeypatch):
+    image, place = pixels((2, 40, 60), "uint16"), tmp_path / "set.zarr"
+    whole = patchmill.write_patches(image, tmp_path / "whole.zarr", 8, 4)
+
+    class StopError(Exception):
+        pass
+
+    def stop_at(done, total, _):
+        if done > total / 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        patchmill.write_patches(image, place, 8, 4, progress=stop_at, workers=1)
+    assert not (place / "zarr.json").exists()
+    with pytest.raises(patchmill.PatchmillError, match="not finished"):
+        patchmill.open_patches(place)
+    with pytest.raises(patchmill.PatchmillError, match="step"):
+        patchmill.write_patches(image, place, 8, 8)
+    shards = {path: path.stat().st_mtime_ns for path in place.rglob("c/**/*") if path.is_file()}
+    patchmill.write_patches(image, place, 8, 4)
+    assert shards
+    assert all(path.stat().st_mtime_ns == then for path, then in shards.items() if "patches" in path.parts)
+    assert objects(place) == objects(tmp_path / "whole.zarr")
+    assert len(whole) == len(patchmill.open_patches(place))
+    assert not (tmp_path / "set.zarr.patchmill").exists()
+
+
+def objects(place):
+    """Every object of a set but its root, which tells times."""
+    return {p.relative_to(place): p.read_bytes() for p in place.rglob("*") if p.is_file() and p.name != "zarr.json"}
+
+
+def test_blocks_do_not_change_a_byte(tmp_path, tiny_shards, monkeypatch):
+    image = pixels((1, 3, 50, 60), "float32")
+    places = []
+    for at, (across, workers) in enumerate([(1, 1), (4, 3)]):
+        monkeypatch.setattr("patchmill.planning.plan._ACROSS", across)
+        patchmill.write_patches(image, tmp_path / f"{at}.zarr", 8, 3, edge="pad", workers=workers)
+        places.append(objects(tmp_path / f"{at}.zarr"))
+    assert places[0] == places[1]
+
+
+def test_one_write_a_shard_and_each_source_pixel_once(tmp_path, monkeypatch):
+    """What a task asks of the store, recorded."""
+    from patchmill.storage import TensorStoreArray
+
+    written = []
+    write = TensorStoreArray.write
+    monkeypatch.setattr(
+        TensorStoreArray,
+        "write",
+        lambda self, parts, **how: (written.append((self.place, parts[0][0])), write(self, parts, **how))[1],
+    )
+    image = pixels((1, 2, 3000, 3000), "uint16")
+    patchmill.write_patches(image, tmp_path / "set.zarr", 256, 128)
+    patches = [region for place, region in written if place.endswith("patches")]
+    files = [path for path in (tmp_path / "set.zarr/patches/c").rglob("*") if path.is_file()]
+    assert len(patches) == len(files) == len({str(region) for region in patches})
+
+
+def test_a_source_that_vanishes_is_noticed(tmp_path, tiny_shards):
+    source = tmp_path / "source.zarr"
+    zarr.create_array(source, data=np.ones((4, 60, 60), "uint8"), chunks=(1, 60, 60))
+
+    def vanish(done, total, _):
+        (source / "zarr.json").unlink(missing_ok=True)
+
+    with pytest.raises(patchmill.PatchmillError, match="changed or vanished"):
+        patchmill.write_patches(source, tmp_path / "set.zarr", 8, 4, progress=vanish)
+    assert not [path for path in (tmp_path / "set.zarr/patches").rglob("c/*/*/*") if path.is_file()]
+
+
+def test_target_inside_its_source(tmp_path):
+    zarr.create_array(tmp_path / "source.zarr", data=np.ones((60, 60), "uint8"))
+    for target in (tmp_path / "source.zarr", tmp_path / "source.zarr/set", tmp_path):
+        with pytest.raises(ValueError, match="outside"):
+            patchmill.write_patches(tmp_path / "source.zarr", target, 8)
+
+
+def test_no_request_is_left_out_of_what_a_resume_compares():
+    """A new field of a request must be compared too, or be known to change no byte."""
+    assert set(requests.Request.__slots__) == {"source", "grids", "plan", "pad_mode", "pad_value"}

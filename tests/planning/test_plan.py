@@ -1,0 +1,62 @@
+"""Plans: figures against counting, JSON there and back, instant for any size."""
+
+from __future__ import annotations
+
+import time
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchmill
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(4, 60), st.integers(4, 60)),
+    patch=st.integers(1, 4),
+    step=st.integers(1, 9),
+    edge=st.sampled_from(["drop", "pad", "shift"]),
+)
+def test_figures_are_those_of_the_patches(shape, patch, step, edge):
+    image = np.zeros(shape, "uint16")
+    plan = patchmill.plan(image, patch, step, edge=edge)
+    cut = patchmill.patchify(image, patch, step, edge=edge)
+    assert plan.patches * shape[1] * patch**2 == cut.size
+    assert plan.bytes_written == cut.nbytes
+    assert plan.bytes_source == image.nbytes
+    held = np.zeros(shape[2:], bool)
+    for pixels in plan.grid:
+        held[pixels] = True
+    assert plan.uncovered == (~held).sum() * shape[0]
+    assert plan.overlap_factor == pytest.approx(cut.size / image.size)
+    assert type(plan).from_json(plan.to_json()) == plan
+    assert hash(plan) == hash(type(plan).from_json(plan.to_json()))
+
+
+def test_a_billion_patches_take_no_time():
+    big = da.zeros((1, 1, 40_000, 40_000), dtype="uint8", chunks=(1, 1, 8000, 8000))
+    began = time.perf_counter()
+    plan = patchmill.plan(big, 256, 1)
+    assert time.perf_counter() - began < 5  # a count that walks would take hours
+    assert plan.patches == 39_745**2
+
+
+def test_shards_and_blocks_are_those_that_a_run_makes(tmp_path):
+    image = np.random.default_rng(0).integers(0, 99, (2, 3, 700, 900), "uint8")
+    plan = patchmill.plan(image, 32, 16)
+    patchmill.write_patches(image, tmp_path / "set.zarr", 32, 16)
+    assert plan.shards == sum(path.is_file() for path in (tmp_path / "set.zarr/patches/c").rglob("*"))
+
+
+def test_memory_that_does_not_suffice_names_the_knob():
+    with pytest.raises(patchmill.PatchmillError, match="memory"):
+        patchmill.plan(np.zeros((9000, 9000)), 4096, 4096, memory="210MiB")
+
+
+def test_reprs_are_escaped_and_small():
+    html = patchmill.plan(np.zeros((900, 1600), "u1"), 64, 3)._repr_html_()
+    assert len(html) < 50_000
+    assert "<script" not in html
+    assert "patches" in repr(patchmill.plan(np.zeros((900, 1600), "u1"), 64))

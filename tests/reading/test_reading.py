@@ -1,0 +1,102 @@
+"""PatchSet: numbers, batches, catalog, what people see."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchmill
+
+IMAGE = np.random.default_rng(0).integers(0, 60000, (3, 2, 50, 70), "uint16")
+
+
+@pytest.fixture(scope="module", params=["stored", "view"])
+def ps(request, tmp_path_factory):
+    if request.param == "view":
+        return patchmill.view_patches(IMAGE, 16, 8, edge="shift")
+    place = tmp_path_factory.mktemp("reading") / "set.zarr"
+    return patchmill.write_patches(IMAGE, place, 16, 8, edge="shift")
+
+
+EXPECTED = patchmill.patchify(IMAGE, 16, 8, edge="shift").transpose(0, 2, 3, 1, 4, 5).reshape(-1, 2, 16, 16)
+
+
+@given(numbers=st.lists(st.integers(-len(EXPECTED), len(EXPECTED) - 1), max_size=20))
+def test_batches_in_any_order(ps, numbers):
+    np.testing.assert_array_equal(ps.read(numbers), EXPECTED[np.array(numbers, int)])
+
+
+def test_a_sequence(ps):
+    assert len(ps) == len(EXPECTED)
+    np.testing.assert_array_equal(ps[5], EXPECTED[5])
+    np.testing.assert_array_equal(ps[-1], EXPECTED[-1])
+    np.testing.assert_array_equal(ps[np.int64(7)], EXPECTED[7])
+    assert sum(1 for _ in ps) == len(ps)
+    with pytest.raises(IndexError, match=str(len(ps))):
+        ps[len(ps)]
+    for wrong in ("a", 1.5, slice(0, 2), [1]):
+        with pytest.raises(TypeError, match="read"):
+            ps[wrong]
+
+
+def test_where_patches_come_from(ps):
+    image, origin = ps.locate(np.arange(len(ps)))
+    for number in (0, 17, len(ps) - 1):
+        y, x = origin[number]
+        np.testing.assert_array_equal(IMAGE[image[number], :, y : y + 16, x : x + 16], EXPECTED[number])
+
+
+def test_catalog(ps):
+    catalog = ps.catalog.compute()
+    assert catalog["exists"].dims == ("image", "grid_y", "grid_x")
+    assert int(catalog["exists"].sum()) == len(ps)
+    np.testing.assert_array_equal(catalog["origin_y"], list(ps.grid.axes[0]))
+    if "stat_mean" in catalog:
+        mean = catalog["stat_mean"].transpose("image", "grid_y", "grid_x", "channel").values.reshape(-1, 2)
+        np.testing.assert_allclose(mean, EXPECTED.mean((2, 3)), rtol=1e-6)
+        assert (catalog["valid_fraction"] == 1).all()
+
+
+def test_dask_and_xarray(ps):
+    array = ps.to_dask()
+    assert array.shape == (3, 2, *ps.grid.counts, 16, 16)
+    expected = patchmill.patchify(IMAGE, 16, 8, edge="shift")
+    np.testing.assert_array_equal(array[1:, 1, 2:4, 3, 5:].compute(), expected[1:, 1, 2:4, 3, 5:])
+    data = ps.to_xarray()
+    assert isinstance(data, xr.Dataset)
+    np.testing.assert_array_equal(data["patches"].isel(image=2, grid_x=slice(1, 5)), expected[2, :, :, 1:5])
+
+
+def test_reprs(ps):
+    assert re.fullmatch(r"<PatchSet: .*135 patches of 2 x 16 x 16 uint16.*>", repr(ps)) or str(len(ps)) in repr(ps)
+    assert "\n" not in repr(ps)
+    html = ps._repr_html_()
+    assert html.count("<svg") == 1
+    assert len(html) < 50_000
+
+
+def test_nothing_of_the_name_reaches_the_html(tmp_path):
+    place = tmp_path / "<script>alert(1)<"
+    ps = patchmill.write_patches(IMAGE, place, 16)
+    assert "<script" not in ps._repr_html_()
+
+
+def test_padding_of_views_is_the_whole_images():
+    for mode in ("constant", "edge", "reflect", "symmetric"):
+        view = patchmill.view_patches(IMAGE, 32, 20, edge="pad", pad_mode=mode)
+        expected = patchmill.patchify(IMAGE, 32, 20, edge="pad", pad_mode=mode)
+        np.testing.assert_array_equal(view.to_dask().compute(), expected)
+
+
+@pytest.mark.parametrize("place", ["nothing", "folder", "source"])
+def test_what_is_not_a_patch_set(tmp_path, place):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_text("a")
+    xr.Dataset({"a": (("y", "x"), np.zeros((4, 4)))}).to_zarr(tmp_path / "source", consolidated=False)
+    with pytest.raises(patchmill.PatchmillError, match="not a patch set"):
+        patchmill.open_patches(tmp_path / place)

@@ -1,0 +1,105 @@
+"""Which axis is which, and the same pixels whatever lies behind."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import patchmill
+from patchmill.sources import open_source
+from patchmill.sources.naming import canonical_axes
+
+IMAGE = np.arange(2 * 3 * 20 * 30, dtype="uint16").reshape(2, 3, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("names", "dims", "axes"),
+    [
+        (("image", "channel", "y", "x"), None, {"image": 0, "channel": 1, "y": 2, "x": 3}),
+        (("time", "latitude", "longitude"), None, {"image": 0, "y": 1, "x": 2}),
+        (("row", "col", "band"), None, {"y": 0, "x": 1, "channel": 2}),
+        (
+            ("a", "b", "c0", "d"),
+            {"image": "a", "channel": "b", "y": "c0", "x": "d"},
+            {"image": 0, "channel": 1, "y": 2, "x": 3},
+        ),
+        (None, ("y", "x", "channel"), {"y": 0, "x": 1, "channel": 2}),
+    ],
+)
+def test_axes_by_name(names, dims, axes):
+    assert canonical_axes(names, len(names or dims), dims, "it") == axes
+
+
+@pytest.mark.parametrize(
+    ("names", "ndim", "dims", "words"),
+    [
+        (("time", "depth", "y", "x"), 4, None, "'depth'.*dims="),
+        (("time", "t", "y", "x"), 4, None, "several"),
+        (("y", "z"), 2, None, "'z'"),
+        (None, 5, None, "2 to 4 axes.*5"),
+        (None, 3, ("y", "x"), "3 axes"),
+        (("y", "x"), 2, {"y": "lat"}, "'lat'"),
+        (("y", "x"), 2, {"row": "y"}, "'row'"),
+    ],
+)
+def test_axes_that_can_not_be_told(names, ndim, dims, words):
+    with pytest.raises(ValueError, match=words):
+        canonical_axes(names, ndim, dims, "it")
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """The same pixels behind every kind of source."""
+    turned = IMAGE.transpose(2, 3, 0, 1)
+    zarr.create_array(tmp_path / "two.zarr", data=IMAGE, chunks=(1, 1, 7, 8), zarr_format=2)
+    zarr.create_array(tmp_path / "sharded.zarr", data=IMAGE, chunks=(1, 3, 5, 5), shards=(1, 3, 10, 10))
+    xr.Dataset({"a": (("y", "x", "time", "band"), turned), "count": ("time", [1, 2])}).to_zarr(
+        tmp_path / "turned.zarr", consolidated=False
+    )
+    return [
+        IMAGE,
+        da.from_array(IMAGE, chunks=(1, 2, 9, 9)),
+        xr.DataArray(turned, dims=("y", "x", "time", "band")),
+        xr.Dataset({"a": (("y", "x", "time", "band"), turned)}).chunk(),
+        IMAGE.astype(">u2"),
+        str(tmp_path / "two.zarr"),
+        tmp_path / "sharded.zarr",
+        f"file://{tmp_path}/turned.zarr",
+        tmp_path / "turned.zarr" / "a",
+    ]
+
+
+def test_every_source_gives_the_same(sources, tmp_path):
+    for at, each in enumerate(sources):
+        source = open_source(each)
+        (variable,) = source.variables
+        assert variable.shape == IMAGE.shape
+        region = (slice(1, 2), slice(0, 2), slice(3, 9), slice(5, 30))
+        np.testing.assert_array_equal(source.read(variable, region), IMAGE[region])
+        ps = patchmill.write_patches(each, tmp_path / f"{at}.out", 8, 4)
+        np.testing.assert_array_equal(ps.to_dask(), patchmill.patchify(IMAGE, 8, 4))
+
+
+def test_variables_on_other_canvases_are_refused():
+    data = xr.Dataset({"a": (("y", "x"), np.zeros((4, 4))), "b": (("lat", "lon"), np.zeros((5, 5)))})
+    with pytest.raises(ValueError, match="variables="):
+        open_source(data)
+    assert open_source(data, variables=["b"]).canvas == (5, 5)
+    with pytest.raises(ValueError, match=r"'c'.*a, b"):
+        open_source(data, variables=["c"])
+
+
+def test_a_missing_path_is_a_missing_file():
+    with pytest.raises(FileNotFoundError, match="nothing is at"):
+        open_source("/nowhere/at/all.zarr")
+
+
+def test_a_folder_that_is_no_store(tmp_path):
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(patchmill.PatchmillError, match="not a Zarr"):
+        open_source(tmp_path)
+    with pytest.raises(ValueError, match="s3://"):
+        open_source("s3://bucket/x.zarr")
