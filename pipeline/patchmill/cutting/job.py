@@ -149,13 +149,19 @@ def _write(job: Job, at: int, pieces: Sequence[Piece], tile: Array, first: int, 
     for channel in range(0, tile.shape[1], together):
         parts: list[Part] = []
         for piece in pieces:
-            pixels = tile[piece.images[0] - first : piece.images[1] - first, channel : channel + together]
+            pixels = _held(piece, tile, first, low)[:, channel : channel + together]
             patches = cut(pixels, piece.grid, start=piece.start, stop=piece.stop, low=low, padding=job.paddings[at])
             nbytes += patches.nbytes
             parts.append((_region(planned, piece, channel, together), _axes_of(planned, patches)))
         # A view may be read in place only where a chunk is one patch: see `TensorStoreArray.write`.
         target.write(parts if alone else [(region, np.ascontiguousarray(v)) for region, v in parts], reference=alone)
     return nbytes
+
+
+def _held(piece: Piece, tile: Array, first: int, low: tuple[int, ...]) -> Array:
+    """What a tile holds of a piece's images, up to their own border: a tile of several is as large as the largest."""
+    rows, columns = (n - begin for n, begin in zip(piece.grid.shape, low, strict=True))
+    return tile[piece.images[0] - first : piece.images[1] - first, :, :rows, :columns]
 
 
 def _region(planned: PlannedVariable, piece: Piece, channel: int, together: int) -> tuple[slice, ...]:
@@ -180,7 +186,7 @@ def _record(
     for planned, variable, tile in zip(job.planned, job.source.variables, tiles, strict=True):
         for piece in pieces:
             along = [Along(*sides) for sides in zip(piece.grid.axes, piece.start, piece.stop, low, strict=True)]
-            pixels = tile[piece.images[0] - first : piece.images[1] - first]
+            pixels = _held(piece, tile, first, low)
             for field_, values in patch_statistics(pixels, along, variable.nodata).items():
                 name = f"{planned.name}:{field_}"
                 if name not in record:

@@ -112,6 +112,12 @@ class PatchSet:
         return self.coordinates["name"][1] if "name" in self.coordinates else None
 
     @property
+    def too_small(self) -> list[str]:
+        """Names (or numbers) of the images that hold no patch, because they are smaller than one."""
+        names = self.names
+        return [str(n if names is None else names[n]) for n in self.grids.too_small.tolist()]
+
+    @property
     def nbytes(self) -> int:
         """Raw bytes of all patches that exist."""
         pixel = sum(each.dtype.itemsize * (each.channels or 1) for each in self.variables)
@@ -213,11 +219,11 @@ class PatchSet:
         )
         channels = self.variables[0].channels
         shape = shown_shape((channels, *self.grid.patch_shape) if channels else self.grid.patch_shape)
-        images = len(self.sizes)
+        images, small = len(self.sizes), len(self.grids.too_small)
         return (
-            f"<PatchSet: {len(self):,} patches of {shape} {kinds} from {images:,} image{'s' if images != 1 else ''}, "
-            f"{shown_shape(self.grid.counts)} at most, step {shown_shape(self.grid.step)}, {self.layout}, "
-            f"{shown_bytes(self.nbytes)}>"
+            f"<PatchSet: {len(self):,} patches of {shape} {kinds} from {images:,} image{'s' if images != 1 else ''}"
+            f"{f' ({small:,} too small)' if small else ''}, {shown_shape(self.grid.counts)} at most, "
+            f"step {shown_shape(self.grid.step)}, {self.layout}, {shown_bytes(self.nbytes)}>"
         )
 
     def _repr_html_(self) -> str:

@@ -16,6 +16,11 @@ def patchset_html(ps: PatchSet) -> str:
     return card_html("PatchSet", rows_of(ps), grid_svg(ps.grid, ps.variables[0].source_chunk))
 
 
+def _listed(names: list[str]) -> str:
+    """The first few names, and how many there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
 def rows_of(ps: PatchSet) -> list[tuple[str, str]]:
     """The figures of a patch set, a label and a text each."""
     grid = ps.grid
@@ -26,6 +31,7 @@ def rows_of(ps: PatchSet) -> list[tuple[str, str]]:
     return [
         ("patches", f"{len(ps):,} of {shown_shape(grid.patch_shape)} pixels"),
         ("images", f"{len(ps.sizes):,}, up to {shown_shape(grid.shape)} pixels"),
+        *([("too small", _listed(ps.too_small))] if len(ps.grids.too_small) else []),
         ("step", shown_shape(grid.step)),
         *dilation,
         ("edge", grid.edge),
