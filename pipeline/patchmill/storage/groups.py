@@ -107,4 +107,4 @@ def write_small(place: Location, arrays: Iterable[ArraySpec], objects: Mapping[s
                 place.write(key, data)
         if spec.data is not None and not isinstance(spec.dtype, str) and spec.data.size:
             region = tuple(slice(0, n) for n in spec.shape)
-            open_bulk(place.child(spec.name)).write([(region, np.ascontiguousarray(spec.data))])
+            open_bulk(place.child(spec.name)).write([(region, np.asarray(spec.data, order="C"))])
