@@ -1,0 +1,233 @@
+"""What the store says about its images: arrays, attributes, coordinates, and the root that makes it one.
+
+What all images share is an attribute; what differs between them is an array with one value an image:
+
+=================  ==========================================  ==================================================
+of                 all the same                                else
+=================  ==========================================  ==================================================
+"nothing" value    attribute ``nodata`` of the variable        ``nodata_<variable>(image)``, NaN where there is none
+scale and offset   attributes ``scales``, ``offsets``          ``scale_<variable>``, ``offset_<variable>`` on
+                                                               (image, channel), 1 and 0 where there are none
+CRS                ``spatial_ref``, as CF has it               texts ``crs(image)``, empty where there is none
+=================  ==========================================  ==================================================
+
+The names are not CF's, so that xarray gives the values as they are stored.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from patchmill import __version__
+from patchmill.ingesting.agreeing import Layout
+from patchmill.ingesting.naming import image_names
+from patchmill.ingesting.pairing import IMAGE, Candidate
+from patchmill.ingesting.scenes import Scene
+from patchmill.storage import FORMAT, ArraySpec, declare, digest
+
+_TRANSFORM = {
+    "long_name": "affine transform: x = a * column + b * row + c, y = d * column + e * row + f, at the outer corner",
+    "order": "a b c d e f",
+}
+
+_LISTED = 1000
+"""Files that the root names; of more it keeps number, size and a digest, since each opening reads the root."""
+
+
+# -- pixels ---------------------------------------------------------------------------------------------------------
+
+
+def pixel_arrays(
+    layouts: Sequence[Layout], images: int, attributes: Mapping[str, Mapping[str, Any]]
+) -> list[ArraySpec]:
+    """The arrays of all variables, declared and empty.
+
+    Parameters
+    ----------
+    layouts : sequence of Layout
+    images : int
+    attributes : mapping
+        Name of a variable to its attributes.
+    """
+    dims = channel_dims(layouts)
+    return [_pixel_array(layout, images, attributes.get(layout.name, {}), dims.get(layout.name)) for layout in layouts]
+
+
+def _pixel_array(layout: Layout, images: int, attributes: Mapping[str, Any], channel: str | None) -> ArraySpec:
+    shape, shapes = (images, layout.channels or 1, layout.height, layout.width), layout.shapes
+    kept = range(4) if channel is not None else (0, 2, 3)
+    names = ("image", channel or "", "y", "x")
+    return ArraySpec(
+        name=layout.name,
+        dims=tuple(names[axis] for axis in kept),
+        shape=tuple(shape[axis] for axis in kept),
+        dtype=layout.dtype,
+        chunk=tuple(shapes.chunk[axis] for axis in kept),
+        shard=tuple(shapes.shard[axis] for axis in kept),
+        fill=layout.dtype.type(0),
+        attributes=attributes,
+    )
+
+
+def channel_dims(layouts: Sequence[Layout]) -> dict[str, str]:
+    """Name of the channel axis of each variable that has one: ``channel`` where all agree on it."""
+    with_channels = [layout for layout in layouts if layout.channels is not None]
+    agree = len({(layout.channels, layout.labels) for layout in with_channels}) == 1
+    return {layout.name: "channel" if agree else f"channel_{layout.name}" for layout in with_channels}
+
+
+def pixel_attributes(layout: Layout, scenes: Sequence[Scene], *, crs: bool) -> dict[str, Any]:
+    """What all images of a variable share."""
+    found: dict[str, Any] = {}
+    title, nodata = _shared([scene.title for scene in scenes]), _shared([_plain(scene.nodata) for scene in scenes])
+    if title is not None and layout.channels is None:
+        found["long_name"] = title
+    if nodata is not None:
+        found["nodata"] = nodata
+    for name in ("scales", "offsets"):
+        values = _shared([getattr(scene, name) for scene in scenes])
+        if values is not None:
+            found[name] = list(values)
+    if crs:
+        found["grid_mapping"] = "spatial_ref"
+    return found
+
+
+def _shared(values: Sequence[Any]) -> Any:
+    """The value that all have, None where they differ."""
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _plain(nodata: float | None) -> Any:
+    """As JSON can hold it."""
+    if nodata is None or math.isfinite(nodata):
+        return nodata
+    return "NaN" if math.isnan(nodata) else "Infinity" if nodata > 0 else "-Infinity"
+
+
+# -- coordinates ----------------------------------------------------------------------------------------------------
+
+
+def small_arrays(layouts: Sequence[Layout], candidates: Sequence[Candidate]) -> list[ArraySpec]:
+    """Extents, names and places of the images, and names of the channels."""
+    first = [candidate.scenes[IMAGE] for candidate in candidates]
+    arrays = [
+        ArraySpec.of("height", ("image",), np.array([scene.height for scene in first], np.int64), {"units": "pixel"}),
+        ArraySpec.of("width", ("image",), np.array([scene.width for scene in first], np.int64), {"units": "pixel"}),
+        ArraySpec.of("name", ("image",), names_of(candidates)),
+    ]
+    arrays += [*_places(first), *_differing(layouts, candidates), *_labels(layouts)]
+    return arrays
+
+
+def names_of(candidates: Sequence[Candidate]) -> list[str]:
+    """One name an image; of files of which several variables are taken, with the variable."""
+    variables: dict[str, set[str]] = {}
+    for each in candidates:
+        variables.setdefault(each.file.path, set()).add(each.file.variable)
+    several = {path for path, found in variables.items() if len(found) > 1}
+    return image_names(
+        [
+            (each.file.path, (f":{each.file.variable}" if each.file.path in several else "") + each.label)
+            for each in candidates
+        ]
+    )
+
+
+def shared_crs(scenes: Sequence[Scene]) -> str | None:
+    """The coordinate reference system of all images, None where they have several, or some have none."""
+    crs: str | None = _shared([scene.crs for scene in scenes])
+    return crs
+
+
+def _places(scenes: Sequence[Scene]) -> Iterator[ArraySpec]:
+    crs = shared_crs(scenes)
+    if crs is not None:
+        yield ArraySpec.of("spatial_ref", (), np.int64(0), {"crs_wkt": crs, "spatial_ref": crs})
+    elif any(scene.crs for scene in scenes):
+        yield ArraySpec.of("crs", ("image",), [scene.crs or "" for scene in scenes])
+    if any(scene.transform for scene in scenes):
+        values = np.array([scene.transform or (np.nan,) * 6 for scene in scenes], np.float64)
+        yield ArraySpec.of("transform", ("image", "affine"), values, _TRANSFORM)
+
+
+def _differing(layouts: Sequence[Layout], candidates: Sequence[Candidate]) -> Iterator[ArraySpec]:
+    """What images of one variable do not share."""
+    dims = channel_dims(layouts)
+    for layout in layouts:
+        scenes = [candidate.scenes[layout.name] for candidate in candidates]
+        if len({repr(scene.nodata) for scene in scenes}) > 1:
+            values = [math.nan if scene.nodata is None else scene.nodata for scene in scenes]
+            yield ArraySpec.of(f"nodata_{layout.name}", ("image",), np.array(values, np.float64))
+        for name, neutral in (("scales", 1.0), ("offsets", 0.0)):
+            given = [getattr(scene, name) for scene in scenes]
+            if len(set(given)) > 1:
+                rows = np.array([each or (neutral,) * (layout.channels or 1) for each in given], np.float64)
+                channel = (dims[layout.name],) if layout.name in dims else ()
+                yield ArraySpec.of(f"{name[:-1]}_{layout.name}", ("image", *channel), rows if channel else rows[:, 0])
+
+
+def _labels(layouts: Sequence[Layout]) -> Iterator[ArraySpec]:
+    dims = channel_dims(layouts)
+    labels = {dims[layout.name]: layout.labels for layout in layouts if layout.name in dims}
+    for dim, names in labels.items():
+        if names is not None:
+            yield ArraySpec.of(dim, (dim,), list(names))
+
+
+# -- root -----------------------------------------------------------------------------------------------------------
+
+
+def declared(specs: Sequence[ArraySpec], variables: Sequence[str], provenance: Mapping[str, Any]) -> dict[str, bytes]:
+    """All metadata objects of the store; the root knows the digests of the arrays'."""
+    objects = declare(specs, {})
+    attributes = {
+        "patchmill": {
+            "format": FORMAT,
+            "kind": "source",
+            "variables": list(variables),
+            "digests": {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs},
+            "provenance": dict(provenance),
+        },
+        "coordinates": " ".join(
+            spec.name for spec in specs if spec.name not in variables and (spec.name,) != spec.dims
+        ),
+    }
+    return objects | {"zarr.json": declare([_bare(spec) for spec in specs], attributes)["zarr.json"]}
+
+
+def _bare(spec: ArraySpec) -> ArraySpec:
+    from dataclasses import replace
+
+    return replace(spec, data=None)
+
+
+def provenance(candidates: Sequence[Candidate], skipped: Sequence[tuple[str, str]], ignored: int) -> dict[str, Any]:
+    """From which files the store was made, when, and by what."""
+    files = [_file(path) for path in dict.fromkeys(each.file.path for each in candidates)]
+    text = json.dumps(files, sort_keys=True).encode()
+    short = {"count": len(files), "bytes": sum(each["bytes"] for each in files), "digest": digest(text)}
+    return {
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "patchmill": __version__,
+        "files": files if len(files) <= _LISTED else short,
+        "skipped": [list(each) for each in skipped[:_LISTED]],
+        "skipped_count": len(skipped),
+        "ignored_count": ignored,
+    }
+
+
+def _file(path: str) -> dict[str, Any]:
+    about = os.stat(path)
+    return {
+        "path": path,
+        "bytes": about.st_size if os.path.isfile(path) else 0,
+        "modified": dt.datetime.fromtimestamp(about.st_mtime, dt.UTC).isoformat(timespec="seconds"),
+    }

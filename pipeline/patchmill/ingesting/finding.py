@@ -1,0 +1,212 @@
+"""Which files: what a folder, a glob or a list offers, in an order that people expect."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from patchmill.errors import MissingSourceError
+from patchmill.ingesting.kinds import has_known_name, is_store
+from patchmill.storage import Location
+
+SAMPLE = "sample:"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to read, which may be a Zarr store.
+
+    Parameters
+    ----------
+    given : str
+        As the user would write it.
+    path : str
+        Absolute.
+    variable : str
+        Which variable of several, from ``file.nc:variable``; empty where none is named.
+    """
+
+    given: str
+    path: str
+    variable: str = ""
+
+    @classmethod
+    def at(cls, path: str, variable: str = "") -> File:
+        """The file at `path`."""
+        return cls(f"{path}:{variable}" if variable else path, os.path.abspath(path), variable)
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found.
+
+    Parameters
+    ----------
+    files : list of File
+    missing : list of str
+        What was named and is not there.
+    ignored : int
+        Hidden files, and files whose names do not end as image files do.
+    """
+
+    files: list[File] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    ignored: int = 0
+
+
+def find(images: Any, target: Location) -> Found:
+    """The files that `images` names, each once; none of the target's own.
+
+    Parameters
+    ----------
+    images : path, glob or iterable of these
+        A list keeps its order; what a folder or a glob offers comes in natural order, ``2.png`` before ``10.png``.
+    target : Location
+        Left out of folders and globs.
+
+    Raises
+    ------
+    TypeError
+        If `images` is none of these.
+    ValueError
+        If a place is not on this machine, or lies inside the target.
+    MissingSourceError
+        If there is nothing at all.
+    """
+    found = Found()
+    for entry in _entries(images):
+        _add(found, entry, target)
+    found.files = list(dict.fromkeys(found.files))
+    if not found.files:
+        raise MissingSourceError(_nothing(images, found))
+    return found
+
+
+def _entries(images: Any) -> Iterator[str]:
+    entries = [images] if isinstance(images, str | os.PathLike) else images
+    if not isinstance(entries, Iterable):
+        raise TypeError(f"images must be a folder, a glob, a file or a list of these, got {type(images).__name__}")
+    for entry in entries:
+        if not isinstance(entry, str | os.PathLike) or isinstance(entry, bytes):
+            raise TypeError(f"images must name files by texts or paths, got {type(entry).__name__} in the list")
+        text = os.fspath(entry)
+        if text == SAMPLE:
+            from patchmill.sources.sample import sample_images
+
+            yield from sample_images()
+        else:
+            yield _local(text)
+
+
+def _local(text: str) -> str:
+    if not text.strip():
+        raise ValueError("images must name files, got an empty text")
+    if "://" not in text:
+        return os.path.expanduser(text)
+    parts = urlsplit(text)
+    if parts.scheme != "file":
+        raise ValueError(f"images must be on this machine, got {text!r}: copy or mount {parts.scheme}:// stores first")
+    return unquote(parts.path)
+
+
+def _add(found: Found, entry: str, target: Location) -> None:
+    """Add what one entry stands for."""
+    path, variable = split_variable(entry)
+    if os.path.lexists(path):
+        if variable or not os.path.isdir(path) or has_known_name(path) or is_store(path):
+            if is_inside(path, target):
+                raise ValueError(
+                    f"images must lie outside of the target {target.url}, got {entry!r}: choose another target"
+                )
+            found.files.append(File.at(path, variable))
+        else:
+            _scan(found, path, target)
+    elif glob.has_magic(entry):
+        before = len(found.files)
+        _match(found, entry, target)
+        if len(found.files) == before:
+            found.missing.append(entry)
+    else:
+        found.missing.append(entry)
+
+
+def split_variable(entry: str) -> tuple[str, str]:
+    """Path and variable of ``file.nc:variable``, where that file is there and none has the whole as its name."""
+    head, colon, variable = entry.rpartition(":")
+    if colon and head and variable and not os.path.lexists(entry) and os.path.lexists(head):
+        return head, variable
+    return entry, ""
+
+
+def _scan(found: Found, root: str, target: Location) -> None:
+    """All files in a folder and the folders inside it; links to folders are not followed."""
+    inside: list[str] = []
+    for folder, folders, files in os.walk(root, onerror=lambda error: found.missing.append(str(error.filename))):
+        stores = [name for name in folders if _is_entry(os.path.join(folder, name), target)]
+        inside += [os.path.join(folder, name) for name in stores]
+        hidden = [name for name in folders if name.startswith(".")]
+        left = {*stores, *hidden, *(name for name in folders if is_inside(os.path.join(folder, name), target))}
+        folders[:] = [name for name in folders if name not in left]
+        wanted = [name for name in files if not name.startswith(".") and has_known_name(name)]
+        inside += [os.path.join(folder, name) for name in wanted]
+        found.ignored += len(files) - len(wanted) + len(hidden)
+    found.files += [File.at(path) for path in sorted(inside, key=natural_key)]
+
+
+def _is_entry(folder: str, target: Location) -> bool:
+    """Whether a folder counts as a file: a Zarr store, or what is called like an image and will be refused."""
+    hidden = os.path.basename(folder).startswith(".")
+    return not hidden and not is_inside(folder, target) and (is_store(folder) or has_known_name(folder))
+
+
+def _match(found: Found, pattern: str, target: Location) -> None:
+    """All that a glob matches, except what lies inside Zarr stores."""
+    matches = [path for path in glob.glob(pattern, recursive=True) if not is_inside(path, target)]
+    stores = {os.path.normpath(path) for path in matches if os.path.isdir(path) and is_store(path)}
+    stores |= {
+        str(parent) for path in matches for parent in Path(path).parents if str(parent) != "." and is_store(str(parent))
+    }
+    for path in sorted(matches, key=natural_key):
+        if any(str(parent) in stores for parent in Path(path).parents):
+            continue
+        if has_known_name(path) or os.path.normpath(path) in stores:
+            found.files.append(File.at(path))
+        elif not os.path.isdir(path):
+            found.ignored += 1
+
+
+def is_inside(path: str, target: Location) -> bool:
+    """Whether `path` is the target, lies in it, or in what belongs to it."""
+    own = Path(os.path.abspath(path))
+    return any(own == place or place in own.parents for place in (target.path, target.beside(".patchmill").path))
+
+
+def natural_key(path: str) -> tuple[Any, ...]:
+    """What sorts paths as people do: by folder, digits as numbers, upper and lower case alike.
+
+    Examples
+    --------
+    >>> sorted(["b/1.png", "a/10.png", "a/9.png", "A/9.png"], key=natural_key)
+    ['A/9.png', 'a/9.png', 'a/10.png', 'b/1.png']
+    """
+    parts = path.replace(os.sep, "/").split("/")
+    folded = [
+        [int(t) if at % 2 else t.casefold() for at, t in enumerate(re.split(r"([0-9]+)", part))] for part in parts
+    ]
+    return (folded, path)
+
+
+def _nothing(images: Any, found: Found) -> str:
+    if len(found.missing) == 1 and not found.ignored:
+        return f"nothing is at {found.missing[0]!r}: check the path of images"
+    seen = f", though {found.ignored} other files are there: name those outright" if found.ignored else ""
+    many = not isinstance(images, str | os.PathLike)
+    return (
+        f"{'the list of images' if many else repr(os.fspath(images))} offers no image files{seen or ': check the path'}"
+    )

@@ -1,0 +1,198 @@
+"""Ordinary pictures, decoded whole by Pillow: PNG, JPEG, WebP, BMP, PNM, and the first frame of a GIF.
+
+What becomes of a picture, by its mode:
+
+==================  ==========================================================================
+1 bit               bool, no channel axis
+gray                uint8, uint16, int32 or float32, no channel axis
+gray with alpha     channels gray, alpha
+palette             colors: red, green, blue, and alpha where an entry is transparent; or the indices, as masks want
+RGB, RGBA           channels red, green, blue (, alpha); values are not premultiplied, nor blended with a background
+CMYK                channels cyan, magenta, yellow, black, as Pillow gives them
+YCbCr               red, green, blue
+==================  ==========================================================================
+
+A single color that stands for "transparent" in a file without palette is left as it is. 16 bits stay 16 bits.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchmill.ingesting.scenes import Reading, Scene, UnfitError, quiet
+from patchmill.ingesting.turning import ORIENTATIONS, turned, turned_size
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+RGB = ("red", "green", "blue")
+CMYK = ("cyan", "magenta", "yellow", "black")
+
+_LABELS = {"LA": ("gray", "alpha"), "RGB": RGB, "RGBA": (*RGB, "alpha"), "CMYK": CMYK, "LAB": ("L", "a", "b")}
+_CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "HSV": "RGB"}
+_DTYPES = {"1": np.dtype(bool), "I": np.dtype(np.int32), "F": np.dtype(np.float32)}
+
+_COST = 4.5  # Pillow holds RGB in 4 bytes, then come its bytes, their joint copy, and the array
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What the header says.
+
+    Parameters
+    ----------
+    height, width : int
+        As stored.
+    mode : str
+        Pillow's, of what is decoded.
+    channels : int or None
+    dtype : numpy.dtype
+    orientation : int
+        1 to 8, as in EXIF.
+    """
+
+    height: int
+    width: int
+    mode: str
+    channels: int | None
+    dtype: np.dtype[Any]
+    orientation: int
+
+
+def open_picture(path: str, _variable: str, reading: Reading) -> list[Scene]:
+    """The picture in a file, as one scene."""
+    with _opened(path) as image:
+        picture = _described(image, path, reading)
+    if picture.dtype == np.uint16 and picture.channels:
+        import imagecodecs  # noqa: F401  Pillow has no mode for colors of 16 bits
+
+    def read(channels: slice, ys: slice, xs: slice) -> NDArray[Any]:
+        return _decoded(path, picture)[channels, ys, xs]
+
+    height, width = turned_size(picture.orientation, picture.height, picture.width)
+    return [
+        Scene(
+            height=height,
+            width=width,
+            dtype=picture.dtype,
+            channels=picture.channels,
+            labels=_LABELS.get(picture.mode),
+            cost=_COST,
+            read=read,
+        )
+    ]
+
+
+def _described(image: ImageFile, path: str, reading: Reading) -> _Picture:
+    mode = _mode(image, reading)
+    dtype = np.dtype(np.uint16) if mode.startswith("I;16") else _DTYPES.get(mode, np.dtype(np.uint8))
+    if image.format == "PPM":
+        dtype = _refuse_reduced(image, dtype)
+    channels = len(_LABELS[mode]) if mode in _LABELS else None
+    if image.format == "PNG" and (deep := _deep_png(path)):
+        mode, channels, dtype = deep, len(_LABELS[deep]), np.dtype(np.uint16)
+    width, height = image.size
+    return _Picture(height, width, mode, channels, dtype, _orientation(image, path))
+
+
+def _mode(image: ImageFile, reading: Reading) -> str:
+    if image.mode == "P" and reading.palette == "colors":
+        return "RGBA" if "transparency" in image.info else "RGB"
+    return "P" if image.mode == "P" else _CONVERTED.get(image.mode, image.mode)
+
+
+def _refuse_reduced(image: ImageFile, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Pillow turns a PPM of 16-bit colors into 8 bits, and a PGM of 16 bits into 32."""
+    arguments = image.tile[0].args if image.tile else ()
+    if image.mode == "RGB" and isinstance(arguments, tuple) and int(arguments[1]) > 255:
+        raise UnfitError(
+            "is a PPM file with more than 8 bits a color, which Pillow would reduce: convert it to PNG or TIFF"
+        )
+    return np.dtype(np.uint16) if image.mode == "I" else dtype
+
+
+def _deep_png(path: str) -> str | None:
+    """Mode of a PNG with 16 bits in each of several channels, None for all others."""
+    with open(path, "rb") as file:
+        header = file.read(26)
+    return {2: "RGB", 4: "LA", 6: "RGBA"}.get(header[25]) if header[24] == 16 else None
+
+
+# -- orientation ----------------------------------------------------------------------------------------------------
+
+
+def _orientation(image: ImageFile, path: str) -> int:
+    from PIL import ExifTags, Image
+
+    # The general method: that of PNG decodes the whole file to look for a chunk behind the pixels.
+    exif = Image.Image.getexif(image)
+    if image.format == "PNG" and not exif:
+        with quiet():
+            exif.load(_late_exif(path))
+    found = exif.get(ExifTags.Base.Orientation, 1)
+    return int(found) if found in ORIENTATIONS else 1
+
+
+def _late_exif(path: str) -> bytes:
+    """The chunk eXIf of a PNG, wherever it stands; empty where there is none."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, name = struct.unpack(">I4s", head)
+            if name == b"eXIf":
+                return file.read(min(length, 1 << 20))
+            file.seek(length + 4, 1)
+    return b""
+
+
+# -- pixels ---------------------------------------------------------------------------------------------------------
+
+
+def _decoded(path: str, picture: _Picture) -> NDArray[Any]:
+    """Every pixel, shape (channel, y, x), as one looks at it."""
+    if picture.dtype == np.uint16 and picture.channels:
+        import imagecodecs
+
+        with open(path, "rb") as file:
+            pixels = np.asarray(imagecodecs.png_decode(file.read()))
+    else:
+        with _opened(path) as image:
+            image.load()
+            pixels = np.asarray(image if picture.mode in ("P", image.mode) else image.convert(picture.mode))
+    pixels = pixels.astype(picture.dtype, copy=False).reshape(picture.height, picture.width, -1)
+    return turned(np.moveaxis(pixels[..., : picture.channels or 1], -1, 0), picture.orientation)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[ImageFile]:
+    """Pillow's own opening less its limit of pixels, which is the process's: ours is checked before decoding."""
+    from PIL import Image
+
+    with open(path, "rb") as file:
+        prefix = file.read(16)
+        for name in _factories():
+            factory, accepts = Image.OPEN[name]
+            if accepts is not None and accepts(prefix) is True:
+                file.seek(0)
+                with quiet():
+                    image = factory(file, path)
+                yield image
+                return
+    raise UnfitError("is a picture of a kind that this Pillow can't decode")
+
+
+@cache
+def _factories() -> tuple[str, ...]:
+    from PIL import Image
+
+    with quiet():
+        Image.init()
+    return tuple(name for name in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM") if name in Image.OPEN)

@@ -1,0 +1,133 @@
+"""A target appears whole: it is built in a folder beside it and renamed at the end.
+
+::
+
+    out.zarr.patchmill/      only while it is built
+      ingest.lock            held by the process that builds; the system lets go of it when that process dies
+      source/                the new store
+      old/                   the one it replaces, for the moment of the swap
+    out.zarr/                the new store, once all is well
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from patchmill.errors import PatchmillError, TargetExistsError
+from patchmill.storage import Location, begun, read_group
+
+CreateMode = Literal["create", "overwrite"]
+
+
+def refuse_taken(target: Location, mode: CreateMode) -> None:
+    """Raise where `mode` may not touch what is at `target`.
+
+    Raises
+    ------
+    TargetExistsError
+        If it holds something; with "overwrite" if that is not a source that patchmill wrote.
+    """
+    if begun(target) is not None:
+        raise TargetExistsError(
+            f"{target.url} holds a patch set that was begun: choose another target, or finish that first"
+        )
+    if target.is_empty():
+        return
+    group = read_group(target) if target.path.is_dir() else None
+    own = group is not None and group.own.get("kind") == "source"
+    if not own:
+        raise TargetExistsError(
+            f"{target.url} exists and is not a source that patchmill wrote, so it is left alone: choose another target"
+        )
+    if mode == "create":
+        raise TargetExistsError(f'{target.url} exists, and mode="create" replaces nothing: use mode="overwrite"')
+
+
+@contextmanager
+def built_aside(target: Location, mode: CreateMode) -> Iterator[Location]:
+    """A folder to build in; it becomes `target` if all goes well, and otherwise nothing is left of it.
+
+    Raises
+    ------
+    TargetExistsError
+        As `refuse_taken`, now and again before the end.
+    PatchmillError
+        If another process builds the same target.
+    """
+    refuse_taken(target, mode)
+    made: list[Path] = []
+    try:
+        made += _parents(target)
+        with _held(target.workshop):
+            _restore(target)
+            refuse_taken(target, mode)
+            building = target.workshop.child("source")
+            building.remove()  # of a process that was killed
+            building.path.mkdir()
+            yield building
+            refuse_taken(target, mode)
+            _swap(building, target)
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _parents(target: Location) -> list[Path]:
+    """Make the folders that are missing around `target`, and name them, the innermost first."""
+    folder = target.path.parent
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.workshop.path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise PatchmillError(f"{target.url} can't be made, {error.strerror}: {error.filename}") from error
+    return missing
+
+
+@contextmanager
+def _held(workshop: Location) -> Iterator[None]:
+    """Keep other processes out of `workshop`, and remove it at the end."""
+    path = workshop.path / "ingest.lock"
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PatchmillError(
+                f"{workshop.url} is held by another process that ingests: wait for it to end"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        if not path.exists() or os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
+            raise PatchmillError(f"{workshop.url} was just given up by another process: try again")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                workshop.remove()
+
+
+def _swap(building: Location, target: Location) -> None:
+    old = target.workshop.child("old")
+    if target.is_empty():
+        building.move_to(target)
+        return
+    target.move_to(old)
+    try:
+        building.move_to(target)
+    except OSError:
+        old.move_to(target)
+        raise
+
+
+def _restore(target: Location) -> None:
+    """Bring back what a process that was killed between the two renames had moved away."""
+    old = target.workshop.child("old")
+    if old.exists() and not target.exists():
+        old.move_to(target)

@@ -1,0 +1,98 @@
+"""What an ingest did, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from patchmill.types import shown_bytes, shown_shape
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest wrote and what it left out.
+
+    Parameters
+    ----------
+    target : str
+        Where the store is.
+    variables : tuple of str
+        Arrays of pixels; "image" is the first.
+    names : tuple of str
+        Of the images, in their order in the store.
+    sizes : tuple of (int, int)
+        Height and width of each image in pixels.
+    dtype : numpy.dtype
+        Of the images.
+    channels : int or None
+        Of the images; None where the store has no such axis.
+    labels : tuple of str or None
+        Names of the channels.
+    nbytes : int
+        Bytes of all pixels of all variables, raw.
+    skipped : tuple of (str, str)
+        Files, or images in files, that were not taken, each with its reason.
+    ignored : int
+        Files in folders that are not called like images, or hidden.
+    notes : tuple of str
+        What differs between the images, and where the store keeps it.
+    """
+
+    target: str
+    variables: tuple[str, ...]
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    dtype: np.dtype[Any]
+    channels: int | None
+    labels: tuple[str, ...] | None
+    nbytes: int
+    skipped: tuple[tuple[str, str], ...] = ()
+    ignored: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.names)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The figures, a label and a text each."""
+        skipped = [("skipped", f"{len(self.skipped):,}")] if self.skipped else []
+        ignored = [("ignored", f"{self.ignored:,} files that are not called like images")] if self.ignored else []
+        return [
+            ("images", f"{len(self):,}, {self.extent}"),
+            ("pixels", f"{self.dtype}, {self._channels_shown()}"),
+            ("variables", ", ".join(self.variables)),
+            ("size", f"{shown_bytes(self.nbytes)} raw"),
+            ("place", self.target),
+            *(("note", note) for note in self.notes),
+            *ignored,
+            *skipped,
+        ]
+
+    @property
+    def extent(self) -> str:
+        """Sizes for people: ``"300 x 451 to 1411 x 1411 pixels"``, by area."""
+        order: Sequence[tuple[int, int]] = sorted(self.sizes, key=lambda size: size[0] * size[1])
+        ends = dict.fromkeys((order[0], order[-1]))
+        return " to ".join(shown_shape(size) for size in ends) + " pixels"
+
+    def _channels_shown(self) -> str:
+        if self.channels is None:
+            return "no channels"
+        names = f" ({', '.join(self.labels)})" if self.labels and len(self.labels) <= 8 else ""
+        return f"{self.channels} channel{'s' if self.channels > 1 else ''}{names}"
+
+    def __repr__(self) -> str:
+        left_out = f", {len(self.skipped):,} skipped" if self.skipped else ""
+        return (
+            f"IngestReport({len(self):,} images of {self.extent}, {self.dtype}, {self._channels_shown()}, "
+            f"{shown_bytes(self.nbytes)}{left_out}: {self.target})"
+        )
+
+    def _repr_html_(self) -> str:
+        from patchmill.show.ingested import report_html
+
+        return report_html(self)

@@ -1,0 +1,254 @@
+"""TIFF files written by tifffile and Pillow, compared with what tifffile reads as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ingesting.looking import channels_first
+from PIL import Image, ImageOps
+
+from patchmill.errors import SourceError
+from patchmill.ingesting.kinds import open_scenes
+from patchmill.ingesting.scenes import Reading
+
+RGB = ("red", "green", "blue")
+
+
+def scenes_of(path, **options):
+    return open_scenes(str(path), "", Reading(**options))
+
+
+LAYOUTS = {
+    "one strip": {},
+    "strips": {"rowsperstrip": 7},
+    "deflated strips": {"rowsperstrip": 7, "compression": "deflate", "predictor": True},
+    "tiles": {"tile": (16, 32)},
+    "deflated tiles": {"tile": (16, 32), "compression": "deflate", "predictor": True},
+    "lzw": {"tile": (32, 16), "compression": "lzw"},
+    "zstd": {"rowsperstrip": 5, "compression": "zstd"},
+    "big": {"bigtiff": True, "tile": (16, 16)},
+    "swapped": {"byteorder": ">", "rowsperstrip": 9},
+    "swapped one strip": {"byteorder": ">"},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4", "c8", "?"])
+def test_each_layout_and_dtype_is_kept(rng, tmp_path, ingest, layout, dtype):
+    options = dict(LAYOUTS[layout])
+    if dtype in ("c8", "?"):
+        options.pop("predictor", None)
+    values = (rng.random((61, 83)) * 200).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values, **options)
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert report.dtype == pixels.dtype == np.dtype(dtype)
+    assert (pixels == tifffile.imread(tmp_path / "a.tif")).all()
+    assert (pixels == values).all()
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 8, "compression": "deflate"}])
+def test_samples_are_channels(rng, tmp_path, ingest, planar, options):
+    values = rng.integers(0, 256, (61, 83, 3), dtype=np.uint8)
+    stored = channels_first(values) if planar == "separate" else values
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planar, **options)
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert (pixels == channels_first(values)).all()
+    assert report.labels == RGB
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("layout", ["one strip", "strips", "deflated tiles"])
+@settings(max_examples=10)
+@given(data=st.data())
+def test_any_window_is_that_of_the_whole(tmp_path_factory, orientation, layout, data):
+    path = tmp_path_factory.mktemp("windows") / "a.tif"
+    values = np.random.default_rng(1).integers(0, 60000, (37, 45, 3), dtype=np.uint16)
+    tifffile.imwrite(
+        path, values, photometric="rgb", extratags=[(274, "H", 1, orientation, True)], **LAYOUTS[layout]
+    )
+    [scene] = scenes_of(path)
+    whole = scene.read_all()
+    window = tuple(
+        slice(*sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))) for n in scene.shape
+    )
+    assert (scene.read(*window) == whole[window]).all()
+    exif = Image.Exif()
+    exif[274] = orientation
+    first = Image.fromarray((values[..., 0] >> 8).astype(np.uint8))
+    first.getexif()[274] = orientation
+    assert ((whole[0] >> 8) == np.asarray(ImageOps.exif_transpose(first))).all()
+
+
+# -- what a file holds ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "deflate"}, {"imagej": True}])
+def test_pages_are_images(rng, tmp_path, ingest, options):
+    values = rng.integers(0, 60000, (4, 30, 40), dtype=np.uint16)
+    metadata = {"metadata": {"axes": "TYX"}} if options.get("imagej") else {"photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "s.tif", values, **metadata, **options)
+    report, images = ingest(tmp_path / "s.tif")
+    assert (np.array(images) == values).all()
+    letter = "t" if options.get("imagej") else "page"
+    assert report.names == tuple(f"s[{letter}={number}]" for number in range(4))
+    assert report.channels is None
+
+
+def test_pages_written_by_pillow_come_in_their_order(rng, tmp_path, ingest):
+    sizes = [(20, 30), (10, 10), (20, 30), (25, 5)]
+    pages = [rng.integers(0, 256, size, dtype=np.uint8) for size in sizes]
+    first, *rest = map(Image.fromarray, pages)
+    first.save(tmp_path / "s.tif", save_all=True, append_images=rest)
+    report, images = ingest(tmp_path / "s.tif")
+    assert report.names == tuple(f"s[page={number}]" for number in range(4))
+    assert all((image == page).all() for image, page in zip(images, pages, strict=True))
+
+
+def test_ome_axes(rng, tmp_path, ingest):
+    values = rng.integers(0, 60000, (3, 2, 4, 30, 40), dtype=np.uint16)
+    metadata = {"axes": "TCZYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", values, metadata=metadata, compression="deflate")
+    report, images = ingest(tmp_path / "a.ome.tif")
+    assert report.labels == ("DAPI", "GFP")
+    assert report.names[:5] == tuple(f"a.ome[t={t},z={z}]" for t, z in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)])
+    assert (np.array(images) == values.transpose(0, 2, 1, 3, 4).reshape(12, 2, 30, 40)).all()
+
+
+def test_dims_say_which_axis_has_the_channels(rng, tmp_path, ingest):
+    values = rng.integers(0, 60000, (3, 5, 30, 40), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "TZYX"})
+    _, images = ingest(tmp_path / "a.tif", dims={"channel": "Z"})
+    assert (np.array(images) == values).all()
+    _, images = ingest(tmp_path / "a.tif", dims=("channel", "image", "y", "x"))
+    assert (np.array(images) == values.swapaxes(0, 1)).all()
+    with pytest.raises(SourceError, match="axes T, Z, Y, X, and dims names 3"):
+        ingest(tmp_path / "a.tif", dims=("image", "y", "x"))
+
+
+def test_two_axes_of_channels_need_a_word(rng, tmp_path, ingest):
+    values = rng.integers(0, 256, (2, 30, 40, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.ome.tif", values, metadata={"axes": "CYXS"}, photometric="rgb")
+    with pytest.raises(SourceError, match="two axes of channels, C and S"):
+        ingest(tmp_path / "a.ome.tif")
+    _, images = ingest(tmp_path / "a.ome.tif", dims={"image": "C"})
+    assert (np.array(images) == values.transpose(0, 3, 1, 2)).all()
+
+
+def test_unnamed_extra_samples_have_no_names(rng, tmp_path, ingest):
+    values = rng.integers(0, 60000, (30, 40, 6), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert (pixels == channels_first(values)).all()
+    assert (report.channels, report.labels) == (6, None)
+
+
+def test_alpha_is_a_channel(rng, tmp_path, ingest):
+    values = rng.integers(0, 256, (30, 40, 4), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert (pixels == channels_first(values)).all()
+    assert report.labels == (*RGB, "alpha")
+
+
+def test_palettes_become_colors(rng, tmp_path, ingest):
+    image = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).quantize(64)
+    image.save(tmp_path / "a.tif")
+    _, [pixels] = ingest(tmp_path / "a.tif")
+    assert (pixels == channels_first(np.asarray(image.convert("RGB")))).all()
+
+
+@pytest.mark.parametrize("compression", [None, "group4", "tiff_deflate"])
+def test_one_bit_is_boolean(rng, tmp_path, ingest, compression):
+    values = rng.random((30, 41)) > 0.5
+    Image.fromarray(values).save(tmp_path / "a.tif", compression=compression)
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert report.dtype == bool
+    assert (pixels == values).all()
+
+
+def test_jpeg_in_tiff_is_what_tifffile_decodes(rng, tmp_path, ingest):
+    smooth = np.add.outer(np.arange(70), np.arange(90))[..., None] + np.array([0, 40, 80])
+    Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "a.tif", compression="jpeg")
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert (pixels == channels_first(tifffile.imread(tmp_path / "a.tif"))).all()
+    assert report.labels == RGB
+
+
+def test_a_tile_that_is_not_stored_is_fill(rng, tmp_path, ingest):
+    values = rng.integers(1, 256, (32, 48), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", iter_tiles(values), shape=(32, 48), dtype=np.uint8, tile=(16, 16))
+    _, [pixels] = ingest(tmp_path / "a.tif")
+    expected = values.copy()
+    expected[16:, 16:32] = 0
+    assert (pixels == expected).all()
+
+
+def iter_tiles(values):
+    for y in range(0, 32, 16):
+        for x in range(0, 48, 16):
+            yield None if (y, x) == (16, 16) else values[y : y + 16, x : x + 16]
+
+
+# -- pyramids -------------------------------------------------------------------------------------------------------
+
+
+def write_pyramid(path, levels, *, kind):
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        common = {"tile": (32, 32), "photometric": "rgb", "metadata": {"axes": "YXS"} if kind == "OME" else None}
+        subifds = {} if kind == "pages" else {"subifds": len(levels) - 1}
+        writer.write(levels[0], **common, **subifds)
+        for level in levels[1:]:
+            writer.write(level, subfiletype=1, **common)
+
+
+@pytest.mark.parametrize("kind", ["SubIFD", "OME", "pages"])
+def test_a_pyramid_is_one_image_at_the_level_named(rng, tmp_path, ingest, kind):
+    full = rng.integers(0, 256, (200, 264, 3), dtype=np.uint8)
+    levels = [full, full[::2, ::2], full[::4, ::4]]
+    path = tmp_path / ("a.ome.tif" if kind == "OME" else "a.tif")
+    write_pyramid(path, levels, kind=kind)
+    for level, expected in enumerate(levels):
+        _, [pixels] = ingest(path, level=level)
+        assert (pixels == channels_first(expected)).all()
+    with pytest.raises(SourceError, match=r"has levels 0 to 2, and level=3 was asked for"):
+        ingest(path, level=3)
+
+
+def test_a_file_without_levels_has_none(rng, tmp_path, ingest):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((9, 9), np.uint8))
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    for name in ("a.tif", "a.png"):
+        with pytest.raises(SourceError, match="has only level 0, and level=1 was asked for"):
+            ingest(tmp_path / name, level=1)
+
+
+# -- pieces ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_tiles_of_a_window_are_decoded(rng, tmp_path, monkeypatch):
+    values = rng.integers(0, 60000, (128, 128), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, tile=(32, 32), compression="deflate")
+    [scene] = scenes_of(tmp_path / "a.tif")
+    assert scene.in_pieces
+    assert scene.block == (32, 32)
+    decoded = []
+    from patchmill.ingesting.planes import Planes
+
+    block = Planes._block
+    monkeypatch.setattr(Planes, "_block", lambda *args: decoded.append(args[-2:]) or block(*args))
+    window = scene.read(slice(0, 1), slice(40, 64), slice(60, 70))
+    assert (window[0] == values[40:64, 60:70]).all()
+    assert decoded == [(1, 1), (1, 2)]
+
+
+def test_a_file_is_not_held_open(rng, tmp_path):
+    import psutil
+
+    tifffile.imwrite(tmp_path / "a.tif", rng.integers(0, 9, (64, 64), dtype=np.uint8), compression="deflate")
+    [scene] = scenes_of(tmp_path / "a.tif")
+    scene.read_all()
+    assert [file.path for file in psutil.Process().open_files() if "a.tif" in file.path] == []
