@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from patchmill.grid import Axis
 
 axes = st.from_type(Axis)
-pixels = st.integers(-5, 40)
+pixels = st.integers(-5, 60)
 
 
 def origins(axis: Axis) -> list[int]:

@@ -55,8 +55,9 @@ def integers(dtype: str):
     return near | st.integers(int(limits.min), int(limits.max))
 
 
-@pytest.mark.parametrize("grid", [GRID, PLANE], ids=["line", "plane"])
-@pytest.mark.parametrize("dtype", ["i1", "u1", ">i2", "u2", "i4", "u4"])
+@pytest.mark.parametrize(
+    ("grid", "dtype"), [(GRID, "i1"), (GRID, "u2"), (GRID, "i4"), (GRID, "u4"), (PLANE, "u1"), (PLANE, ">i2")]
+)
 @given(data=st.data())
 def test_means_of_integers_are_rounded_half_to_even(grid, dtype, data):
     patches = data.draw(patches_of(integers(dtype), grid, dtype))

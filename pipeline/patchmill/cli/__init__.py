@@ -1,0 +1,7 @@
+"""The command ``patchmill``: parse, one call, exit code."""
+
+from __future__ import annotations
+
+from patchmill.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,149 @@
+"""What the command line takes. Nothing heavy is imported to say so."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from patchmill import __version__
+from patchmill.cli import commands
+
+_EPILOG = """\
+exit codes: 0 done, 1 it failed, 2 wrong usage or configuration, 130 and 143 interrupted, 137 a kernel was killed
+
+to begin: patchmill run patchmill:demo
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser; what it returns has `command`, a function that takes it and returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="patchmill",
+        description="Cut images that do not fit in memory into overlapping patches, as notebooks a scheduler can run.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"patchmill {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(verbs)
+    _add_ingest(verbs)
+    _add_plan(verbs)
+    _add_patchify(verbs)
+    _add_info(verbs)
+    return parser
+
+
+def _add(verbs: Any, name: str, command: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example: patchmill {name} {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # Accepted before and behind the command; here it must not undo what stands before.
+    verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    verb.set_defaults(command=command)
+    return verb
+
+
+def _add_run(verbs: Any) -> None:
+    verb = _add(
+        verbs, "run", commands.run, "run the notebooks of a config, and write a report",
+        "configs/demo.yaml patchify.step=64",
+    )  # fmt: skip
+    verb.add_argument("config", metavar="CONFIG", help="a YAML file, or patchmill:demo")
+    verb.add_argument(
+        "overrides", metavar="STAGE.PARAM=VALUE", nargs="*", help="values in place of the config's, in YAML"
+    )
+
+
+def _add_ingest(verbs: Any) -> None:
+    verb = _add(
+        verbs, "ingest", commands.ingest, "read image files into one Zarr store", "scenes/*.tif --target scenes.zarr"
+    )
+    verb.add_argument("images", metavar="IMAGES", nargs="+", help='files, a folder, a quoted pattern, or "sample:"')
+    verb.add_argument("--target", required=True, help="the store to write")
+    verb.add_argument(
+        "--variable", metavar="NAME=PATTERN", action="append", default=[],
+        help="a file to go with each image, such as mask=masks/{stem}.tif; may be repeated",
+    )  # fmt: skip
+    verb.add_argument(
+        "--on-error", choices=["raise", "skip"], default="raise", help="what to do with a file that can't be used"
+    )
+    verb.add_argument(
+        "--dims", nargs="+", metavar="AXIS=NAME", default=[],
+        help="what the files call the axes image, channel, y, x, such as image=time",
+    )  # fmt: skip
+    verb.add_argument("--channels", nargs="+", metavar="NAME", help="names of the channels, in place of the files'")
+    verb.add_argument("--memory", metavar="SIZE", help="what the process may hold, such as 4GiB")
+    verb.add_argument("--workers", type=int, metavar="N", help="threads")
+    verb.add_argument("--max-errors", type=int, metavar="N", help="with --on-error skip, stop after more than so many")
+    verb.add_argument("--level", type=int, default=0, metavar="N", help="level of image pyramids; 0 is the full size")
+    verb.add_argument(
+        "--mode", choices=["create", "overwrite"], default="create", help="what to do where the target exists"
+    )
+
+
+def _add_plan(verbs: Any) -> None:
+    verb = _add(
+        verbs, "plan", commands.plan, "say what cutting would do and cost, without doing it",
+        "scenes.zarr --patch 256 256 --step 128",
+    )  # fmt: skip
+    verb.add_argument("source", metavar="SOURCE", help="a Zarr array or group")
+    _add_cutting(verb)
+    verb.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_patchify(verbs: Any) -> None:
+    verb = _add(
+        verbs, "patchify", commands.patchify, "cut a Zarr store into a patch set",
+        "scenes.zarr patches.zarr --patch 256 256 --step 128",
+    )  # fmt: skip
+    verb.add_argument("source", metavar="SOURCE", help="a Zarr array or group")
+    verb.add_argument("target", metavar="TARGET", help="the patch set to write")
+    _add_cutting(verb)
+    verb.add_argument(
+        "--pad-mode", choices=["constant", "edge", "reflect", "symmetric"], default="constant",
+        help="what continues an image, with --edge pad",
+    )  # fmt: skip
+    verb.add_argument("--pad-value", type=_number, default=0, metavar="VALUE", help="with --pad-mode constant")
+    verb.add_argument(
+        "--mode", choices=["resume", "create", "overwrite"], default="resume",
+        help="what to do where the target exists: go on with the same cut, stop, or replace it",
+    )  # fmt: skip
+
+
+def _add_info(verbs: Any) -> None:
+    verb = _add(verbs, "info", commands.info, "say what a patch set is", "patches.zarr")
+    verb.add_argument("target", metavar="TARGET", help="a patch set")
+
+
+def _add_cutting(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--patch", type=int, nargs="+", required=True, metavar="N", help="pixels of a patch, y and x; one serves both"
+    )
+    verb.add_argument(
+        "--step", type=int, nargs="+", metavar="N", help="pixels between neighboring patches; --patch where not given"
+    )
+    verb.add_argument(
+        "--dilation", type=int, nargs="+", default=[1], metavar="N", help="pixels between those of one patch"
+    )
+    verb.add_argument(
+        "--edge", choices=["drop", "pad", "shift"], default="drop", help="what to do where the last patch does not fit"
+    )
+    verb.add_argument("--variables", nargs="+", metavar="NAME", help="which variables; all where not given")
+    verb.add_argument(
+        "--dims", nargs="+", metavar="AXIS=NAME", default=[],
+        help="what the source calls the axes image, channel, y, x, such as image=time",
+    )  # fmt: skip
+    verb.add_argument("--memory", metavar="SIZE", help="what each process may hold, such as 4GiB")
+    verb.add_argument("--workers", type=int, metavar="N", help="threads")
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,34 @@
+"""What people look at: progress, pictures, tables, reports. Anybody's data in, text, HTML or a figure out."""
+
+from __future__ import annotations
+
+from patchmill.show.figures import coverage, gallery, histograms, limits, mosaic, placement, rendered
+from patchmill.show.notebook import Result, say, show_figure
+from patchmill.show.peeks import chosen, placed_titles, short, thumbnail
+from patchmill.show.picks import channel_names, one_variable, patch_figures, patches_of_image, some_patches, too_small
+from patchmill.show.progress import Progress, reporter
+
+__all__ = [
+    "Progress",
+    "Result",
+    "channel_names",
+    "chosen",
+    "coverage",
+    "gallery",
+    "histograms",
+    "limits",
+    "mosaic",
+    "one_variable",
+    "patch_figures",
+    "patches_of_image",
+    "placed_titles",
+    "placement",
+    "rendered",
+    "reporter",
+    "say",
+    "short",
+    "show_figure",
+    "some_patches",
+    "thumbnail",
+    "too_small",
+]

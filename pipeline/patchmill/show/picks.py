@@ -1,0 +1,146 @@
+"""Parts of a patch set, chosen so that a look at it stays cheap, and its key figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchmill.show.peeks import chosen
+from patchmill.types import shown_bytes, shown_shape
+
+if TYPE_CHECKING:
+    from patchmill.reading import PatchSet
+
+Array = np.ndarray[Any, Any]
+
+_MOST_BYTES = 128 * 2**20
+"""Read for one picture."""
+
+_MOST_DRAWN = 1600
+"""Patches on one picture: beyond, their outlines are all there is to see."""
+
+
+def one_variable(batch: Array | Mapping[str, Array], name: str | None = None) -> Array:
+    """The patches of one variable, out of what `PatchSet.read` gives.
+
+    Parameters
+    ----------
+    batch : array or mapping of arrays
+        As read.
+    name : str, optional
+        Which variable; the first without.
+
+    Raises
+    ------
+    ValueError
+        If there is no such variable.
+
+    Examples
+    --------
+    >>> one_variable({"image": np.zeros((1, 3, 2, 2)), "mask": np.ones((1, 2, 2))}, "mask").shape
+    (1, 2, 2)
+    """
+    if not isinstance(batch, Mapping):
+        return batch
+    found = batch.get(name or next(iter(batch)))
+    if found is None:
+        raise ValueError(f"variable must be one of {', '.join(batch)}, got {name!r}")
+    return found
+
+
+def channel_names(patches: PatchSet, name: str | None = None) -> list[str]:
+    """What the channels of a variable are called, of the first without `name`; empty where they have no names."""
+    found = [each for each in patches.variables if name in {None, each.name}]
+    dim = found[0].channel_dim if found else ""
+    coords = patches.catalog.coords
+    return [str(label) for label in coords[dim].values] if dim in coords else []
+
+
+def some_patches(patches: PatchSet, count: int, seed: int = 0) -> Array:
+    """Numbers of at most `count` patches chosen at random, fewer where they are very large.
+
+    Parameters
+    ----------
+    patches : PatchSet
+        With at least one patch.
+    count : int
+        At least one.
+    seed : int
+        Another number, other patches.
+
+    Raises
+    ------
+    ValueError
+        If `count` is less than one.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    return chosen(len(patches), min(count, _affordable(patches)), seed)
+
+
+def patches_of_image(patches: PatchSet, image: int | None = None) -> tuple[int, Array]:
+    """Which image to look at, and the numbers of its patches; of very many, those of the middle.
+
+    Parameters
+    ----------
+    patches : PatchSet
+        With at least one patch.
+    image : int, optional
+        Number of the image; without, the first of those with most patches.
+
+    Raises
+    ------
+    ValueError
+        If there is no such image, or it has no patch.
+    """
+    counts = patches.grids.counts
+    if image is None:
+        image = int(np.argmax(counts.prod(axis=1)))
+    if not 0 <= image < len(counts):
+        raise ValueError(f"image must be a number from 0 to {len(counts) - 1}, got {image}")
+    if not counts[image].all():
+        raise ValueError(f"image {image} is smaller than a patch and has none, choose another one")
+    first = int(patches.grids.ends[image] - counts[image].prod())
+    most = max(1, isqrt(min(_MOST_DRAWN, _affordable(patches))))
+    axes = [_middle(int(count), most) for count in counts[image]]
+    inside = np.ravel_multi_index(np.meshgrid(*axes, indexing="ij"), counts[image])
+    return image, first + np.ravel(inside)
+
+
+def patch_figures(patches: PatchSet) -> dict[str, Any]:
+    """The figures of a patch set that a person wants to know, by what they are."""
+    kinds = dict.fromkeys(str(variable.dtype) for variable in patches.variables)
+    channels = patches.variables[0].channels
+    shape = patches.grid.patch_shape
+    return {
+        "patches": len(patches),
+        "images": len(patches.sizes),
+        "patch": f"{shown_shape((channels, *shape) if channels else shape)} {', '.join(kinds)}",
+        "step": shown_shape(patches.grid.step),
+        "raw size": shown_bytes(patches.nbytes),
+    }
+
+
+def too_small(patches: PatchSet) -> list[tuple[str, str]]:
+    """Images that gave no patch, by name, with the reason."""
+    span = shown_shape(patches.grid.span)
+    names = patches.names
+    return [
+        (
+            str(names[i]) if names is not None else f"image {i}",
+            f"it has {shown_shape(patches.sizes[i].tolist())} pixels, a patch needs {span}",
+        )
+        for i in patches.grids.too_small
+    ]
+
+
+def _affordable(patches: PatchSet) -> int:
+    return int(max(1, _MOST_BYTES * len(patches) // max(1, patches.nbytes)))
+
+
+def _middle(count: int, most: int) -> Array:
+    length = min(count, most)
+    return np.arange(length) + (count - length) // 2

@@ -1,0 +1,328 @@
+"""A pipeline's YAML file, read and shaped. OmegaConf reads and interpolates, pydantic checks the shape.
+
+Nothing is raised at the first mistake: problems are collected, each with the line it stands on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeAlias
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from patchmill.errors import ConfigError
+from patchmill.stages.declared import nearest
+from patchmill.stages.packaged import PACKAGED, packaged_config
+from patchmill.stages.places import absolute
+from patchmill.types import as_bytes
+
+KeyPath: TypeAlias = tuple[str, ...]
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+UNKNOWN = "unknown://"
+"""Stands for a root that the config does not tell: nothing is checked against it."""
+
+_COMMAND_LINE: KeyPath = ("(command line)",)
+_OWN_KEYS = ("name", "root", "runs", "compute", "stages")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ComputeModel(_Model):
+    """What a run may use, of each process that works."""
+
+    memory: str | int | None = None
+    workers: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("memory")
+    @classmethod
+    def _is_size(cls, value: str | int | None) -> str | int | None:
+        if value is not None:
+            as_bytes(value, "compute.memory")
+        return value
+
+
+class StageModel(_Model):
+    """One notebook with its parameters."""
+
+    notebook: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("params", mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class PipelineModel(_Model):
+    """A whole config."""
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    root: Annotated[str, Field(min_length=1)]
+    runs: Annotated[str, Field(min_length=1)] | None = None
+    compute: ComputeModel = ComputeModel()
+    stages: Annotated[dict[Annotated[str, Field(pattern=_NAME)], StageModel], Field(min_length=1)]
+
+
+@dataclass
+class Problems:
+    """What is wrong with a config: sentences, with the keys they are about."""
+
+    path: str
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    """Where keys stand; those that the command line gave have 0."""
+    found: list[tuple[KeyPath, str]] = field(default_factory=list)
+
+    def add(self, keys: KeyPath, sentence: str) -> None:
+        """Note a problem."""
+        self.found.append((keys, sentence))
+
+    def about(self, *keys: str) -> bool:
+        """Whether there is one about exactly `keys`."""
+        return any(each == keys for each, _ in self.found)
+
+    def check(self) -> None:
+        """Raise `ConfigError` with all that was found, in the order of the lines."""
+        if self.found:
+            placed = sorted((self._line(keys), sentence) for keys, sentence in self.found)
+            raise ConfigError("\n".join(dict.fromkeys(f"{self._place(line)}: {text}" for line, text in placed)))
+
+    def _line(self, keys: KeyPath) -> int:
+        # The line of the deepest key that is written down.
+        return next((self.lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.lines), 1)
+
+    def _place(self, line: int) -> str:
+        return f"{os.path.basename(self.path)}:{line}" if line else "command line"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config of the right shape, interpolated; what its notebooks declare is not looked at yet."""
+
+    path: str
+    folder: str
+    """What local paths are relative to."""
+    model: PipelineModel
+    references: Mapping[str, frozenset[str]]
+    """Of each stage, the names of other stages whose values its own refer to."""
+    problems: Problems
+    """Those found so far; whoever reads the config adds to them, and then raises them all."""
+
+
+def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file, replace values by `overrides`, interpolate, and check its shape.
+
+    Parameters
+    ----------
+    path : str
+        A YAML file, to whose folder local paths are relative; or the name of one that comes with patchmill,
+        ``patchmill:demo``, read as if it lay in ``configs`` in the current folder.
+    overrides : sequence of str
+        ``STAGE.PARAM=value``, or ``root=value`` and the like; values are YAML.
+
+    Returns
+    -------
+    Config
+        With the problems found; what they are about is left out of the model, or is a placeholder.
+
+    Raises
+    ------
+    ConfigError
+        If it is too wrong to go on.
+    """
+    path, folder = _located(path)
+    problems = Problems(path)
+    tree = _read_yaml(path, problems)
+    for text in overrides:
+        _override(tree, text, problems)
+    _make_root_absolute(tree, folder)
+    values = _interpolated(tree, (), problems)
+    model = _shaped(values, problems)
+    raw = OmegaConf.to_container(tree, resolve=False)
+    return Config(path, folder, model, _references(raw), problems)
+
+
+def _located(path: str) -> tuple[str, str]:
+    if path.startswith(PACKAGED):
+        # Not where it is installed: nobody wants data in there.
+        return packaged_config(path), os.path.join(os.getcwd(), "configs")
+    path = os.path.abspath(os.path.expanduser(path))
+    return path, os.path.dirname(path)
+
+
+def _read_yaml(path: str, problems: Problems) -> DictConfig:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"the config {path} can't be read: {reason}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = OmegaConf.create(text)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {error.problem}") from None
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {_one_line(error)}") from None
+    if not isinstance(node, yaml.MappingNode) or not isinstance(tree, DictConfig):
+        raise ConfigError(f"{os.path.basename(path)}: a config is a mapping with the keys {', '.join(_OWN_KEYS)}")
+    problems.lines.update(_lines(node, ()))
+    return tree
+
+
+def _lines(node: yaml.Node, keys: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*keys, str(key.value))
+            yield inner, key.start_mark.line + 1
+            yield from _lines(value, inner)
+    if isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*keys, str(index)), value.start_mark.line + 1
+            yield from _lines(value, (*keys, str(index)))
+
+
+def _override(tree: DictConfig, text: str, problems: Problems) -> None:
+    problems.lines[_COMMAND_LINE] = 0
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        problems.add(_COMMAND_LINE, f"{text!r} is no override; it must look like STAGE.PARAM=value")
+        return
+    if parts[0] not in _OWN_KEYS:
+        stages = tree.get("stages") or {}
+        if len(parts) != 2 or parts[0] not in stages:
+            hint = nearest(parts[0], [str(name) for name in (*stages, *_OWN_KEYS)])
+            known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
+            problems.add(_COMMAND_LINE, f"{text!r} overrides nothing: the config has no stage {parts[0]}{known}")
+            return
+        parts = ["stages", parts[0], "params", parts[1]]
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
+        OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
+    except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
+        problems.add(_COMMAND_LINE, f"{text!r} can't be set: {_one_line(error)}")
+    problems.lines[tuple(parts)] = 0
+
+
+def _make_root_absolute(tree: DictConfig, folder: str) -> None:
+    # Before interpolation, so that ${root}/x is absolute wherever it is used.
+    try:
+        root = tree.get("root")
+    except OmegaConfBaseException:
+        return
+    if isinstance(root, str) and root:
+        tree.root = absolute(root, folder)
+
+
+def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Problems) -> Any:
+    # Node by node, where OmegaConf's own way would stop at the first that fails.
+    values: dict[Any, Any] = {}
+    names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
+    for name in names:
+        inner = (*keys, str(name))
+        try:
+            value = node[name]
+        except (OmegaConfBaseException, RecursionError) as error:
+            problems.add(inner, f"{'.'.join(inner)} can't be resolved: {_one_line(error)}")
+            continue
+        values[name] = _interpolated(value, inner, problems) if isinstance(value, DictConfig | ListConfig) else value
+    return values if isinstance(node, DictConfig) else list(values.values())
+
+
+def _shaped(values: Any, problems: Problems) -> PipelineModel:
+    try:
+        return PipelineModel.model_validate(values)
+    except ValidationError as error:
+        wrong = [(tuple(str(part) for part in each["loc"] if part != "[key]"), each) for each in error.errors()]
+    for keys, each in wrong:
+        if not problems.about(*keys):
+            problems.add(keys, _sentence(keys, each))
+    try:
+        return PipelineModel.model_validate(_without(values, [keys for keys, _ in wrong]))
+    except ValidationError:
+        problems.check()
+        raise
+
+
+def _without(values: Any, wrong: Sequence[KeyPath]) -> Any:
+    # What is wrong, left out or replaced, so that the rest can be looked at: all problems shall be told at once.
+    values = {"name": "unnamed", "root": UNKNOWN, **values}
+    for keys in wrong:
+        if keys in {("name",), ("root",)}:
+            values[keys[0]] = "unnamed" if keys == ("name",) else UNKNOWN
+        elif keys[0] == "stages" and len(keys) > 1:
+            stage = values["stages"].get(keys[1])
+            if len(keys) == 2 or keys[2] == "notebook" or not isinstance(stage, dict):
+                values["stages"].pop(keys[1], None)
+            else:
+                stage.pop(keys[2], None)
+        elif keys[0] != "stages":
+            values.pop(keys[0], None)
+    return values
+
+
+def _sentence(keys: KeyPath, error: Any) -> str:
+    name = ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no key of a config{_hint(keys)}"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{name}: a name has letters, digits, - and _ only, got {error['input']!r}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    said = error["msg"].removeprefix("Input should be ").removeprefix("a valid ").replace("string", "text")
+    return f"{name} must be {said}, got {error['input']!r}"
+
+
+def _hint(keys: KeyPath) -> str:
+    model: type[BaseModel] = PipelineModel
+    if keys[0] == "compute" and len(keys) == 2:
+        model = ComputeModel
+    if keys[0] == "stages" and len(keys) == 3:
+        model = StageModel
+    names = list(model.model_fields)
+    return nearest(keys[-1], names) or f"; there are {', '.join(names)}"
+
+
+def _references(raw: Any) -> dict[str, frozenset[str]]:
+    stages = raw["stages"]
+    return {
+        str(name): frozenset(
+            other for keys, text in _texts(stages[name], ("stages", str(name))) for other in _mentioned(keys, text)
+        )
+        - {str(name)}
+        for name in stages
+    }
+
+
+def _texts(value: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, str):
+        yield keys, value
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, (*keys, str(key)))
+
+
+def _mentioned(keys: KeyPath, text: str) -> Iterator[str]:
+    for inner in re.findall(r"\$\{([^{}]*)\}", text):
+        dots = len(inner) - len(inner.lstrip("."))
+        target = [*keys[: len(keys) - dots], *inner[dots:].split(".")] if dots else []
+        if len(target) > 1 and target[0] == "stages":
+            yield target[1]
+        yield from re.findall(r"\bstages[.\[]([\w-]+)", inner)
+
+
+def _one_line(error: BaseException) -> str:
+    # OmegaConf appends lines on where in the tree it was.
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,186 @@
+"""Executes one notebook with papermill, in a process of its own: ``python -m patchmill.stages.executing JOB.json``.
+
+papermill changes the current folder of its process, and its notebook claims that the cell in which a kernel was killed
+completed. So each stage has its process, and the truth goes into the answer file, written before and after each cell.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from patchmill.stages.records import write_whole
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be executed, and where the answer goes."""
+
+    notebook: str
+    executed: str
+    parameters: dict[str, Any]
+    cwd: str
+    imports: str
+    """A folder to import from, or "": that of the notebook, as by hand."""
+    answer: str
+
+
+@dataclass
+class Answer:
+    """How it went, as far as is known by now."""
+
+    path: str
+    state: str = "running"
+    index: int | None = None
+    """Which of the executed notebook's cells ran last."""
+    kind: str = ""
+    sentence: str = ""
+    status: int | None = field(default=None)
+    """Exit status of a kernel that died: minus the signal, where one killed it."""
+
+    def write(self) -> None:
+        """Write what is known, whole."""
+        write_whole(self.path, json.dumps({key: value for key, value in vars(self).items() if key != "path"}))
+
+
+def execute(job: Job) -> Answer:
+    """Execute a notebook; the answer says how it ended, and is in the answer file."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    answer = Answer(job.answer)
+    answer.write()
+    try:
+        _execute(job, answer)
+        answer.state = "done"
+    except PapermillExecutionError as error:
+        answer.state, answer.kind, answer.sentence = "failed", error.ename, error.evalue
+    except DeadKernelError:
+        answer.state, answer.sentence = _death(answer.status)
+        _mark_dead(job.executed, answer)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
+        _log.exception("the notebook could not be executed")
+        answer.state, answer.kind, answer.sentence = "failed", type(error).__name__, str(error)
+    answer.write()
+    return answer
+
+
+def _execute(job: Job, answer: Answer) -> None:
+    import papermill
+    from traitlets.config import Config
+
+    if job.imports:
+        known = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([job.imports, known] if known else [job.imports])
+
+    def began(cell_index: int, **_: Any) -> None:
+        answer.index = cell_index
+        answer.write()
+
+    runtime = tempfile.mkdtemp(prefix="pm-", dir=_short_folder())
+    os.environ["JUPYTER_RUNTIME_DIR"] = runtime
+    try:
+        papermill.execute_notebook(
+            job.notebook,
+            job.executed,
+            parameters=job.parameters,
+            cwd=job.cwd,
+            progress_bar=False,
+            log_output=True,
+            kernel_manager_class=_watching(answer),
+            # Ports of TCP collide when many kernels start at once, and anybody on the machine can knock.
+            config=Config(KernelManager={"transport": "ipc"}),
+            on_cell_execute=began,
+        )
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _watching(answer: Answer) -> type:
+    from jupyter_client.manager import AsyncKernelManager
+
+    class WatchingManager(AsyncKernelManager):  # type: ignore[misc, unused-ignore]
+        """Remembers what a kernel that died said last."""
+
+        async def _async_is_alive(self) -> bool:
+            if self.provisioner is not None and self.has_kernel:
+                answer.status = await self.provisioner.poll()
+                return answer.status is None
+            return False
+
+        is_alive = _async_is_alive
+
+    return WatchingManager
+
+
+def _short_folder() -> str | None:
+    # The address of a socket has at most 107 bytes; temporary folders of schedulers can be longer.
+    return "/tmp" if os.path.isdir("/tmp") and os.access("/tmp", os.W_OK) else None  # noqa: S108
+
+
+def _death(status: int | None) -> tuple[str, str]:
+    if status is not None and status >= 0:
+        return "failed", f"the kernel ended by itself, with exit code {status}, while the cell ran"
+    name = "" if status is None else f" by signal {-status} ({_signal_name(-status)})"
+    return "killed", f"the kernel was killed{name} while the cell ran; most often memory ran out"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _mark_dead(executed: str, answer: Answer) -> None:
+    # In the executed notebook too, the cell that killed its kernel shall not read as completed.
+    import nbformat
+
+    if answer.index is None or not os.path.isfile(executed):
+        return
+    notebook = nbformat.read(executed, as_version=4)
+    for index, cell in enumerate(notebook.cells[answer.index :]):
+        cell.metadata.get("papermill", {})["status"] = "pending" if index else "failed"
+    cell = notebook.cells[answer.index]
+    cell.metadata.get("papermill", {})["exception"] = True
+    cell.outputs.append(
+        nbformat.v4.new_output("error", ename="DeadKernel", evalue=answer.sentence, traceback=[answer.sentence])
+    )
+    write_whole(executed, nbformat.writes(notebook))
+
+
+def _end_with_parent() -> None:
+    # The runner holds the other end of our stdin: when it is gone, however it went, nobody waits for this notebook.
+    import psutil
+
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
+    os._exit(1)
+
+
+def main() -> int:
+    """Execute the job of the file that is named on the command line."""
+    with open(sys.argv[1], encoding="utf-8") as file:
+        job = Job(**json.load(file))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    warnings.filterwarnings("ignore", module="papermill|nbclient|jupyter_client|zmq|traitlets")
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    return 0 if execute(job).state == "done" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""A config against its notebooks: what a run will do, checked as far as that goes without running."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from patchmill.stages.config import UNKNOWN, Config, KeyPath, Problems, StageModel, read_config
+from patchmill.stages.declared import Declaration, declarations, nearest
+from patchmill.stages.entering import coerced_all, undeclared
+from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
+from patchmill.stages.places import absolute, each_path, is_local
+from patchmill.types import as_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One notebook with its parameters, ready to be executed."""
+
+    name: str
+    notebook: str
+    """Absolute path."""
+    params: Mapping[str, Any]
+    """As declared, paths absolute."""
+    declared: Mapping[str, Declaration]
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Local paths that are written, by parameter."""
+        return {name: path for name, path in self._paths("out") if is_local(path)}
+
+    @property
+    def inputs(self) -> list[tuple[str, str]]:
+        """Local paths and globs that are read, each with its parameter."""
+        return [(name, path) for name, path in self._paths("in") if is_local(path)]
+
+    def _paths(self, way: str) -> Iterator[tuple[str, str]]:
+        for name, value in self.params.items():
+            if self.declared[name].way == way:
+                yield from ((name, path) for path in _texts(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A checked config."""
+
+    name: str
+    path: str
+    root: str
+    runs: str
+    memory: int | None
+    """Bytes of each process that works, or the library's own choice."""
+    workers: int | None
+    stages: tuple[Stage, ...]
+    """In the order they run."""
+
+
+def read_pipeline(path: str, overrides: Sequence[str] = ()) -> Pipeline:
+    """Read a config, and check it against the notebooks and the inputs that it names. Nothing is written.
+
+    Raises
+    ------
+    ConfigError
+        With a sentence for each problem.
+    """
+    config = read_config(path, overrides)
+    model, problems = config.model, config.problems
+    found = [_stage(config, name, stage) for name, stage in model.stages.items()]
+    stages = _ordered([stage for stage in found if stage is not None], config.references, problems)
+    _check_paths(stages, config)
+    runs = _runs(config)
+    problems.check()
+    memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
+    return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages))
+
+
+def config_text(pipeline: Pipeline) -> str:
+    """A config that runs the same again from anywhere: interpolated, paths absolute, defaults of paths written out."""
+    import yaml
+
+    compute = {"memory": pipeline.memory, "workers": pipeline.workers}
+    content = {
+        "name": pipeline.name,
+        "root": pipeline.root,
+        "runs": pipeline.runs,
+        "compute": {name: value for name, value in compute.items() if value is not None},
+        "stages": {stage.name: {"notebook": stage.notebook, "params": dict(stage.params)} for stage in pipeline.stages},
+    }
+    return f"# Of {pipeline.path}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
+
+
+def notebook_declarations(path: str) -> dict[str, Declaration]:
+    """What the cell tagged ``parameters`` of a notebook declares; nothing where there is none.
+
+    Raises
+    ------
+    ValueError
+        If the file is no notebook, or the cell can't be read.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat has as many as there are ways to be no notebook
+        raise ValueError(f"it is no notebook ({type(error).__name__})") from error
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    return declarations(tagged[0].source) if tagged else {}
+
+
+def _stage(config: Config, name: str, model: StageModel) -> Stage | None:
+    keys: KeyPath = ("stages", name)
+    path = notebook_path(model.notebook, config.folder)
+    if not os.path.isfile(path):
+        config.problems.add((*keys, "notebook"), _missing_notebook(model.notebook, path))
+        return None
+    try:
+        declared = notebook_declarations(path)
+    except ValueError as error:
+        config.problems.add((*keys, "notebook"), f"{model.notebook} can't be a stage: {error}")
+        return None
+    return Stage(name, path, _params(config, name, model, declared), declared)
+
+
+def _missing_notebook(notebook: str, path: str) -> str:
+    if not notebook.startswith(PACKAGED):
+        return f"there is no notebook {path}"
+    names = packaged_notebooks()
+    hint = nearest(notebook.removeprefix(PACKAGED), names) or f"; there are {', '.join(names)}"
+    return f"no notebook {notebook} comes with patchmill{hint}"
+
+
+def _params(config: Config, name: str, model: StageModel, declared: Mapping[str, Declaration]) -> dict[str, Any]:
+    for given in model.params.keys() - declared.keys():
+        sentence = undeclared(given, dict(declared)).replace("this notebook", model.notebook)
+        config.problems.add(("stages", name, "params", given), f"{name}.{sentence}")
+    # What a notebook reads or writes by itself is also given, so that it does not depend on the current folder.
+    paths = {one.name: one.default for one in declared.values() if one.way and one.default}
+    values = paths | {given: value for given, value in model.params.items() if given in declared}
+    result = {}
+    for given, value in values.items():
+        as_declared, problems = coerced_all({given: value}, dict(declared), [])
+        for problem in problems:
+            config.problems.add(("stages", name, "params", given), f"{name}.{problem}")
+        result.update(as_declared)
+    return {
+        given: each_path(value, lambda path: absolute(path, config.folder)) if declared[given].way else value
+        for given, value in result.items()
+    }
+
+
+def _ordered(stages: list[Stage], references: Mapping[str, frozenset[str]], problems: Problems) -> list[Stage]:
+    # Always the first in the file of those that wait for nobody.
+    waiting = list(stages)
+    order: list[Stage] = []
+    while waiting:
+        ahead = {stage.name for stage in waiting}
+        free = next((stage for stage in waiting if not references[stage.name] & (ahead - {stage.name})), None)
+        if free is None:
+            names = " and ".join(stage.name for stage in waiting)
+            problems.add(("stages", waiting[0].name), f"the stages {names} wait for each other, in a circle")
+            return stages
+        waiting.remove(free)
+        order.append(free)
+    return order
+
+
+def _check_paths(stages: Sequence[Stage], config: Config) -> None:
+    written: dict[str, str] = {}
+    later = {path: stage.name for stage in stages for path in stage.outputs.values()}
+    known = {stage.name for stage in stages}
+    for stage in stages:
+        # What a stage that is itself wrong would have written is nobody else's problem.
+        if config.references[stage.name] <= known:
+            for param, path in stage.inputs:
+                _note(config, stage, param, _input_problem(path, written, later))
+        for param, path in stage.outputs.items():
+            _note(config, stage, param, _output_problem(path, config.model.root, written))
+            written[path] = stage.name
+            later.pop(path, None)
+
+
+def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:
+    keys = ("stages", stage.name, "params", param)
+    if sentence and not config.problems.about(*keys):
+        config.problems.add(keys, f"{stage.name}.{param}: {sentence}")
+
+
+def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, str]) -> str:
+    if any(_is_within(path, place) for place in written):
+        return ""
+    for place, stage in later.items():
+        if _is_within(path, place):
+            return f"{path} is written by {stage}, which runs later; refer to it as ${{stages.{stage}.params...}}"
+    # A pattern such as masks/{stem}.tif stands for files whose names the stage works out.
+    pattern = re.sub(r"\{[^{}]*\}", "*", path)
+    # And file.nc:variable for one variable of a file.
+    found = os.path.exists(path) or os.path.exists(path.rpartition(":")[0])
+    found = found or (glob.has_magic(pattern) and any(glob.iglob(pattern, recursive=True)))
+    return "" if found else f"there is no {path}, and no stage writes it"
+
+
+def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
+    if path in written:
+        return f"{path} is written by {written[path]} already"
+    if is_local(root) and not (_is_within(path, root) and True):
+        return f"{path} does not lie under the root {root}"
+    return ""
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def _runs(config: Config) -> str:
+    runs = config.model.runs
+    if runs is None and is_local(config.model.root):
+        return os.path.join(config.model.root, "records")
+    if config.model.root == UNKNOWN:
+        return ""
+    if runs is None or not is_local(runs):
+        config.problems.add(
+            ("runs",), f"runs must be a local folder for the records of runs, since root is {config.model.root}"
+        )
+        return ""
+    return absolute(runs, config.folder)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and value:
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)

@@ -1,0 +1,167 @@
+"""The command line: what it does, what it says, and its exit codes. Never a traceback for something the user did."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import patchmill
+from patchmill.cli import main
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    path = tmp_path / "source.zarr"
+    array = zarr.create_array(
+        path, shape=(3, 40, 60), chunks=(3, 20, 20), dtype="uint8", dimension_names=["channel", "y", "x"]
+    )
+    array[...] = np.random.default_rng(0).integers(0, 255, (3, 40, 60))
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_help_loads_nothing_heavy():
+    heavy = {
+        "dask",
+        "zarr",
+        "xarray",
+        "tensorstore",
+        "papermill",
+        "matplotlib",
+        "omegaconf",
+        "pydantic",
+        "IPython",
+        "numpy",
+    }
+    code = f"import sys; from patchmill.cli import main; main(['--help']); print({heavy!r} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "patchify" in said
+    assert said.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("verb", ["", "run", "ingest", "plan", "patchify", "info"])
+def test_every_command_has_help(verb, capsys):
+    assert main([*verb.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: patchmill {verb}".rstrip())
+    assert max(map(len, said.splitlines())) <= 120
+
+
+def test_it_says_its_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"patchmill {patchmill.__version__}\n"
+
+
+def test_plan_patchify_info(source, capsys):
+    assert main(["plan", source, "--patch", "16", "8", "--step", "8"]) == 0
+    assert "patches" in capsys.readouterr().out
+    assert main(["plan", source, "--patch", "16", "8", "--step", "8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["patches"] == 28
+    assert main(["patchify", source, "p.zarr", "--patch", "16", "8", "--step", "8"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("<PatchSet: 28 patches of 3 x 16 x 8 uint8")
+    assert said.endswith("open it with patchmill.open_patches('p.zarr')\n")
+    assert main(["info", "p.zarr"]) == 0
+    assert "28 of 16 x 8 pixels" in capsys.readouterr().out
+    patches = patchmill.open_patches("p.zarr")
+    assert (patches[8] == zarr.open_array(source)[:, 8:24, 8:16]).all()
+
+
+def test_ingest(tmp_path, capsys):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.zeros((4, 5), "uint8"))
+    (tmp_path / "c.npy").write_text("no array")
+    assert main(["ingest", "a.npy", "b.npy", "c.npy", "--target", "s.zarr", "--on-error", "skip"]) == 0
+    assert "2 images" in capsys.readouterr().out
+    assert os.path.isdir("s.zarr")
+    assert main(["ingest", "a.npy", "--target", "s.zarr"]) == 2
+    assert main(["ingest", "a.npy", "--target", "s.zarr", "--mode", "overwrite"]) == 0
+
+
+WRONG = {
+    "no source": (["patchify", "nothing.zarr", "p.zarr", "--patch", "8"], "nothing.zarr"),
+    "no step": (["patchify", "SOURCE", "p.zarr", "--patch", "8", "--step", "0"], "step must be at least 1, got 0"),
+    "negative step": (
+        ["patchify", "SOURCE", "p.zarr", "--patch", "8", "--step", "-1"],
+        "step must be at least 1, got -1",
+    ),
+    "too many axes": (
+        ["plan", "SOURCE", "--patch", "8", "8", "8"],
+        "patch_shape must have one number for each of the 2",
+    ),
+    "too large": (["patchify", "SOURCE", "p.zarr", "--patch", "800"], "800 x 800"),
+    "no number": (["plan", "SOURCE", "--patch", "wide"], "invalid int value: 'wide'"),
+    "no edge": (["plan", "SOURCE", "--patch", "8", "--edge", "cut"], "invalid choice: 'cut'"),
+    "no memory": (["plan", "SOURCE", "--patch", "8", "--memory", "lots"], "memory must be a size"),
+    "no such variable": (["plan", "SOURCE", "--patch", "8", "--variables", "mask"], "mask"),
+    "no axis": (["plan", "SOURCE", "--patch", "8", "--dims", "image"], "--dims takes NAME=VALUE, got 'image'"),
+    "no patch set": (["info", "SOURCE"], "source.zarr"),
+    "nothing there": (["info", "nothing"], "nothing"),
+    "target is something else": (["patchify", "SOURCE", "notes", "--patch", "8", "--mode", "overwrite"], "notes"),
+    "images that are not there": (["ingest", "*.tif", "--target", "s.zarr"], "*.tif"),
+    "no config": (["run", "nothing.yaml"], "nothing.yaml can't be read"),
+    "no command": ([], "required"),
+    "unknown command": (["cut"], "invalid choice: 'cut'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_a_sentence_and_nothing_is_written(case, source, tmp_path, capsys):
+    arguments, sentence = WRONG[case]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert main([source if word == "SOURCE" else word for word in arguments]) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_nobody_expects_is_one_line_and_debug_shows_more(source, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(patchmill, "plan", broken)
+    assert main(["plan", source, "--patch", "8"]) == 1
+    assert capsys.readouterr().err == "patchmill: RuntimeError: first line (patchmill --debug shows where)\n"
+    for arguments in (["--debug", "plan", source, "--patch", "8"], ["plan", source, "--patch", "8", "--debug"]):
+        with pytest.raises(RuntimeError):
+            main(arguments)
+
+
+def test_what_only_running_tells_is_one(source, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise patchmill.PatchmillError("a sentence")
+
+    monkeypatch.setattr(patchmill, "plan", broken)
+    assert main(["plan", source, "--patch", "8"]) == 1
+    assert capsys.readouterr().err == "patchmill: a sentence\n"
+
+
+def test_interruption_is_130(source, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(patchmill, "plan", broken)
+    assert main(["plan", source, "--patch", "8"]) == 130
+    assert capsys.readouterr().err == "patchmill: interrupted\n"
+
+
+def test_a_reader_that_leaves_is_no_error(source):
+    command = f"{sys.executable} -m patchmill plan {source} --patch 8 | true; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr

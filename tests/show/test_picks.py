@@ -1,0 +1,108 @@
+"""Looks at patch sets: few patches, but the right ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchmill
+from patchmill.show import (
+    channel_names,
+    chosen,
+    one_variable,
+    patch_figures,
+    patches_of_image,
+    picks,
+    some_patches,
+    thumbnail,
+    too_small,
+)
+from patchmill.show.peeks import placed_titles, short
+
+
+def a_set(shape=(3, 2, 20, 30), patch=(4, 5), step=(2, 5)):
+    return patchmill.view_patches(np.arange(np.prod(shape)).reshape(shape), patch, step)
+
+
+@given(st.integers(1, 10**12), st.integers(1, 40), st.integers(0, 9))
+def test_chosen_numbers_are_different_in_order_and_the_same_again(total, count, seed):
+    numbers = chosen(total, count, seed)
+    assert len(numbers) == min(total, count)
+    assert (np.diff(numbers) > 0).all()
+    assert 0 <= numbers.min() <= numbers.max() < total
+    assert (numbers == chosen(total, count, seed)).all()
+
+
+@pytest.mark.parametrize("image", [None, 0, 2])
+def test_all_patches_of_an_image_are_found(image):
+    patches = a_set()
+    which, numbers = patches_of_image(patches, image)
+    of, _ = patches.locate(np.arange(len(patches)))
+    assert which == (image or 0)
+    assert numbers.tolist() == np.flatnonzero(of == which).tolist()
+
+
+def test_of_very_many_patches_those_of_the_middle_are_taken(monkeypatch):
+    monkeypatch.setattr(picks, "_MOST_DRAWN", 9)
+    patches = a_set(shape=(2, 1, 50, 50), patch=5, step=5)
+    _, numbers = patches_of_image(patches, 1)
+    _, origins = patches.locate(numbers)
+    assert sorted(map(tuple, origins.tolist())) == [(y, x) for y in (15, 20, 25) for x in (15, 20, 25)]
+
+
+def test_large_patches_are_few(monkeypatch):
+    patches = a_set()
+    monkeypatch.setattr(picks, "_MOST_BYTES", 3 * patches.nbytes // len(patches))
+    assert len(some_patches(patches, 100)) == 3
+    assert len(patches_of_image(patches)[1]) == 1
+
+
+@pytest.mark.parametrize("image", [-1, 3])
+def test_an_image_that_is_not_there_is_a_sentence(image):
+    with pytest.raises(ValueError, match=f"image must be a number from 0 to 2, got {image}"):
+        patches_of_image(a_set(), image)
+
+
+def test_no_patches_is_a_sentence():
+    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
+        some_patches(a_set(), 0)
+
+
+def test_a_variable_by_name():
+    batch = {"a": np.zeros(1), "b": np.ones(1)}
+    assert one_variable(batch)[0] == 0
+    assert one_variable(batch, "b")[0] == 1
+    assert one_variable(batch["b"], "whatever")[0] == 1
+    with pytest.raises(ValueError, match="variable must be one of a, b, got 'c'"):
+        one_variable(batch, "c")
+
+
+def test_channels_have_the_names_of_the_source(tmp_path):
+    labels = xr.DataArray(np.zeros((2, 8, 8)), dims=("band", "y", "x"), coords={"band": ["red", "nir"]})
+    patches = patchmill.write_patches(labels, tmp_path / "p.zarr", 4, dims={"channel": "band"})
+    assert channel_names(patches) == ["red", "nir"]
+    assert channel_names(a_set()) == []
+    assert channel_names(patchmill.view_patches(np.zeros((8, 8)), 4)) == []
+
+
+def test_figures_of_a_set():
+    assert patch_figures(a_set()) == {
+        "patches": 162, "images": 3, "patch": "2 x 4 x 5 int64", "step": "2 x 5", "raw size": "50.6 KiB"
+    }  # fmt: skip
+    assert too_small(a_set()) == []
+
+
+def test_a_thumbnail_is_the_image_thinned_and_of_a_large_one_the_middle():
+    image = np.arange(9000 * 4).reshape(9000, 4)
+    assert (thumbnail(image[:300], (300, 3), most=100) == image[:300:3, :3]).all()
+    middle = thumbnail(image, (9000, 4), most=4096)
+    assert (middle == image[2452:6548]).all()
+
+
+def test_names_are_cut_but_told_apart():
+    assert short("/a/b/c.tif") == "c.tif"
+    assert len(short("x" * 50)) <= 22
+    assert placed_titles(None, [3], np.array([[1, 2]])) == ["image 3\ny 1, x 2"]

@@ -1,0 +1,216 @@
+"""Configs: what they may say, what is wrong with them, all at once, each with its line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchmill.errors import ConfigError
+from patchmill.stages.config import read_config
+from patchmill.stages.pipelines import Stage, _ordered, config_text, read_pipeline
+from stages.notebook_files import write_notebook
+
+DECLARED = """\
+source: str = "sample:"  # in: where from
+target: str = "temp:a.zarr"  # out: where to
+size: list[int] = None  # pixels
+data: str = "data/x"  # in: a path that the notebook itself names
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a notebook, `work.ipynb`, and what it reads by default."""
+    write_notebook(tmp_path / "work.ipynb", DECLARED)
+    (tmp_path / "configs" / "data").mkdir(parents=True)
+    (tmp_path / "configs" / "data" / "x").touch()
+    return tmp_path / "configs"
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "some.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+FIRST = "first:\n    notebook: ../work.ipynb"
+FROM_FIRST = '"${stages.first.params.target}"'
+BEHIND = '"${root}/b.zarr"'
+
+CHAIN = """\
+name: chain
+root: ../out
+compute: {memory: 1GiB, workers: 2}
+stages:
+  second:
+    notebook: ../work.ipynb
+    params: {source: "${stages.first.params.target}", target: "${root}/b.zarr", size: "${stages.first.params.size}"}
+  first:
+    notebook: ../work.ipynb
+    params: {target: "${root}/a.zarr", size: 3}
+"""
+
+
+def test_references_make_the_order_and_paths_become_absolute(folder, monkeypatch):
+    monkeypatch.chdir("/")
+    pipeline = read_pipeline(write(folder, CHAIN))
+    assert [stage.name for stage in pipeline.stages] == ["first", "second"]
+    out = str(folder.parent / "out")
+    assert (pipeline.root, pipeline.runs) == (out, f"{out}/records")
+    assert (pipeline.memory, pipeline.workers) == (2**30, 2)
+    data = str(folder / "data" / "x")
+    assert pipeline.stages[1].params == {
+        "source": f"{out}/a.zarr",
+        "target": f"{out}/b.zarr",
+        "data": data,
+        "size": [3, 3],
+    }
+    assert pipeline.stages[0].params["source"] == "sample:"
+    assert not os.path.exists(out)
+
+
+def test_overrides_are_yaml_and_reach_what_refers_to_them(folder, monkeypatch):
+    monkeypatch.setenv("WHERE", "env")
+    path = write(folder, CHAIN)
+    given = ["first.size=[4, 5]", "name=other", "root=../${oc.env:WHERE}", "compute.workers=1", "runs=r"]
+    pipeline = read_pipeline(path, given)
+    assert pipeline.stages[1].params["size"] == [4, 5]
+    assert pipeline.stages[1].params["source"] == str(folder.parent / "env" / "a.zarr")
+    assert (pipeline.name, pipeline.workers, pipeline.runs) == ("other", 1, str(folder / "r"))
+
+
+def test_the_resolved_config_says_the_same(folder):
+    pipeline = read_pipeline(write(folder, CHAIN), ["first.size=[4, 5]"])
+    again = read_pipeline(write(folder, config_text(pipeline)))
+    assert again == pipeline
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("root:", "rot:"), "some.yaml:1: root is missing\nsome.yaml:2: rot is no key of a config; did you mean root?"),
+        (("name: chain", "name: a/b"), "some.yaml:1: name: a name has letters, digits, - and _ only, got 'a/b'"),
+        (("1GiB", "lots"), 'some.yaml:3: compute.memory must be a size such as "512MiB" or "4GB", got \'lots\''),
+        (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be greater than or equal to 1, got 0"),
+        (("workers", "wokers"), "some.yaml:3: compute.wokers is no key of a config; did you mean workers?"),
+        (("root}/a", "rot}/a"), "some.yaml:10: stages.first.params.target can't be resolved: Interpol"),
+        (("size: 3", "size: wide"), "some.yaml:10: first.size must be a list of whole numbers, got 'wide' (str)"),
+        (("size: 3", "siez: 3"), "some.yaml:10: first.siez is no parameter of ../work.ipynb; did you mean size?"),
+        ((FIRST, "first:\n    notebook: ../wrok.ipynb"), "some.yaml:9: there is no notebook {up}/wrok.ipynb"),
+        ((FIRST, "first:\n    notebook: patchmill:ingst"), "some.yaml:9: no notebook patchmill:ingst comes with"),
+        ((FIRST, "first:\n    notebook: data/x"), "some.yaml:9: data/x can't be a stage: it is no notebook"),
+        ((FROM_FIRST, "nowhere"), "some.yaml:7: second.source: there is no {here}/nowhere, and no stage writes it"),
+        ((BEHIND, '"${root}/a.zarr"'), "some.yaml:7: second.target: {up}/out/a.zarr is written by first already"),
+        ((BEHIND, "../b.zarr"), "some.yaml:7: second.target: {up}/b.zarr does not lie under the root {up}/out"),
+        ((BEHIND, '"${root}"'), "some.yaml:7: second.target: {up}/out does not lie under the root {up}/out"),
+        (("root: ../out", "root: s3://bucket/x"), "some.yaml:1: runs must be a local folder"),
+        (("size: 3", 'size: "${stages.second.params.data}"'), "some.yaml:5: the stages second and first wait"),
+        (("stages:", "stages: ["), "some.yaml:6: this is no YAML"),
+        ((CHAIN, "- a\n- b\n"), "some.yaml: a config is a mapping with the keys name, root, runs, compute, stages"),
+        ((CHAIN, "name: x\nroot: y\nstages: {}\n"), "some.yaml:3: stages must be "),
+        ((CHAIN, "name: x\nroot: y\nstages: 3\n"), "some.yaml:3: stages must be "),
+        ((CHAIN, ""), "some.yaml: a config is a mapping"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_a_sentence_with_its_line(folder, change, sentence):
+    path = write(folder, CHAIN.replace(*change))
+    before = sorted(folder.parent.rglob("*"))
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(path)
+    expected = sentence.format(up=folder.parent, here=folder)
+    assert expected in str(caught.value)
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_a_path_that_is_written_too_late_is_told(folder):
+    text = CHAIN.replace("${stages.first.params.target}", "${root}/a.zarr").replace(
+        '"${stages.first.params.size}"', "3"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, text))
+    assert str(caught.value) == (
+        f"some.yaml:7: second.source: {folder.parent}/out/a.zarr is written by first, which runs later; "
+        "refer to it as ${stages.first.params...}"
+    )
+
+
+def test_all_mistakes_are_told_at_once(folder):
+    text = CHAIN.replace("1GiB", "lots").replace("root}/a", "rot}/a").replace("size: 3", "siez: 3")
+    text = (
+        text.replace('"${root}/b.zarr"', "../b.zarr") + "  third: {notebok: x}\n  fourth: {notebook: ../wrok.ipynb}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, text), ["frist.size=1", "second.size", "second.data=none"])
+    lines = [line.partition(": ")[0] for line in str(caught.value).splitlines()]
+    places = ["command line"] * 3 + [f"some.yaml:{n}" for n in (3, 7, 7, 7, 10, 10, 11, 11, 12)]
+    assert lines == places, str(caught.value)
+
+
+def test_a_stage_that_is_wrong_does_not_blame_those_that_follow(folder):
+    text = CHAIN.replace("first:\n    notebook: ../work", "first:\n    notebook: ../wrok")
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, text))
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["second.size", "=3", "a.b.c=3", "second.size=[1", "second.size=${nothing}"],
+)
+def test_an_override_that_can_not_be_is_a_sentence(folder, given):
+    with pytest.raises(ConfigError, match=r"^command line: "):
+        read_pipeline(write(folder, CHAIN), [given])
+
+
+def test_inputs_may_be_patterns_and_variables_of_files(folder):
+    (folder / "a.nc").touch()
+    text = CHAIN.replace('"${stages.first.params.target}"', "{}")
+    for found in ("data/*", "a.nc:band", "data/{{stem}}", "s3://bucket/x", "sample:"):
+        read_pipeline(write(folder, text.replace("{}", f'"{found.format()}"', 1)))
+    for missing in ("data/*.tif", "b.nc:band"):
+        with pytest.raises(ConfigError, match="and no stage writes it"):
+            read_pipeline(write(folder, text.replace("{}", f'"{missing}"', 1)))
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "${stages.first.params.size}",
+        "${stages[first].params.size}",
+        "${...first.params.size}",
+        "${oc.select:stages.first.params.size}",
+    ],
+)
+def test_references_are_seen_however_they_are_written(folder, reference):
+    text = CHAIN.replace("${stages.first.params.size}", reference).replace(
+        '"${stages.first.params.target}"', '"sample:"'
+    )
+    config = read_config(write(folder, text))
+    assert config.references == {"second": frozenset({"first"}), "first": frozenset()}
+    assert config.model.stages["second"].params["size"] == 3
+
+
+def test_a_packaged_config_works_below_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pipeline = read_pipeline("patchmill:demo")
+    assert pipeline.root == str(tmp_path / "runs" / "demo")
+    assert [stage.name for stage in pipeline.stages] == ["ingest", "patchify", "explore"]
+    with pytest.raises(ConfigError, match="can't be read: No such file"):
+        read_pipeline("patchmill:nothing")
+
+
+@given(st.lists(st.sampled_from("abcdef"), unique=True, max_size=6), st.randoms(use_true_random=False))
+def test_every_stage_runs_behind_those_it_refers_to_and_else_as_written(names, random):
+    hidden = random.sample(names, len(names))
+    references = {name: frozenset(random.sample(hidden[:at], random.randint(0, at))) for at, name in enumerate(hidden)}
+    order = [stage.name for stage in _ordered([Stage(name, "", {}, {}) for name in names], references, None)]
+    assert sorted(order) == sorted(names)
+    for at, name in enumerate(order):
+        assert references[name] <= set(order[:at])
+        # Whoever stands before it although written later, it had to wait for, or was waited for.
+        free = [other for other in names if other in order[at:] and references[other] <= set(order[:at])]
+        assert name == free[0]

@@ -1,0 +1,124 @@
+"""The notebooks that come along, executed: by bare papermill from another folder, and by the runner as the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import patchmill
+from patchmill.show.executed import Excerpt, excerpt
+from patchmill.stages.packaged import notebook_path
+
+
+def execute(name: str, folder: Path, *options: str, check: bool = True) -> tuple[dict[str, Any], Excerpt, str]:
+    """Run a packaged notebook with papermill's own command; the notebook, what it shows, and what papermill said."""
+    command = [sys.executable, "-m", "papermill", notebook_path(f"patchmill:{name}", ""), f"{name}.out.ipynb", *options]
+    environment = os.environ | {"TMPDIR": str(folder)}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode == 0) == check, ended.stderr
+    notebook = json.loads((folder / f"{name}.out.ipynb").read_text())
+    return notebook, excerpt(notebook), ended.stderr
+
+
+def complaints(notebook: dict[str, Any]) -> str:
+    """What came on stderr inside of a notebook: warnings, logs."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return "".join("".join(output["text"]) for output in outputs if output.get("name") == "stderr")
+
+
+def write_images(folder: Path) -> list[np.ndarray]:
+    images = [np.random.default_rng(i).integers(0, 255, (50 + 10 * i, 70, 3), "uint8") for i in range(3)]
+    for number, image in enumerate(images):
+        np.save(folder / f"<b>{number}.npy", image)
+    (folder / "notes.npy").write_text("no array")
+    return images
+
+
+def test_a_chain_under_bare_papermill_with_all_parameters_as_texts(tmp_path):
+    (tmp_path / "in").mkdir()
+    images = write_images(tmp_path / "in")
+    notebook, found, _ = execute(
+        "ingest",
+        tmp_path,
+        "-r",
+        "images",
+        "in",
+        "-r",
+        "target",
+        "source.zarr",
+        "-r",
+        "on_error",
+        "skip",
+        "-r",
+        "level",
+        "0",
+    )
+    assert complaints(notebook) == ""
+    assert found.figures["images"] == "3"
+    assert [name.rpartition("/")[2] for name, _ in found.skipped] == ["notes.npy"]
+    assert len([piece for section in found.sections for piece in section.pieces]) == 2
+    source = xr.open_zarr(tmp_path / "source.zarr")
+    assert (source.image[1, :, :60].values == np.moveaxis(images[1], -1, 0)).all()
+
+    options = ("-r", "patch_shape", "[32, 16]", "-r", "step", "16", "-r", "workers", "1", "-r", "memory", "None")
+    notebook, found, _ = execute(
+        "patchify", tmp_path, "-r", "source", "source.zarr", "-r", "target", "p.zarr", *options
+    )
+    assert complaints(notebook) == ""
+    patches = patchmill.open_patches(tmp_path / "p.zarr")
+    assert (patches.grid.patch_shape, patches.grid.step) == ((32, 16), (16, 16))
+    assert found.figures["patches"] == str(len(patches))
+    assert found.opens == f"patchmill.open_patches({str(tmp_path / 'p.zarr')!r})"
+
+    notebook, found, _ = execute("explore", tmp_path, "-r", "source", "p.zarr", "-r", "count", "5", "-r", "image", "1")
+    assert complaints(notebook) == ""
+    assert [section.heading for section in found.sections] == [
+        "Some patches",
+        "Where patches lie",
+        "Values of each channel",
+    ]
+    assert found.figures["values"] == "0 to 254"
+
+
+def test_an_unknown_parameter_is_one_sentence_and_nothing_is_written(tmp_path):
+    notebook, _, said = execute("patchify", tmp_path, "-p", "patch_shap", "8", "-p", "target", "p.zarr", check=False)
+    assert said.strip().endswith("patch_shap is no parameter of this notebook; did you mean patch_shape?")
+    (error,) = [o for cell in notebook["cells"] for o in cell.get("outputs", []) if o["output_type"] == "error"]
+    assert error["traceback"] == [f"{error['ename']}: {error['evalue']}"]
+    assert sorted(os.listdir(tmp_path)) == ["patchify.out.ipynb"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ingest", "patchify", "explore"])
+def test_with_nothing_given_a_notebook_works_on_the_sample_in_a_temporary_folder(name, tmp_path):
+    notebook, found, _ = execute(name, tmp_path)
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    said = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    (folder,) = tmp_path.glob("patchmill-*")
+    assert said == f"Working in the temporary folder {folder}\n"
+    assert found.figures["images"] == "8"
+    assert found.sections
+
+
+@pytest.mark.slow
+def test_the_demo_runs_twice_and_leaves_what_it_promises(tmp_path):
+    command = [sys.executable, "-m", "patchmill", "run", "patchmill:demo"]
+    for _ in range(2):
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+    demo = tmp_path / "runs" / "demo"
+    assert sorted(os.listdir(demo)) == ["patches.zarr", "records", "report.html", "source.zarr"]
+    assert len(os.listdir(demo / "records")) == 2
+    assert "patchmill.open_patches(" in ended.stdout
+    assert str(Path("runs/demo/report.html")) in ended.stdout
+    assert len(patchmill.open_patches(demo / "patches.zarr")) == 172
+    text = (demo / "report.html").read_text()
+    assert text.count("data:image/png;base64,") == 5
