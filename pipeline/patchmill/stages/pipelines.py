@@ -206,7 +206,7 @@ def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, st
 def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
     if path in written:
         return f"{path} is written by {written[path]} already"
-    if is_local(root) and not (_is_within(path, root) and True):
+    if is_local(root) and not (_is_within(path, root) and path != root):
         return f"{path} does not lie under the root {root}"
     return ""
 
