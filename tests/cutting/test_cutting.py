@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -296,3 +298,17 @@ def test_target_inside_its_source(tmp_path):
 def test_no_request_is_left_out_of_what_a_resume_compares():
     """A new field of a request must be compared too, or be known to change no byte."""
     assert set(requests.Request.__slots__) == {"source", "grids", "plan", "pad_mode", "pad_value"}
+
+
+def test_what_a_killed_writer_left_is_swept_away(tmp_path):
+    place = tmp_path / "set.zarr"
+    (place / "patches/c/0").mkdir(parents=True)
+    (place / "patches/c/0/9.__lock").write_text("")
+    (tmp_path / "set.zarr.patchmill").mkdir()
+    image = pixels((20, 20), "uint8")
+    arguments = {"patch_shape": 8, "step": 4}
+    whole = patchmill.write_patches(image, tmp_path / "whole.zarr", **arguments)
+    request = json.dumps(whole.stored.own["request"])
+    (tmp_path / "set.zarr.patchmill/request.json").write_text(request)
+    patchmill.write_patches(image, place, **arguments)
+    assert objects(place) == objects(tmp_path / "whole.zarr")

@@ -199,6 +199,7 @@ def _cut(request: Request, workplace: Workplace, progress: Watch | None) -> None
     job = _job(request, workplace, pixels, progress)
     _run(job, request)
     write_catalog(request, job.journal, workplace.building)
+    workplace.building.sweep()
     _commit(request, workplace.building, specs, small)
 
 

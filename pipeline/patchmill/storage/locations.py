@@ -16,6 +16,10 @@ from urllib.parse import unquote, urlsplit
 from patchmill.errors import SourceError
 
 
+_UNFINISHED = (".__tmp", ".__lock")
+"""How objects are called while they are written: by `Location.write`, and by tensorstore's file driver."""
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A folder of objects.
@@ -104,8 +108,15 @@ class Location:
         for folder, _, files in os.walk(self.path / prefix):
             inside = os.path.relpath(folder, self.path)
             for file in files:
-                if not file.endswith((".__tmp", ".__lock")):
+                if not file.endswith(_UNFINISHED):
                     yield file if inside == "." else f"{inside}/{file}".replace(os.sep, "/")
+
+    def sweep(self) -> None:
+        """Delete what killed writers left unfinished; nobody else may be writing here."""
+        for folder, _, files in os.walk(self.path):
+            for file in files:
+                if file.endswith(_UNFINISHED):
+                    os.unlink(os.path.join(folder, file))
 
     def exists(self) -> bool:
         """Whether anything is here, be it a folder or a file."""
