@@ -3,8 +3,8 @@
     python benchmarks/writing.py --side 4096 --patch 256 --step 128 --repeats 3
 
 The bound is a hand-written loop that reads regions and writes shards with tensorstore alone, two threads, with the
-codec, the shards and the fsync of a patch set. Ratios are taken pair by pair, so a machine whose speed drifts does not spoil
-them. Prints a table and writes `writing.json` into the current folder.
+codec, the shards and the fsync of a patch set. Ratios are taken pair by pair, so a machine whose speed drifts does not
+spoil them. Prints a table and writes `writing.json` into the current folder.
 """
 
 from __future__ import annotations

@@ -132,8 +132,8 @@ def test_chunks_are_stored_inside_the_extents_and_nowhere_else(tmp_path, ingest,
 def test_a_chunk_of_several_images_is_as_large_as_the_canvas(channels, height, width, dtype):
     shapes = Layout("image", np.dtype(dtype), channels, None, height, width).shapes
     whole = (channels or 1, height, width)
-    assert shapes.chunk[0] == 1 or shapes.chunk[1:] == whole
-    assert shapes.shard[0] == 1 or all(size >= n for size, n in zip(shapes.shard[1:], whole, strict=True))
+    for shape in (shapes.chunk, shapes.shard):
+        assert shape[0] == 1 or all(size >= n for size, n in zip(shape[1:], whole, strict=True))
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path, rng):
@@ -162,7 +162,7 @@ def test_pieces_and_wholes_give_the_same_bytes(tmp_path, rng, monkeypatch):
     for first, second in zip(images_of(tmp_path / "whole.zarr"), images_of(tmp_path / "pieces.zarr"), strict=True):
         assert (first == second).all()
     assert len(watched) > 4
-    assert watched[-1] == (2, 2, sum(3000 * 1100 * 6 + 700 * 2600 * 6 for _ in range(1)))
+    assert watched[-1] == (2, 2, 3000 * 1100 * 6 + 700 * 2600 * 6)
     assert [nbytes for *_, nbytes in watched] == sorted(nbytes for *_, nbytes in watched)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from patchmill.grid import PatchGrid
 
-EDGES = ("shift", "pad", "drop")
+EDGES = ("shift", "pad", "drop", "pad")
 
 
 @st.composite
@@ -20,7 +20,7 @@ def grids(draw: st.DrawFn) -> PatchGrid:
         patch, step, dilation = draw(st.sampled_from([3, 2, 4, 5, 1])), draw(steps), draw(dilations)
         span = (patch - 1) * dilation + 1
         if edge == "pad" and draw(st.integers(0, 4)) == 4:
-            n = draw(st.integers(1, span))  # smaller than a patch
+            n = draw(st.integers(1, max(1, span - 1)))  # smaller than a patch
         else:
             n = (
                 span

@@ -170,7 +170,7 @@ def test_moves_visit_every_pair_of_pixel_and_position_once_and_in_order(axis, da
     begin = axis.touching(low, high).start
     visited: dict[int, list[int]] = {pixel: [] for pixel in range(low, high)}
     found = moves(axis, low, high, begin)
-    assert len(found) <= min(len(axis.touching(low, high)), 2 * axis.patch)  # the shorter of two ways
+    assert len(found) <= 2 * min(len(axis.touching(low, high)), axis.patch)  # of two ways about the shorter
     for move in found:
         pixels = range(low, high)[move.pixels]
         assert len(pixels) > 0

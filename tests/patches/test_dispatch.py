@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 
 from patchmill.grid import PatchGrid
 from patchmill.patches import patchify, unpatchify
@@ -60,11 +62,11 @@ def one_sentence(text: str) -> bool:
 @pytest.mark.parametrize("kind", ["numpy", "dask", "xarray", "dataset"])
 def test_wrong_arguments_of_patchify(kind, arguments, error, words):
     if kind == "dask":
-        array = pytest.importorskip("dask.array").from_array(IMAGE)
+        array = da.from_array(IMAGE)
     elif kind == "numpy":
         array = IMAGE
     else:
-        array = pytest.importorskip("xarray").DataArray(IMAGE, dims=("band", "y", "x"), name="a")
+        array = xr.DataArray(IMAGE, dims=("band", "y", "x"), name="a")
         array = array if kind == "xarray" else array.to_dataset()
     with pytest.raises(error, match=words) as caught:
         patchify(array, **arguments)
@@ -130,7 +132,7 @@ def test_nested_lists_of_numbers_are_arrays():
 def test_wrong_arguments_of_unpatchify(lazy, arguments, error, words):
     patches = arguments.get("patches", PATCHES)
     if lazy and type(patches) is np.ndarray:
-        patches = pytest.importorskip("dask.array").from_array(patches)
+        patches = da.from_array(patches)
     rest = {name: value for name, value in arguments.items() if name != "patches"}
     with pytest.raises(error, match=words) as caught:
         unpatchify(patches, **{"grid": GRID} | rest)

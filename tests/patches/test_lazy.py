@@ -21,7 +21,7 @@ from patchmill.patches.chunks import Chunks
 from patchmill.patches.lazy import cut_block
 from patchmill.patches.views import Padding
 
-MODES = ("constant", "edge", "reflect", "symmetric")
+MODES = ("reflect", "constant", "symmetric", "edge")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, as_completed, wait
 from functools import partial
 from math import prod
 from typing import Any
@@ -172,6 +172,7 @@ class Building:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     self._grown(sum(each.result() for each in done))
                 running.add(self._pool.submit(task))
-            self._grown(sum(each.result() for each in running))
+            for each in as_completed(running):
+                self._grown(each.result())
         finally:
             wait(running)

@@ -43,6 +43,8 @@ def _opened(path: str, group: str) -> xr.Dataset:
 
     with open(path, "rb") as file:
         classic = file.read(3) == b"CDF"
+    if not classic:
+        _refuse_damaged(path)
     options: dict[str, Any] = {"engine": "scipy"} if classic else {"engine": "h5netcdf", "phony_dims": "sort"}
     if group:
         options["group"] = group
@@ -57,6 +59,14 @@ def _opened(path: str, group: str) -> xr.Dataset:
             chunks=None,
             **options,
         )
+
+
+def _refuse_damaged(path: str) -> None:
+    """Raise where the root of an HDF5 file can't be read: h5netcdf leaves a half-made object behind that complains."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        list(file.attrs.items())
 
 
 # -- which variables ------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ _READERS = {
     "NPY": ("arrays", "open_npy", "numpy", ""),
     "NPZ": ("arrays", "open_npz", "numpy", ""),
     "HDF5": ("fields", "open_netcdf", "h5netcdf", "geo"),
-    "NetCDF3": ("fields", "open_netcdf", "scipy", "geo"),
+    "NetCDF3": ("fields", "open_netcdf", "scipy", ""),
     "Zarr": ("stores", "open_store", "zarr", ""),
 }
 _PICTURES = ("pictures", "open_picture", "PIL", "images")

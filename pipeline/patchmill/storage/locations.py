@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 
 from patchmill.errors import SourceError
 
-
 _UNFINISHED = (".__tmp", ".__lock")
 """How objects are called while they are written: by `Location.write`, and by tensorstore's file driver."""
 
