@@ -26,7 +26,7 @@ def pixel_arrays(request: Request) -> list[ArraySpec]:
     images = len(request.grids.sizes)
     specs = []
     for at, (planned, variable) in enumerate(zip(request.plan.variables, request.source.variables, strict=True)):
-        channel = () if planned.channels is None else (channel_dim(request, at),)
+        channel = () if planned.channels is None else (request.source.channel_dim(variable),)
         lengths = () if planned.channels is None else (planned.channels,)
         grid = request.grids.canvas
         specs.append(
@@ -42,13 +42,6 @@ def pixel_arrays(request: Request) -> list[ArraySpec]:
             )
         )
     return specs
-
-
-def channel_dim(request: Request, at: int) -> str:
-    """``channel`` where all variables that have channels agree on them, else ``channel_<variable>``."""
-    counts = {each.channels for each in request.plan.variables if each.channels is not None}
-    labels = {name for name in request.source.labels if name.startswith("channel_")}
-    return "channel" if len(counts) == 1 and not labels else f"channel_{request.plan.variables[at].name}"
 
 
 def small_arrays(request: Request) -> list[ArraySpec]:
@@ -117,7 +110,7 @@ def catalog_arrays(request: Request) -> list[ArraySpec]:
     ]
     for at, (planned, variable) in enumerate(zip(request.plan.variables, request.source.variables, strict=True)):
         for field in _fields(variable):
-            channel = () if planned.channels is None else (channel_dim(request, at),)
+            channel = () if planned.channels is None else (request.source.channel_dim(variable),)
             lengths = () if planned.channels is None else (planned.channels,)
             specs.append(
                 ArraySpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -150,4 +151,4 @@ def _plain(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, Mapping) or not isinstance(value, int | float | str | bool | type(None)):
         return str(value)
-    return str(value) if value != value else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN

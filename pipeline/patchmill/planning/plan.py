@@ -187,7 +187,7 @@ def make_plan(grids: ImageGrids, parts: Sequence[Mapping[str, Any]], *, limit: i
     variables = _variables(grids, parts)
     axes = grid.ndim
     shard = (variables[0].shapes.shard[0], *variables[0].shapes.shard[-2 * axes : -axes])
-    work, memory, fitting = _fit(grid, variables, shard, limit=limit, workers=workers)
+    work, memory, fitting = _fit(grid, len(grids.sizes), variables, shard, limit=limit, workers=workers)
     pixel = sum(each.pixel for each in variables)
     pixels, uncovered, tasks, shards = _count(grids, work)
     return Plan(
@@ -212,13 +212,21 @@ def make_plan(grids: ImageGrids, parts: Sequence[Mapping[str, Any]], *, limit: i
 
 def _variables(grids: ImageGrids, parts: Sequence[Mapping[str, Any]]) -> tuple[PlannedVariable, ...]:
     counts = tuple(max(1, n) for n in grids.canvas.counts)
-    shapes = [patch_shapes(part["channels"], counts, grids.canvas.patch_shape, part["itemsize"]) for part in parts]
+    pitch = tuple(min(axis.step, axis.n) for axis in grids.canvas.axes)
+    patch = grids.canvas.patch_shape
+    shapes = [patch_shapes(part["channels"], counts, patch, part["itemsize"], pitch) for part in parts]
     common = aligned(shapes, grids.canvas.ndim)
     return tuple(PlannedVariable(**part, shapes=each) for part, each in zip(parts, common, strict=True))
 
 
 def _fit(
-    grid: PatchGrid, variables: Sequence[PlannedVariable], shard: tuple[int, ...], *, limit: int, workers: int
+    grid: PatchGrid,
+    images: int,
+    variables: Sequence[PlannedVariable],
+    shard: tuple[int, ...],
+    *,
+    limit: int,
+    workers: int,
 ) -> tuple[Shape, int, int]:
     """Blocks, waves and workers within `limit`: narrower waves first, then fewer workers."""
     block = block_size(grid, shard[1:])
@@ -227,7 +235,8 @@ def _fit(
         min(size * axis.step, axis.n) if size < len(axis) else axis.n
         for size, axis in zip(block, grid.axes, strict=True)
     )
-    pieces = [Piece(v.pixel * shard[0], prod(v.shapes.shard) * v.itemsize) for v in variables]
+    together = min(shard[0], images)
+    pieces = [Piece(v.pixel * together, prod(v.shapes.shard[1:]) * v.itemsize * together) for v in variables]
     alone = all(size >= len(axis) for size, axis in zip(block, grid.axes, strict=True))
     for threads in range(workers, 0, -1):
         for across in (1,) if alone else range(_ACROSS, 0, -1):

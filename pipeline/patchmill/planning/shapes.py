@@ -35,7 +35,13 @@ class Shapes:
     shard: tuple[int, ...]
 
 
-def patch_shapes(channels: int | None, counts: tuple[int, ...], patch_shape: tuple[int, ...], itemsize: int) -> Shapes:
+def patch_shapes(
+    channels: int | None,
+    counts: tuple[int, ...],
+    patch_shape: tuple[int, ...],
+    itemsize: int,
+    pitch: tuple[int, ...] | None = None,
+) -> Shapes:
     """Shapes for layout "patches": (image, channel, grid_y, grid_x, patch_y, patch_x).
 
     Parameters
@@ -48,6 +54,9 @@ def patch_shapes(channels: int | None, counts: tuple[int, ...], patch_shape: tup
         Pixels of a patch.
     itemsize : int
         Bytes of an element.
+    pitch : tuple of int, optional
+        Pixels of the source that go with a position: where patches lie far apart, a shard of them reaches over far more
+        pixels than it holds, and its task must read those. The patch's own by default.
 
     Examples
     --------
@@ -56,7 +65,8 @@ def patch_shapes(channels: int | None, counts: tuple[int, ...], patch_shape: tup
     >>> patch_shapes(3, (200, 200), (16, 16), 1).chunk
     (1, 3, 8, 8, 16, 16)
     """
-    chunk, shard = _units(channels or 1, counts, prod(patch_shape) * itemsize)
+    read = prod(max(a, b) for a, b in zip(patch_shape, pitch or patch_shape, strict=True))
+    chunk, shard = _units(channels or 1, counts, prod(patch_shape) * itemsize, read * itemsize)
     axes = [0, *range(2, len(chunk))] if channels is None else range(len(chunk))
     return Shapes(
         chunk=(*(chunk[axis] for axis in axes), *patch_shape), shard=(*(shard[axis] for axis in axes), *patch_shape)
@@ -95,7 +105,7 @@ def catalog_chunk(shard: tuple[int, ...], counts: tuple[int, ...]) -> tuple[int,
     >>> catalog_chunk((1, 8, 8), (63, 63))
     (64, 64, 64)
     """
-    image, _, *positions = _grown((shard[0], 1, *shard[1:]), counts, 1, _ROWS, whole=True)
+    image, _, *positions = _grown((shard[0], 1, *shard[1:]), counts, (1, _ROWS), whole=True)
     return (image, *positions)
 
 
@@ -120,7 +130,8 @@ def image_shapes(channels: int | None, sizes: tuple[int, ...], itemsize: int) ->
     """
     tile = tuple(min(TILE, n) for n in sizes)
     counts = tuple(-(-n // side) for n, side in zip(sizes, tile, strict=True))
-    chunk, shard = _units(channels or 1, counts, prod(tile) * itemsize)
+    unit = prod(tile) * itemsize
+    chunk, shard = _units(channels or 1, counts, unit, unit)
     axes = (0,) if channels is None else (0, 1)
     return Shapes(
         *(
@@ -130,21 +141,29 @@ def image_shapes(channels: int | None, sizes: tuple[int, ...], itemsize: int) ->
     )
 
 
-def _units(channels: int, counts: tuple[int, ...], unit: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Chunk and shard as (image, channel, *counts), counted in units (patches, tiles) of `unit` bytes a channel."""
+def _units(channels: int, counts: tuple[int, ...], unit: int, read: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Chunk and shard as (image, channel, *counts), counted in units (patches, tiles).
+
+    A unit has `unit` bytes a channel, and makes its task read `read` of them.
+    """
     most = max(1, _CHUNK // unit)
     together = -(-channels // -(-channels // most))
-    chunk = _grown((1, together, *(1 for _ in counts)), counts, unit, _SMALL, whole=together == channels)
+    chunk = (1, together, *(1 for _ in counts))
+    chunk = _grown(chunk, counts, (unit, _SMALL), (read, _SHARD), whole=together == channels)
     stacked = together * min(-(-channels // together), max(1, _SHARD // (prod(chunk) * unit)))
-    shard = _grown((chunk[0], stacked, *chunk[2:]), counts, unit, _SHARD, whole=stacked >= channels)
+    shard = (chunk[0], stacked, *chunk[2:])
+    shard = _grown(shard, counts, (unit, _SHARD), (read, _SHARD), whole=stacked >= channels)
     return chunk, shard
 
 
-def _grown(start: tuple[int, ...], counts: tuple[int, ...], unit: int, limit: int, *, whole: bool) -> tuple[int, ...]:
-    """`start` doubled within `limit` bytes: the shorter side first, images once grid and channels are whole."""
+def _grown(start: tuple[int, ...], counts: tuple[int, ...], *limits: tuple[int, int], whole: bool) -> tuple[int, ...]:
+    """`start` doubled within `limits`: the shorter side first, images once grid and channels are whole.
+
+    Each limit is a pair: bytes of a unit, and most bytes of all.
+    """
     size = list(start)
     spatial = range(2, len(start))
-    while prod(size) * unit * 2 <= limit:
+    while all(prod(size) * unit * 2 <= most for unit, most in limits):
         short = [axis for axis in spatial if size[axis] < counts[axis - 2]]
         if short:
             axis = min(reversed(short), key=lambda axis: size[axis])

@@ -140,7 +140,7 @@ def view_patches(
                 array=variable.name if several else "patches",
                 dtype=variable.dtype,
                 channels=variable.channels,
-                channel_dim=f"channel_{variable.name}" if several else "channel",
+                channel_dim=opened.channel_dim(variable),
                 source_chunk=variable.chunks[2:],
                 pixels=Windows(
                     opened, variable, grids, Padding(pad_mode, as_fill(pad_value, variable.dtype, "pad_value"))

@@ -116,6 +116,12 @@ class Source:
         """Height and width that hold every image, in pixels."""
         return self.variables[0].shape[2:]
 
+    def channel_dim(self, variable: Variable) -> str:
+        """``channel`` where all variables that have channels agree on them, else ``channel_<variable>``."""
+        counts = {each.channels for each in self.variables if each.has_channel}
+        agree = len(counts) == 1 and not any(name.startswith("channel_") for name in self.labels)
+        return "channel" if agree else f"channel_{variable.name}"
+
     def name_of(self, image: int) -> str:
         """How errors and pictures name an image: by its name, its coordinate, or its number."""
         if self.names is not None:
