@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from itertools import product
 from typing import Any
@@ -15,10 +15,8 @@ from patchmill.cutting.journal import Journal
 from patchmill.cutting.request import Request
 from patchmill.cutting.statistics import FIELDS
 from patchmill.planning import catalog_chunk
-from patchmill.sources import Label, Variable
+from patchmill.sources import Coordinate, Variable, coordinates_of
 from patchmill.storage import FORMAT, ArraySpec, Location, open_bulk
-
-_AXES = ("y", "x")
 
 
 def pixel_arrays(request: Request) -> list[ArraySpec]:
@@ -46,54 +44,18 @@ def pixel_arrays(request: Request) -> list[ArraySpec]:
 
 def small_arrays(request: Request) -> list[ArraySpec]:
     """Coordinates and names, with their values."""
-    source, grids = request.source, request.grids
-    specs = [*_origins(request), *_labels(request)]
-    if source.names is not None:
-        specs.append(ArraySpec.of("name", ("image",), source.names))
-    if grids.differ:
-        specs += [ArraySpec.of(name, ("image",), grids.sizes[:, at]) for at, name in enumerate(("height", "width"))]
-    if source.crs is not None:
-        specs.append(ArraySpec.of("spatial_ref", (), np.int64(0), source.crs))
-    if source.transform is not None:
-        specs.append(
-            ArraySpec.of("transform", ("image", "affine"), source.transform.values, source.transform.attributes)
-        )
-    return specs
+    return [_stored(coordinate) for coordinate in coordinates_of(request.source, request.grids)]
 
 
-def _origins(request: Request) -> Iterator[ArraySpec]:
-    """Origins in pixels, and the source's own coordinates there where all images share them."""
-    grids = request.grids
-    for at, name in enumerate(_AXES):
-        axis, dim = grids.canvas.axes[at], f"grid_{name}"
-        origins = np.fromiter(axis, np.int64, len(axis))
-        label = request.source.labels.get(name)
-        if grids.canvas.edge == "shift" and grids.differ:
-            last = np.maximum(grids.sizes[:, at] - axis.span, 0)
-            every = np.minimum(np.arange(len(axis)) * axis.step, last[:, None])
-            yield ArraySpec.of(f"origin_{name}", ("image", dim), every, {"units": "pixel"})
-        else:
-            yield ArraySpec.of(f"origin_{name}", (dim,), origins, {"units": "pixel"})
-            if label is not None:
-                yield _coordinate(name, dim, Label(label.values[origins], label.attributes))
-
-
-def _labels(request: Request) -> Iterator[ArraySpec]:
-    """Labels of images and channels."""
-    for name, label in request.source.labels.items():
-        if name == "image" or name.startswith("channel"):
-            yield _coordinate(name, name, label)
-
-
-def _coordinate(name: str, dim: str, label: Label) -> ArraySpec:
-    """Labels as an array that xarray reads back as they were: dates as whole units since 1970, in CF's words."""
-    values, attributes = np.asarray(label.values), dict(label.attributes)
+def _stored(coordinate: Coordinate) -> ArraySpec:
+    """As an array that xarray reads back as it was: dates as whole units since 1970, in CF's words."""
+    values, attributes = np.asarray(coordinate.values), dict(coordinate.attributes)
     if values.dtype.kind == "M":
         values = values.astype("M8[ns]").astype(np.int64)
         attributes |= {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-    elif values.dtype.kind in "mO" or values.dtype.kind == "S":
+    elif values.dtype.kind in "mOS":
         values = values.astype(str)
-    return ArraySpec.of(name, (dim,), values, attributes)
+    return ArraySpec.of(coordinate.name, coordinate.dims, values, attributes)
 
 
 # -- catalog -----------------------------------------------------------------------------------------------------------

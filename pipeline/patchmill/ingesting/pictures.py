@@ -40,7 +40,10 @@ _LABELS = {"LA": ("gray", "alpha"), "RGB": RGB, "RGBA": (*RGB, "alpha"), "CMYK":
 _CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB", "HSV": "RGB"}
 _DTYPES = {"1": np.dtype(bool), "I": np.dtype(np.int32), "F": np.dtype(np.float32)}
 
-_COST = 4.5  # Pillow holds RGB in 4 bytes, then come its bytes, their joint copy, and the array
+_COST = 3.5
+"""Bytes held for each one decoded, 3.3 measured: Pillow has RGB in 4 bytes, then come its bytes, and their joint copy."""
+
+_DEEP_COST = 2.0  # 1.0 measured, and the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ def open_picture(path: str, _variable: str, reading: Reading) -> list[Scene]:
     """The picture in a file, as one scene."""
     with _opened(path) as image:
         picture = _described(image, path, reading)
-    if picture.dtype == np.uint16 and picture.channels:
+    deep = picture.dtype == np.uint16 and picture.channels is not None
+    if deep:
         import imagecodecs  # noqa: F401  Pillow has no mode for colors of 16 bits
 
     def read(channels: slice, ys: slice, xs: slice) -> NDArray[Any]:
@@ -85,7 +89,7 @@ def open_picture(path: str, _variable: str, reading: Reading) -> list[Scene]:
             dtype=picture.dtype,
             channels=picture.channels,
             labels=_LABELS.get(picture.mode),
-            cost=_COST,
+            cost=_DEEP_COST if deep else _COST,
             read=read,
         )
     ]

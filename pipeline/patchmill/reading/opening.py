@@ -14,7 +14,7 @@ from patchmill.patches.fills import as_fill
 from patchmill.patches.views import Padding
 from patchmill.reading.patchset import PatchSet, SetVariable
 from patchmill.reading.pixels import StoredPatches, Windows
-from patchmill.sources import Dims, Source, image_grids, open_source
+from patchmill.sources import Dims, coordinates_of, image_grids, open_source
 from patchmill.storage import Location, StoredGroup, begun, read_group
 from patchmill.types import Edge, PadMode, PerAxis, as_word
 
@@ -150,25 +150,7 @@ def view_patches(
         ),
         dims=opened.dims,
         stored=None,
-        coordinates=_coordinates(opened, grids),
+        coordinates={
+            each.name: (each.dims, each.values, dict(each.attributes)) for each in coordinates_of(opened, grids)
+        },
     )
-
-
-def _coordinates(source: Source, grids: ImageGrids) -> dict[str, Any]:
-    """What a stored set keeps as arrays: origins in pixels, and the source's own coordinates there."""
-    found: dict[str, Any] = {}
-    for at, name in enumerate(("y", "x")):
-        axis, dim = grids.canvas.axes[at], f"grid_{name}"
-        origins = np.fromiter(axis, np.int64, len(axis))
-        if grids.canvas.edge == "shift" and grids.differ:
-            last = np.maximum(grids.sizes[:, at] - axis.span, 0)
-            found[f"origin_{name}"] = (("image", dim), np.minimum(np.arange(len(axis)) * axis.step, last[:, None]))
-        else:
-            found[f"origin_{name}"] = (dim, origins)
-            if name in source.labels:
-                found[name] = (dim, source.labels[name].values[origins])
-    if source.names is not None:
-        found["name"] = ("image", source.names)
-    if "image" in source.labels:
-        found["image"] = ("image", source.labels["image"].values)
-    return found

@@ -9,11 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from patchmill.sources.coordinates import Coordinate, coordinates_of
 from patchmill.sources.lattices import image_grids
 from patchmill.sources.model import AXES, Label, Region4, Source, Variable
 from patchmill.sources.naming import Dims
 
-__all__ = ["AXES", "Dims", "Label", "Region4", "Source", "Variable", "image_grids", "open_source"]
+__all__ = [
+    "AXES",
+    "Coordinate",
+    "Dims",
+    "Label",
+    "Region4",
+    "Source",
+    "Variable",
+    "coordinates_of",
+    "image_grids",
+    "open_source",
+]
 
 
 def open_source(source: Any, *, variables: Sequence[str] | None = None, dims: Dims = None) -> Source:
