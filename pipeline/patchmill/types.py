@@ -21,7 +21,7 @@ PerAxis: TypeAlias = int | Sequence[int]
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def as_int(value: Any, name: str, *, least: int) -> int:
+def as_int(value: Any, name: str, *, least: int, unit: str = " of pixels") -> int:
     """`value` as an exact integer of at least `least`.
 
     Raises
@@ -36,7 +36,7 @@ def as_int(value: Any, name: str, *, least: int) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number of pixels, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be a whole number{unit}, got {value!r} ({type(value).__name__})")
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
     return number
@@ -102,7 +102,7 @@ def as_bytes(value: Any, name: str) -> int:
         if found is None or found[2] not in _UNITS:
             raise ValueError(f'{name} must be a size such as "512MiB" or "4GB", got {value!r}')
         value = int(float(found[1]) * _UNITS[found[2]])
-    return as_int(value, name, least=1)
+    return as_int(value, name, least=1, unit=" of bytes")
 
 
 def shown_bytes(count: float) -> str:

@@ -168,7 +168,7 @@ def test_scale_and_offset_do_not_change_what_is_read(tmp_path):
         ({"patch_shape": (8, 8, 8)}, ValueError, "patch_shape.*2 spatial axes.*3"),
         ({"patch_shape": 8.5}, TypeError, "patch_shape.*8.5"),
         ({"patch_shape": 8, "edge": "wrap"}, ValueError, "edge.*wrap"),
-        ({"patch_shape": 8, "pad_value": -1}, ValueError, "pad_value.*-1"),
+        ({"patch_shape": 8, "edge": "pad", "pad_value": -1}, ValueError, "pad_value.*-1"),
         ({"patch_shape": 8, "mode": "new"}, ValueError, "mode.*new"),
         ({"patch_shape": 8, "layout": "tar"}, ValueError, "layout.*tar"),
         ({"patch_shape": 8, "memory": "10MiB"}, patchmill.PatchmillError, "memory.*10.0 MiB"),
@@ -304,6 +304,7 @@ def test_what_a_killed_writer_left_is_swept_away(tmp_path):
     place = tmp_path / "set.zarr"
     (place / "patches/c/0").mkdir(parents=True)
     (place / "patches/c/0/9.__lock").write_text("")
+    (place / "patches/zarr.json").write_text("{}")
     (tmp_path / "set.zarr.patchmill").mkdir()
     image = pixels((20, 20), "uint8")
     arguments = {"patch_shape": 8, "step": 4}

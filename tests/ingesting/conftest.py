@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ingesting.looking import Array, images_of
 
 import patchmill
+from ingesting.looking import Array, images_of
 from patchmill.ingesting import IngestReport
 
 

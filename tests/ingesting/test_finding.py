@@ -170,7 +170,14 @@ def test_names_are_as_short_as_they_can_be(files, names):
     assert image_names([(file, "") for file in files]) == names
 
 
-@given(st.lists(st.tuples(st.sampled_from(["/d/a.png", "/d/a.tif", "/d/x/a.png", "/d/a[p=1].png", "/b"]), st.sampled_from(["", "[p=1]", "[p=2]"]))))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["/d/a.png", "/d/a.tif", "/d/x/a.png", "/d/a[p=1].png", "/b"]),
+            st.sampled_from(["", "[p=1]", "[p=2]"]),
+        )
+    )
+)
 def test_no_two_names_are_the_same(files):
     names = image_names(files)
     assert len(set(names)) == len(names) == len(files)

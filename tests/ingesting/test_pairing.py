@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ingesting.looking import dataset_of, images_of
 from PIL import Image
 
 import patchmill
+from ingesting.looking import dataset_of, images_of
 from patchmill.errors import SourceError
 
 
@@ -84,16 +84,14 @@ def test_pages_go_with_pages(tmp_path, ingest, rng):
     assert (np.array(images_of(tmp_path / "made" / "source.zarr", "mask")) == (values > 4)).all()
     assert len(report) == 3
     tifffile.imwrite(tmp_path / "m" / "s.tif", values[:2] > 4, photometric="minisblack")
-    with pytest.raises(SourceError, match="holds 3 images, and its partner for 'mask', .*, 2"):
+    with pytest.raises(SourceError, match=r"holds 3 images, and its partner for 'mask', .*, 2"):
         ingest(tmp_path / "s.tif", **options)
 
 
 def test_a_partner_that_can_not_be_decoded_takes_its_image_with_it(scenes, tmp_path, ingest):
     path = tmp_path / "masks" / "b.png"
     path.write_bytes(path.read_bytes()[:-40])
-    report, _ = ingest(
-        tmp_path / "images", variables={"mask": f"{tmp_path}/masks/{{stem}}.png"}, on_error="skip"
-    )
+    report, _ = ingest(tmp_path / "images", variables={"mask": f"{tmp_path}/masks/{{stem}}.png"}, on_error="skip")
     assert report.names == ("a", "c")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-from ingesting.looking import Array, channels_first
 from PIL import Image, ImageFile, ImageOps
 
+from ingesting.looking import Array, channels_first
 from patchmill.errors import SourceError
 from patchmill.ingesting.kinds import open_scenes
 from patchmill.ingesting.scenes import Reading

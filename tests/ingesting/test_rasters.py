@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
-from ingesting.looking import dataset_of
 from rasterio.enums import Resampling
 
+from ingesting.looking import dataset_of
 from patchmill.errors import SourceError
 
 UTM, NORTH_UP = "EPSG:32633", rasterio.Affine(10, 0, 500000, 0, -20, 5e6)

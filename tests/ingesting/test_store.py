@@ -12,9 +12,9 @@ import tensorstore as ts
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ingesting.looking import dataset_of, images_of
 
 import patchmill
+from ingesting.looking import dataset_of, images_of
 from patchmill.ingesting.agreeing import Layout
 
 
@@ -105,7 +105,9 @@ def chunks_there(store, name="image"):
     array = ts.open({**spec, "fill_missing_data_reads": False}, open=True).result()
     chunk, found = array.chunk_layout.read_chunk.shape, set()
     for place in np.ndindex(*(-(-n // size) for n, size in zip(array.shape, chunk, strict=True))):
-        region = tuple(slice(at * size, min((at + 1) * size, n)) for at, size, n in zip(place, chunk, array.shape, strict=True))
+        region = tuple(
+            slice(at * size, min((at + 1) * size, n)) for at, size, n in zip(place, chunk, array.shape, strict=True)
+        )
         try:
             array[region].read().result()
         except ValueError:
@@ -127,7 +129,10 @@ def test_chunks_are_stored_inside_the_extents_and_nowhere_else(tmp_path, ingest,
 
 
 @given(
-    st.one_of(st.none(), st.integers(1, 400)), st.integers(1, 3000), st.integers(1, 3000), st.sampled_from("u1 u2 f4 f8 c16".split())
+    st.one_of(st.none(), st.integers(1, 400)),
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+    st.sampled_from(["u1", "u2", "f4", "f8", "c16"]),
 )
 def test_a_chunk_of_several_images_is_as_large_as_the_canvas(channels, height, width, dtype):
     shapes = Layout("image", np.dtype(dtype), channels, None, height, width).shapes
@@ -240,9 +245,9 @@ def test_what_is_something_else_is_left_alone(tmp_path, mode, kind):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"on_error": "ignore"}, {"mode": "append"}, {"level": -1}, {"level": 0.5}, {"max_bytes": "much"}, {"workers": 0},
-        {"max_errors": 3}, {"max_errors": -1, "on_error": "skip"}, {"memory": "1MB"}, {"channels": []}, {"channels": ["a", "a"]},
-        {"channels": "rgb"}, {"dims": "yx"}, {"channels": ["a", "b"]},
+        {"on_error": "ignore"}, {"mode": "append"}, {"level": -1}, {"level": 0.5}, {"max_bytes": "much"},
+        {"workers": 0}, {"max_errors": 3}, {"max_errors": -1, "on_error": "skip"}, {"memory": "1MB"}, {"channels": []},
+        {"channels": ["a", "a"]}, {"channels": "rgb"}, {"dims": "yx"}, {"channels": ["a", "b"]},
     ],
 )  # fmt: skip
 def test_wrong_arguments(tmp_path, wrong):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from ingesting.looking import images_of
 
 import patchmill
+from ingesting.looking import images_of
 from patchmill.errors import SourceError
 
 
@@ -61,6 +61,15 @@ def test_a_store_of_its_own_comes_back_the_same(rng, tmp_path, ingest):
     assert report.sizes == ((20, 30), (25, 10))
     for mine, first in zip(images, images_of(tmp_path / "first.zarr"), strict=True):
         assert (mine == first).all()
+
+
+def test_of_a_store_with_masks_the_images_are_taken(rng, tmp_path, ingest):
+    image, mask = rng.random((3, 20, 30)), rng.random((20, 30)) > 0.5
+    np.save(tmp_path / "a.npy", image)
+    np.save(tmp_path / "m.npy", mask)
+    patchmill.ingest(tmp_path / "a.npy", tmp_path / "first.zarr", variables={"mask": f"{tmp_path}/m.npy"})
+    assert (ingest(tmp_path / "first.zarr")[1][0] == image).all()
+    assert (ingest(f"{tmp_path}/first.zarr:mask")[1][0] == mask).all()
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ingesting.looking import channels_first
 from PIL import Image, ImageOps
 
+from ingesting.looking import channels_first
 from patchmill.errors import SourceError
 from patchmill.ingesting.kinds import open_scenes
 from patchmill.ingesting.scenes import Reading
@@ -67,9 +67,7 @@ def test_samples_are_channels(rng, tmp_path, ingest, planar, options):
 def test_any_window_is_that_of_the_whole(tmp_path_factory, orientation, layout, data):
     path = tmp_path_factory.mktemp("windows") / "a.tif"
     values = np.random.default_rng(1).integers(0, 60000, (37, 45, 3), dtype=np.uint16)
-    tifffile.imwrite(
-        path, values, photometric="rgb", extratags=[(274, "H", 1, orientation, True)], **LAYOUTS[layout]
-    )
+    tifffile.imwrite(path, values, photometric="rgb", extratags=[(274, "H", 1, orientation, True)], **LAYOUTS[layout])
     [scene] = scenes_of(path)
     whole = scene.read_all()
     window = tuple(
@@ -252,3 +250,50 @@ def test_a_file_is_not_held_open(rng, tmp_path):
     [scene] = scenes_of(tmp_path / "a.tif")
     scene.read_all()
     assert [file.path for file in psutil.Process().open_files() if "a.tif" in file.path] == []
+
+
+# -- files that belong together, and what scanners add --------------------------------------------------------------
+
+
+def ome_of_two_files(names):
+    """OME's metadata for one image of two planes, each in a file of its own."""
+    planes = "".join(
+        f'<TiffData FirstZ="{z}" FirstT="0" FirstC="0" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{name}">urn:uuid:0000000{z}-0000-0000-0000-000000000000</UUID></TiffData>'
+        for z, name in enumerate(names)
+    )
+    return (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuid}">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="40" SizeY="30" '
+        f'SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+    )
+
+
+def test_of_an_image_in_several_files_each_file_gives_its_own_part(rng, tmp_path, ingest):
+    values = rng.integers(0, 60000, (2, 30, 40), dtype=np.uint16)
+    names = ("z0.ome.tif", "z1.ome.tif")
+    (tmp_path / "in").mkdir()
+    for z, name in enumerate(names):
+        text = ome_of_two_files(names).replace("{uuid}", f"urn:uuid:0000000{z}-0000-0000-0000-000000000000")
+        tifffile.imwrite(tmp_path / "in" / name, values[z], description=text, metadata=None)
+    with tifffile.TiffFile(tmp_path / "in" / names[0]) as file:
+        assert file.series[0].is_multifile
+    report, images = ingest(tmp_path / "in")
+    assert report.names == ("z0.ome", "z1.ome")
+    assert (np.array(images) == values).all()
+
+
+def test_of_a_slide_only_the_slide_is_taken(rng, tmp_path, ingest):
+    slide = rng.integers(0, 256, (256, 320, 3), dtype=np.uint8)
+    options = {"photometric": "rgb", "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.svs") as writer:
+        writer.write(slide, tile=(64, 64), description="Aperio Image Library v1\n320x256 |AppMag = 20", **options)
+        writer.write(slide[::8, ::8], description="Aperio thumbnail", **options)
+        writer.write(slide[::4, ::4], tile=(64, 64), description="Aperio level", **options)
+        writer.write(slide[:50, :60], description="Aperio\nlabel 60x50", subfiletype=1, **options)
+        writer.write(slide[:40, :90], description="Aperio\nmacro 90x40", subfiletype=9, **options)
+    report, [pixels] = ingest(tmp_path / "a.svs")
+    assert (pixels == channels_first(slide)).all()
+    assert report.names == ("a",)
+    _, [pixels] = ingest(tmp_path / "a.svs", level=1)
+    assert (pixels == channels_first(slide[::4, ::4])).all()

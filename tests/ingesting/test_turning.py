@@ -25,8 +25,6 @@ def test_pixels_turn_as_pillow_turns_them(orientation: int):
 def test_a_window_of_the_turned_image_is_the_turned_window_of_the_stored_one(orientation, height, width, data):
     stored = np.arange(height * width).reshape(height, width)
     whole = turned(stored, orientation)
-    ys, xs = (
-        slice(*sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2)))) for n in whole.shape
-    )
+    ys, xs = (slice(*sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2)))) for n in whole.shape)
     window = stored[stored_window(orientation, *whole.shape, ys, xs)]
     assert (turned(window, orientation) == whole[ys, xs]).all()

@@ -102,3 +102,11 @@ def test_waves_hold_every_position_once(sizes, patch, step, edge, shard):
                 seen += [(image, y, x) for y in rows for x in columns]
     expected = [(image, *index) for image in range(len(sizes)) for index in grids.of(image).indices()]
     assert sorted(seen) == expected
+
+
+@given(CHANNELS, COUNTS, PATCH, SIZE, st.tuples(st.integers(1, 5000), st.integers(1, 5000)))
+def test_a_shard_brings_along_no_more_than_its_task_can_read(channels, counts, patch, size, pitch):
+    shapes = patch_shapes(channels, counts, patch, size, pitch)
+    share = prod(max(a, b) for a, b in zip(patch, pitch, strict=True)) * size
+    positions = prod(shapes.shard[:1] + shapes.shard[-4:-2])
+    assert positions == 1 or positions * share <= 32 * MIB

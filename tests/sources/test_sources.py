@@ -103,3 +103,61 @@ def test_a_folder_that_is_no_store(tmp_path):
         open_source(tmp_path)
     with pytest.raises(ValueError, match="s3://"):
         open_source("s3://bucket/x.zarr")
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A canonical store of images of different sizes, with masks."""
+    for name, (height, width) in {"a": (40, 30), "b": (20, 50)}.items():
+        np.save(tmp_path / f"{name}.npy", np.full((height, width, 3), 7, "uint8"))
+        np.save(tmp_path / f"{name}_mask.npy", np.ones((height, width), "uint8"))
+    files = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    patchmill.ingest(files, tmp_path / "source.zarr", variables={"mask": f"{tmp_path}/{{stem}}_mask.npy"})
+    return tmp_path / "source.zarr"
+
+
+def test_a_path_and_its_xarray_object_give_the_same_set(photographs):
+    by_path = patchmill.view_patches(photographs, 8, 4)
+    for data in (xr.open_zarr(photographs), xr.open_zarr(photographs, chunks=None)):
+        ps = patchmill.view_patches(data, 8, 4)
+        assert len(ps) == len(by_path)
+        assert list(ps.names) == ["a", "b"]
+        assert [each.name for each in ps.variables] == ["image", "mask"]
+        np.testing.assert_array_equal(ps.read([0, 90])["image"], by_path.read([0, 90])["image"])
+        image = patchmill.view_patches(data["image"], 8, 4)
+        assert len(image) == len(by_path)
+
+
+def test_image_and_mask_with_labels_and_named_axes(tmp_path):
+    data = xr.Dataset(
+        {
+            "image": (("time", "feature", "lat", "lon"), np.ones((2, 3, 20, 20), "uint8")),
+            "mask": (("time", "lat", "lon"), np.ones((2, 20, 20), "uint8")),
+        },
+        coords={"time": np.array(["2001-05-01", "1999-01-01"], "M8[s]")},
+    )
+    ps = patchmill.write_patches(data, tmp_path / "set.zarr", 8, dims={"channel": "feature"})
+    assert set(ps[0]) == {"image", "mask"}
+    back = ps.to_xarray()
+    assert back["image"].dims[:2] == ("time", "feature")
+    assert (back["time"].values.astype("M8[s]") == data["time"].values).all()
+    assert (xr.open_zarr(tmp_path / "set.zarr")["time"].values.astype("M8[s]") == data["time"].values).all()
+    with pytest.raises(ValueError, match="'nowhere'"):
+        patchmill.view_patches(data, 8, dims={"channel": "nowhere"})
+
+
+def test_planning_over_a_file_reads_no_pixel(tmp_path):
+    lazy = xr.Dataset({"it": (("t", "c", "y", "x"), IMAGE)}).chunk(5)
+    lazy.to_zarr(tmp_path / "lazy.zarr", consolidated=False, zarr_format=3)
+    data = xr.open_zarr(tmp_path / "lazy.zarr", chunks=None, consolidated=False)
+    for chunk in (tmp_path / "lazy.zarr/it/c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"damaged")
+    assert patchmill.plan(data, 8).patches == 2 * 2 * 3
+
+
+def test_dates_out_of_reach_become_text(tmp_path):
+    times = np.array(["2001-05-01", "1500-01-01"], "M8[s]")
+    data = xr.DataArray(np.ones((2, 20, 20), "uint8"), dims=("time", "y", "x"), coords={"time": times})
+    patchmill.write_patches(data, tmp_path / "set.zarr", 8)
+    assert list(xr.open_zarr(tmp_path / "set.zarr")["image"].values) == ["2001-05-01T00:00:00", "1500-01-01T00:00:00"]

@@ -48,10 +48,16 @@ def small_arrays(request: Request) -> list[ArraySpec]:
 
 
 def _stored(coordinate: Coordinate) -> ArraySpec:
-    """As an array that xarray reads back as it was: dates as whole units since 1970, in CF's words."""
+    """As an array that xarray reads back as it was: dates as whole units since 1970, in CF's words.
+
+    Dates that CF's nanoseconds do not reach, and durations, become text.
+    """
     values, attributes = np.asarray(coordinate.values), dict(coordinate.attributes)
     if values.dtype.kind == "M":
-        values = values.astype("M8[ns]").astype(np.int64)
+        exact = values.astype("M8[ns]")
+        if not ((exact == values) | np.isnat(values)).all():  # nanoseconds reach from 1678 to 2262, and wrap around
+            return ArraySpec.of(coordinate.name, coordinate.dims, values.astype(str), attributes)
+        values = exact.astype(np.int64)
         attributes |= {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
     elif values.dtype.kind in "mOS":
         values = values.astype(str)

@@ -73,13 +73,21 @@ def _alone(job: Job, block: Block) -> Any:
 def _cut_alone(job: Job, block: Block) -> None:
     """Read what a block without neighbors needs, and cut it."""
     images = slice(*block.images)
-    height, width = job.grids.sizes[images].max(axis=0).tolist()
+    height, width = _reach(job, images)
     tiles = []
     for variable in job.source.variables:
         shape = (images.stop - images.start, variable.shape[1], height, width)
         region = Region(job.source, variable, (images.start, 0, 0, 0), shape)
         tiles.append(region[tuple(slice(0, n) for n in shape)])
     cut_block(job, block, tiles, images.start, (0, 0))
+
+
+def _reach(job: Job, images: slice) -> tuple[int, ...]:
+    """Pixels from the first on that the patches of `images` reach over: with "drop" less than the images hold."""
+    largest = job.grids.sizes[images].max(axis=0).tolist()
+    grid = job.grids.canvas if images.stop - images.start > 1 else job.grids.of(images.start)
+    needed = (axis.source(0, len(axis))[1] for axis in grid.axes)
+    return tuple(min(n, m) for n, m in zip(largest, needed, strict=True))
 
 
 def _wave(job: Job, wave: Wave) -> list[Any]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,12 @@ class Piece:
     start: tuple[int, ...]
     stop: tuple[int, ...]
     grid: PatchGrid
+
+    @property
+    def patches(self) -> int:
+        """Number of patches."""
+        intervals = [self.images, *zip(self.start, self.stop, strict=True)]
+        return prod(b - a for a, b in intervals)
 
 
 @dataclass(slots=True, eq=False)
@@ -124,19 +131,12 @@ def cut_block(job: Job, block: Block, tiles: Sequence[Array], first: int, low: t
         First pixel of `tiles`: y, x.
     """
     shards = {key: list(job.pieces(key)) for key in job.pending(block)}
-    fresh = {key: pieces for key, pieces in shards.items() if key not in job.journal}
-    if fresh:
-        job.journal.append({key: _record(job, pieces, tiles, first, low) for key, pieces in fresh.items()})
+    # Anew for every shard that is not done: an earlier record may be of pixels that vanished. The last one counts.
+    if shards:
+        job.journal.append({key: _record(job, pieces, tiles, first, low) for key, pieces in shards.items()})
     for key, pieces in shards.items():
         nbytes = sum(_write(job, at, pieces, tile, first, low) for at, tile in enumerate(tiles))
-        job.tally.add(key, sum(_patches(piece) for piece in pieces), nbytes)
-
-
-def _patches(piece: Piece) -> int:
-    count = piece.images[1] - piece.images[0]
-    for a, b in zip(piece.start, piece.stop, strict=True):
-        count *= b - a
-    return count
+        job.tally.add(key, sum(piece.patches for piece in pieces), nbytes)
 
 
 def _write(job: Job, at: int, pieces: Sequence[Piece], tile: Array, first: int, low: tuple[int, ...]) -> int:
@@ -185,8 +185,12 @@ def _record(
     record: dict[str, Array] = {}
     for planned, variable, tile in zip(job.planned, job.source.variables, tiles, strict=True):
         for piece in pieces:
-            along = [Along(*sides) for sides in zip(piece.grid.axes, piece.start, piece.stop, low, strict=True)]
-            pixels = _held(piece, tile, first, low)
+            region = piece.grid.source(piece.start, piece.stop)
+            begin = [side.start for side in region]
+            along = [Along(*sides) for sides in zip(piece.grid.axes, piece.start, piece.stop, begin, strict=True)]
+            inside = tuple(slice(side.start - at, side.stop - at) for side, at in zip(region, low, strict=True))
+            rows, columns = inside
+            pixels = _held(piece, tile, first, low)[:, :, rows, columns]
             for field_, values in patch_statistics(pixels, along, variable.nodata).items():
                 name = f"{planned.name}:{field_}"
                 if name not in record:

@@ -91,6 +91,10 @@ def make_request(
         If the source can't be read, or memory does not suffice.
     """
     as_word(pad_mode, "pad_mode", PadMode)
+    if edge != "pad":
+        pad_mode = "constant"  # nothing is padded, so nothing of it may matter to a resume
+    if edge != "pad" or pad_mode != "constant":
+        pad_value = 0
     limit, threads = memory_limit(memory), worker_count(workers)
     opened = open_source(source, variables=variables, dims=dims)
     grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)

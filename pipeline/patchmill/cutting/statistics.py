@@ -12,7 +12,7 @@ Every sum runs in an order that depends on the grid alone, so no block size can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -160,8 +160,3 @@ def _lattice(values: NDArray[Any], combine: Any, axis: Axis, count: int, kind: A
     for k in range(1, axis.patch // width):
         combine(result, values[..., k * apart : k * apart + reach : step, :], out=result)
     return result
-
-
-def join(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Statistics of several runs of images, one after the other along image."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,8 @@ def begin(target: Location, request: Mapping[str, Any], mode: Mode) -> Workplace
         known = _request_of(target) if here == "a patch set" else unfinished
         _refuse_difference(target, known, request)
         if here == "a patch set":
+            if work.exists() and unfinished == request:
+                work.remove()  # killed between the commit and the tidying
             return None
     elif unfinished is not None and (unfinished != request or not aside):
         _clear(target, work, whole=not aside)
@@ -98,7 +101,17 @@ def _what(target: Location) -> str:
     group = read_group(target) if target.path.is_dir() else None
     if group is not None:
         return "a patch set" if group.own.get("kind") == "patches" else "something else"
-    return "begun" if begun(target) is not None else "something else"
+    return "begun" if begun(target) is not None and _holds_arrays_only(target) else "something else"
+
+
+def _holds_arrays_only(target: Location) -> bool:
+    """Whether all that is in the folder looks like what a killed writer leaves: arrays, and files it had just begun."""
+    for entry in target.path.iterdir():
+        inside = set(os.listdir(entry)) if entry.is_dir() else set()
+        begun_only = all(name.endswith(".__tmp") for name in inside)
+        if not (entry.name.endswith(".__tmp") or (entry.is_dir() and ("zarr.json" in inside or begun_only))):
+            return False
+    return True
 
 
 def _request_of(target: Location) -> dict[str, Any] | None:

@@ -210,7 +210,7 @@ def _job(request: Request, workplace: Workplace, pixels: Sequence[ArraySpec], pr
         for spec, planned in zip(pixels, request.plan.variables, strict=True)
     ]
     done = frozenset(key for key in set.intersection(*found) if key in journal)
-    return Job(
+    job = Job(
         source=request.source,
         grids=request.grids,
         planned=request.plan.variables,
@@ -221,6 +221,8 @@ def _job(request: Request, workplace: Workplace, pixels: Sequence[ArraySpec], pr
         done=done,
         tally=Tally(len(request.grids), progress),
     )
+    job.tally.done = sum(piece.patches for key in done for piece in job.pieces(key))
+    return job
 
 
 def _shards_of(building: Location, name: str, planned: PlannedVariable) -> set[Key]:

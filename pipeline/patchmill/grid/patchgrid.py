@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -148,7 +149,7 @@ class PatchGrid:
 
     def index(self, i: int) -> tuple[int, ...]:
         """Position of the i-th patch, row-major; negative i counts from the end."""
-        count = len(self)
+        i, count = operator.index(i), len(self)
         if not -count <= i < count:
             raise IndexError(f"patch {i} is outside a grid of {count} patches")
         i %= count

@@ -41,7 +41,7 @@ _CONVERTED = {"PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": 
 _DTYPES = {"1": np.dtype(bool), "I": np.dtype(np.int32), "F": np.dtype(np.float32)}
 
 _COST = 3.5
-"""Bytes held for each one decoded, 3.3 measured: Pillow has RGB in 4 bytes, then come its bytes, and their joint copy."""
+"""Bytes held for each one decoded, 3.3 measured: Pillow has RGB in 4 bytes, then come those bytes and one copy."""
 
 _DEEP_COST = 2.0  # 1.0 measured, and the file
 

@@ -108,15 +108,15 @@ def patchify(
     cut = partial(_cut, edge=edge, pad_mode=pad_mode, pad_value=pad_value)
     grid_of = partial(_grid_over, patch_shape=patch_shape, step=step, dilation=dilation, edge=edge)
     if _is(array, "xarray", "DataArray"):
-        from patchmill.patches import labelled
+        from patchmill.patches import labeled
 
         grid = grid_of(array.shape)
-        return labelled.cut_array(array, grid, partial(cut, grid=grid))
+        return labeled.cut_array(array, grid, partial(cut, grid=grid))
     if _is(array, "xarray", "Dataset"):
-        from patchmill.patches import labelled
+        from patchmill.patches import labeled
 
         ndim = _spatial_ndim(patch_shape, max((variable.ndim for variable in array.data_vars.values()), default=0))
-        return labelled.cut_dataset(
+        return labeled.cut_dataset(
             array, ndim, lambda first: grid_of(first.shape), lambda grid: partial(cut, grid=grid)
         )
     array = _as_array(array)
@@ -182,9 +182,9 @@ def unpatchify(patches: Any, grid: PatchGrid, *, window: str | ArrayLike = "unif
         raise ValueError(f"a grid without a patch has nothing to put back, got {grid!r}")
     put = partial(_put_back, grid=grid, window=as_window(window, grid.patch_shape), fill_value=fill_value)
     if _is(patches, "xarray", "DataArray", "Dataset"):
-        from patchmill.patches import labelled
+        from patchmill.patches import labeled
 
-        result = (labelled.assemble_array if _is(patches, "xarray", "DataArray") else labelled.assemble_dataset)(
+        result = (labeled.assemble_array if _is(patches, "xarray", "DataArray") else labeled.assemble_dataset)(
             patches, grid, put
         )
     else:

@@ -22,7 +22,7 @@ import numpy as np
 
 from patchmill.grid import Axis, ImageGrids, PatchGrid
 
-Span = tuple[int, int]
+Interval = tuple[int, int]
 """Half-open interval."""
 
 
@@ -32,14 +32,14 @@ class Block:
 
     Parameters
     ----------
-    images : Span
+    images : Interval
         Image numbers.
     positions : tuple of Span
         Grid positions along each spatial axis, multiples of the shard's except where the grid ends.
     """
 
-    images: Span
-    positions: tuple[Span, ...]
+    images: Interval
+    positions: tuple[Interval, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Wave:
 
     Parameters
     ----------
-    images : Span
+    images : Interval
         Image numbers, all of one size; one image a block where `cuts` is given.
     cuts : tuple of tuple of int
         For each spatial axis the first positions of the blocks, and the end: one more number than blocks.
     """
 
-    images: Span
+    images: Interval
     cuts: tuple[tuple[int, ...], ...]
 
     @property
@@ -140,14 +140,14 @@ def waves(grids: ImageGrids, shape: Shape) -> Iterator[Wave | Block]:
             yield from _neighbors((first, last), cuts, shape)
 
 
-def _runs(grids: ImageGrids) -> Iterator[Span]:
+def _runs(grids: ImageGrids) -> Iterator[Interval]:
     """Consecutive images of one size."""
     changes = np.flatnonzero((grids.sizes[1:] != grids.sizes[:-1]).any(axis=1)) + 1
     edges = [0, *changes.tolist(), len(grids.sizes)]
     yield from pairwise(edges)
 
 
-def _neighbors(images: Span, cuts: list[tuple[int, ...]], shape: Shape) -> Iterator[Wave]:
+def _neighbors(images: Interval, cuts: list[tuple[int, ...]], shape: Shape) -> Iterator[Wave]:
     pieces = [list(_pieces(along, most)) for along, most in zip(cuts, shape.wave, strict=True)]
     together = max(1, prod(shape.wave) // prod(len(along) - 1 for along in cuts))
     for first in range(*images, together):

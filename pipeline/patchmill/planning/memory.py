@@ -78,16 +78,37 @@ def worker_count(workers: int | None) -> int:
         from dask import config
 
         workers = config.get("patchmill.workers", None)
-    return as_int(workers, "workers", least=1) if workers is not None else len(os.sched_getaffinity(0))
+    return as_int(workers, "workers", least=1, unit="") if workers is not None else _cpus()
+
+
+def _cpus() -> int:
+    from dask.system import cpu_count  # knows affinity and quotas, on every system
+
+    return int(cpu_count())
 
 
 def _machine_memory() -> int:
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            return min(physical, int(text))
-    return physical
+    """RAM, or the least limit of the control groups that this process is in, from its own up to the root."""
+    least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for folder in _control_groups():
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            try:
+                text = (folder / name).read_text().strip()
+            except OSError:
+                continue
+            least = min(least, int(text)) if text.isdigit() else least
+    return least
+
+
+def _control_groups() -> set[Path]:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        root = Path("/sys/fs/cgroup") / ("memory" if "memory" in controllers else "")
+        own = root / path.lstrip("/")
+        found |= {folder for folder in (own, *own.parents) if folder == root or root in folder.parents}
+    return found

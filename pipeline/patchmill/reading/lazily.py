@@ -100,6 +100,9 @@ def _own_names(data: xr.Dataset, ps: PatchSet) -> xr.Dataset:
     for axis, own in ps.dims.items():
         stems = ("", "grid_", "patch_") if axis in ("y", "x") else ("",)
         names = {f"{stem}{axis}": f"{stem}{own}" for stem in stems if own != axis}
+        if own in data.coords and data[own].dims == (axis,):
+            data = data.swap_dims({axis: own})  # labels that had to give way to a variable called like the axis
+            continue
         if any(new in data.variables or new in data.dims for new in names.values()):
             continue  # the name is taken by an array of the set
         dims = {old: new for old, new in names.items() if old in data.dims}

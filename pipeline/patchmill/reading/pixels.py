@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from patchmill.grid import ImageGrids
 from patchmill.patches.views import Padding, cut
+from patchmill.planning import worker_count
 from patchmill.sources import Source, Variable
 from patchmill.storage import TensorStoreArray
 
@@ -43,7 +43,7 @@ class StoredPatches:
     def batch(self, images: Ints, positions: Ints) -> Array:
         """Patches at `positions` of `images`: (n, channel, y, x)."""
         channel = (slice(None),) if self.has_channel else ()
-        shape = (len(images), *(n for n, axis in zip(self.array.shape, self._dims(), strict=True) if axis not in "iyx"))
+        shape = (len(images), *self.array.shape[1 : 1 + self.has_channel], *self.array.shape[-2:])
         found = np.empty(shape, self.array.dtype)
         wanted = np.column_stack([images, positions]).tolist()
         for begin in range(0, len(wanted), _TOGETHER):
@@ -57,9 +57,6 @@ class StoredPatches:
         channel = (slice(None),) if self.has_channel else ()
         region = (image, *channel, *(slice(a, b) for a, b in zip(start, stop, strict=True)))
         return self.array.read_many([region])[0]
-
-    def _dims(self) -> Sequence[str]:
-        return ["i", *(["c"] if self.has_channel else []), "y", "x", "p", "p"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +78,7 @@ class Windows:
             image, *place = wanted[at]
             found[at] = self.rectangle(image, place, [n + 1 for n in place])[..., 0, 0, :, :]
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) * 2) as pool:
+        with ThreadPoolExecutor(worker_count(None) * 2) as pool:
             list(pool.map(put, range(len(wanted))))
         return found
 

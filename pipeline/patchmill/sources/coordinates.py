@@ -31,7 +31,7 @@ def coordinates_of(source: Source, grids: ImageGrids) -> Iterator[Coordinate]:
         yield from _origins(source, grids, at, name)
     for name, label in source.labels.items():
         if name not in _AXES:
-            yield Coordinate(name, (name,), label.values, label.attributes)
+            yield Coordinate(_key(source, name), (name,), label.values, label.attributes)
     if source.names is not None:
         yield Coordinate("name", ("image",), source.names)
     if grids.differ:
@@ -41,6 +41,12 @@ def coordinates_of(source: Source, grids: ImageGrids) -> Iterator[Coordinate]:
         yield Coordinate("spatial_ref", (), np.asarray(0), source.crs)
     if source.transform is not None:
         yield Coordinate("transform", ("image", "affine"), source.transform.values, source.transform.attributes)
+
+
+def _key(source: Source, name: str) -> str:
+    """Labels are called like their axis; beside a variable of that name like the source's own axis."""
+    taken = len(source.variables) > 1 and any(variable.name == name for variable in source.variables)
+    return source.dims.get(name, name) if taken else name
 
 
 def _origins(source: Source, grids: ImageGrids, at: int, name: str) -> Iterator[Coordinate]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype
-from patchmill.sources.naming import Dims, canonical_axes
+from patchmill.sources.naming import Dims, canonical_axes, own_dims
 from patchmill.sources.zarrs import nodata_of
 
 
@@ -29,7 +29,8 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
     parts: list[Variable] = []
     named: dict[str, str] = {}
     for name, array in arrays.items():
-        axes = canonical_axes([str(dim) for dim in array.dims], array.ndim, dims, f"variable {name!r}")
+        names = [str(dim) for dim in array.dims]
+        axes = canonical_axes(names, array.ndim, own_dims(dims, names, data.dims), f"variable {name!r}")
         named |= {axis: str(array.dims[at]) for axis, at in axes.items()}
         attributes = plain(dict(array.attrs))
         parts.append(_variable(name, _held(array), axes, _getter(array), attributes))
@@ -40,14 +41,16 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
             f"variables are cut together where they share (image, y, x), got {listed}: choose with variables="
         )
     identity = {"arrays": {n: [list(a.shape), str(a.dtype), _fingerprint(_held(a))] for n, a in arrays.items()}}
-    first = next(iter(arrays.values()))
+    beside = _beside(data, named.get("image"))
     return Source(
         url=str(data.encoding.get("source", "memory")),
         variables=tuple(parts),
-        sizes=_sizes(parts[0]),
+        sizes=_extents(beside, parts[0]),
         dims=named,
         labels=_labels(arrays.values(), named),
-        crs=plain(dict(first.coords["spatial_ref"].attrs)) if "spatial_ref" in first.coords else None,
+        names=np.asarray(beside["name"].values).astype(object) if "name" in beside else None,
+        crs=plain(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
+        transform=_transform(beside),
         identity=identity,
     )
 
@@ -57,10 +60,13 @@ def _chosen(data: Any, wanted: Sequence[str] | None, dims: Dims) -> dict[str, An
         if wanted:
             raise ValueError(f"a DataArray is a single variable, there is nothing to choose from, got {list(wanted)}")
         return {str(data.name or "image"): data}
-    absent = [name for name in wanted or () if name not in data.data_vars]
+    # xarray lists an array among the coordinates if it has the name of an axis, as "image" in canonical stores has.
+    called_like_axes = {name: array for name, array in data.coords.items() if array.ndim > 1 and name in array.dims}
+    here = called_like_axes | dict(data.data_vars)
+    absent = [name for name in wanted or () if name not in here]
     if absent:
-        raise ValueError(f"the Dataset has no variable {absent[0]!r}, it has {', '.join(map(str, data.data_vars))}")
-    names = wanted or [name for name, array in data.data_vars.items() if _is_image(array, dims)]
+        raise ValueError(f"the Dataset has no variable {absent[0]!r}, it has {', '.join(map(str, here))}")
+    names = wanted or [name for name, array in here.items() if _is_image(array, own_dims(dims, array.dims, data.dims))]
     if not names:
         raise ValueError(
             f"no variable of the Dataset has a y and an x axis among its dims {tuple(data.sizes)}: name them with dims"
@@ -74,6 +80,27 @@ def _is_image(array: Any, dims: Dims) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _beside(data: Any, image: str | None) -> dict[str, Any]:
+    """What canonical stores keep for each image, where the object still has it."""
+    dims = {"name": (image,), "height": (image,), "width": (image,), "transform": (image, "affine"), "spatial_ref": ()}
+    known = data.variables if hasattr(data, "data_vars") else data.coords
+    return {name: data[name] for name, own in dims.items() if name in known and data[name].dims == own}
+
+
+def _extents(beside: Mapping[str, Any], variable: Variable) -> NDArray[np.int64]:
+    """Extent of each image: as a canonical store has it, else the whole canvas; a part of a canvas cuts it off."""
+    whole = _sizes(variable)
+    if "height" not in beside or "width" not in beside:
+        return whole
+    return np.minimum(whole, np.stack([beside["height"].values, beside["width"].values], axis=1).astype(np.int64))
+
+
+def _transform(beside: Mapping[str, Any]) -> Label | None:
+    if "transform" not in beside:
+        return None
+    return Label(np.asarray(beside["transform"].values), plain(dict(beside["transform"].attrs)))
 
 
 def _held(array: Any) -> Any:
@@ -150,8 +177,13 @@ def plain(value: Any) -> Any:
 
 
 def _fingerprint(array: Any) -> str:
-    """Tells two arrays of one shape apart cheaply: Dask's own token, or a hash of some thousand values."""
+    """Tells two arrays of one shape apart cheaply, without reading a file.
+
+    Dask's own token; the file of an array that is not loaded; else a hash of a few hundred thousand values at most.
+    """
     if hasattr(array, "dask"):
         return str(array.name)
+    if not getattr(getattr(array, "variable", None), "_in_memory", True):
+        return str(array.encoding.get("source", "not loaded"))
     sample = tuple(slice(None, None, max(1, n // 16)) for n in array.shape)
     return hashlib.sha256(np.ascontiguousarray(np.asarray(array[sample])).tobytes()).hexdigest()

@@ -122,14 +122,6 @@ class Source:
         agree = len(counts) == 1 and not any(name.startswith("channel_") for name in self.labels)
         return "channel" if agree else f"channel_{variable.name}"
 
-    def name_of(self, image: int) -> str:
-        """How errors and pictures name an image: by its name, its coordinate, or its number."""
-        if self.names is not None:
-            return str(self.names[image])
-        if "image" in self.labels:
-            return str(self.labels["image"].values[image])
-        return str(image)
-
     def read(self, variable: Variable, region: Region4) -> NDArray[Any]:
         """Values of `region`; what lies outside an image's own extent is 0 and is not read.
 
@@ -193,6 +185,6 @@ def refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
         )
 
 
-def refuse_vanished(url: str) -> SourceError:
+def vanished(url: str) -> SourceError:
     """The error for a source whose metadata is no longer what was opened."""
     return SourceError(f"{url} changed or vanished while it was read: what was cut since is not counted")

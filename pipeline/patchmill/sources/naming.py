@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from patchmill.sources.model import AXES
 
@@ -64,6 +65,17 @@ def canonical_axes(names: Sequence[str] | None, ndim: int, dims: Dims, where: st
         if axis not in axes:
             raise ValueError(f"{where} has no {axis} axis among {tuple(names or meanings)}: name it with dims")
     return axes
+
+
+def own_dims(dims: Dims, names: Iterable[Any], everything: Iterable[Any]) -> Dims:
+    """The part of `dims` that one of several variables has: a mask without channels needs not have their axis.
+
+    A name that no variable has stays in, for `canonical_axes` to refuse.
+    """
+    if not isinstance(dims, Mapping):
+        return dims
+    elsewhere = {str(name) for name in everything} - {str(name) for name in names}
+    return {axis: own for axis, own in dims.items() if own not in elsewhere}
 
 
 def _unnamed(ndim: int, dims: Dims, where: str) -> list[str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import MissingSourceError, SourceError
-from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype, refuse_vanished
-from patchmill.sources.naming import Dims, canonical_axes
+from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype, vanished
+from patchmill.sources.naming import Dims, canonical_axes, own_dims
 from patchmill.storage import Location, StoredGroup, digest, open_bulk, read_group
 
 
@@ -32,7 +31,11 @@ def open_zarr_source(place: Location, *, variables: Sequence[str] | None, dims: 
         raise SourceError(f"{place.url} is a patch set, not a source: open it with patchmill.open_patches")
     node = _open_node(place)
     arrays = _chosen(node, place, own, variables, dims)
-    parts = {name: _variable(place, name, array, dims, own) for name, array in arrays.items()}
+    every = {dim for array in arrays.values() for dim in _names(array) or ()}
+    parts = {
+        name: _variable(place, name, array, own_dims(dims, _names(array) or every, every), own)
+        for name, array in arrays.items()
+    }
     found = {name: variable for name, (variable, _) in parts.items()}
     first = next(iter(found.values()))
     _refuse_other_canvas(found, place.url)
@@ -193,5 +196,5 @@ def _digest(place: Location, name: str, array: Any) -> str:
 
 def _check(place: Location, arrays: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     now = {name: _digest(place, name, array) for name, array in arrays.items()}
-    if now != json.loads(json.dumps(identity["arrays"])):
-        raise refuse_vanished(place.url)
+    if now != identity["arrays"]:
+        raise vanished(place.url)

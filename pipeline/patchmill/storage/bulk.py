@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import CorruptChunkError, PatchmillError, SourceError
-from patchmill.storage.locations import Location
+from patchmill.storage.locations import Location, unwritable
 
 Region = tuple[slice, ...]
 Part = tuple[Region, NDArray[Any]]
@@ -91,14 +91,17 @@ class TensorStoreArray:
         """
         import tensorstore as ts
 
-        with ts.Transaction() as transaction:
-            target = self.handle.with_transaction(transaction)
-            copies = [
-                target[region].write(values, can_reference_source_data_indefinitely=reference).copy
-                for region, values in parts
-            ]
-            for copy in copies:
-                copy.result()
+        try:
+            with ts.Transaction() as transaction:
+                target = self.handle.with_transaction(transaction)
+                copies = [
+                    target[region].write(values, can_reference_source_data_indefinitely=reference).copy
+                    for region, values in parts
+                ]
+                for copy in copies:
+                    copy.result()
+        except ValueError as error:
+            raise unwritable(self.place, _first_line(error)) from error
 
 
 @cache

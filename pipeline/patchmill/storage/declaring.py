@@ -9,6 +9,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,14 @@ class ArraySpec:
 
     @classmethod
     def of(cls, name: str, dims: tuple[str, ...], data: Any, attributes: Mapping[str, Any] | None = None) -> ArraySpec:
-        """A small array with its values, in one chunk up to a million of them."""
+        """A small array with its values, in chunks of up to a million of them."""
         values = np.asarray(data)
         text = values.dtype.kind in "UTO"
         if text:
             values = values.astype(object)
-        chunk = tuple(max(1, min(n, 1 << 20)) for n in values.shape)
+        row = prod(values.shape[1:]) if values.size else 1
+        chunk = tuple(max(1, n) for n in values.shape)
+        chunk = (min(chunk[0], max(1, (1 << 20) // row)), *chunk[1:]) if chunk else ()
         dtype = "string" if text else values.dtype.newbyteorder("=")
         return cls(
             name, dims, values.shape, dtype, chunk, fill="" if text else 0, attributes=attributes or {}, data=values

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from patchmill.errors import SourceError
+from patchmill.errors import PatchmillError, SourceError
 
 _UNFINISHED = (".__tmp", ".__lock")
 """How objects are called while they are written: by `Location.write`, and by tensorstore's file driver."""
@@ -93,14 +93,17 @@ class Location:
     def write(self, key: str, data: bytes) -> None:
         """Put the object `key`, whole or not at all."""
         path = self.path / key
-        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f"{path.name}.__tmp")
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        _sync_folder(path.parent)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(aside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise unwritable(self.url, error.strerror or str(error)) from error
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Keys of all objects below `prefix`, in no particular order; unfinished writes are none."""
@@ -136,6 +139,11 @@ class Location:
         """Rename this folder to `other`, which must be free."""
         os.rename(self.path, other.path)
         _sync_folder(other.path.parent)
+
+
+def unwritable(place: str, reason: str) -> PatchmillError:
+    """The error for a place that takes no more bytes."""
+    return PatchmillError(f"{place} can't be written: {reason}: mend that, then call again to go on from here")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,55 @@
+"""What an ingest says about itself."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+import patchmill
+from patchmill.ingesting import IngestReport
+
+
+def report(**changes):
+    values = {
+        "target": "/data/<b>.zarr",
+        "variables": ("image",),
+        "names": ("a", "b"),
+        "sizes": ((300, 451), (20, 30)),
+        "dtype": np.dtype(np.uint8),
+        "channels": 3,
+        "labels": ("red", "green", "blue"),
+        "nbytes": 407_700,
+    }
+    return IngestReport(**{**values, **changes})
+
+
+def test_one_line_with_what_one_wants_to_know():
+    assert repr(report()) == (
+        "IngestReport(2 images of 20 x 30 to 300 x 451 pixels, uint8, 3 channels (red, green, blue), 398 KiB: "
+        "/data/<b>.zarr)"
+    )
+    assert "no channels" in repr(report(channels=None, labels=None))
+    assert "1 skipped" in repr(report(skipped=(("c.png", "is empty"),)))
+
+
+def test_html_is_escaped_small_and_without_script():
+    skipped = tuple((f"<i>{number}</i>.png", "<script>alert(1)</script>" * 30) for number in range(5000))
+    text = report(skipped=skipped)._repr_html_()
+    assert "<script" not in text
+    assert "<i>" not in text
+    assert "&lt;b&gt;.zarr" in text
+    assert "and 4,950 more" in text
+    assert len(text) < 50_000
+    assert not re.search(r"\son\w+=", text)
+
+
+def test_the_sample(tmp_path):
+    seen = []
+    report = patchmill.ingest("sample:", tmp_path / "t.zarr", progress=lambda *args: seen.append(args))
+    assert len(report) == 8
+    assert report.labels == ("red", "green", "blue")
+    assert max(max(size) for size in report.sizes) > 1000
+    assert [done for done, *_ in seen] == list(range(1, 9))
+    assert seen[-1] == (8, 8, report.nbytes)
+    assert report.skipped == ()
