@@ -55,7 +55,9 @@ def _stored(coordinate: Coordinate) -> ArraySpec:
     values, attributes = np.asarray(coordinate.values), dict(coordinate.attributes)
     if values.dtype.kind == "M":
         exact = values.astype("M8[ns]")
-        if not ((exact == values) | np.isnat(values)).all():  # nanoseconds reach from 1678 to 2262, and wrap around
+        if not (
+            (exact.astype(values.dtype) == values) | np.isnat(values)
+        ).all():  # nanoseconds reach from 1678 to 2262, and wrap around
             return ArraySpec.of(coordinate.name, coordinate.dims, values.astype(str), attributes)
         values = exact.astype(np.int64)
         attributes |= {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype
-from patchmill.sources.naming import Dims, canonical_axes, own_dims
+from patchmill.sources.naming import Dims, canonical_axes, own_dims, refuse_unknown
 from patchmill.sources.zarrs import nodata_of
 
 
@@ -25,6 +25,7 @@ def open_array_source(array: Any, *, dims: Dims) -> Source:
 
 def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims) -> Source:
     """An ``xr.DataArray``, or those variables of an ``xr.Dataset`` that lie on one y and x."""
+    refuse_unknown(dims, data.dims, "the object")
     arrays = _chosen(data, variables, dims)
     parts: list[Variable] = []
     named: dict[str, str] = {}

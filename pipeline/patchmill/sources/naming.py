@@ -78,6 +78,14 @@ def own_dims(dims: Dims, names: Iterable[Any], everything: Iterable[Any]) -> Dim
     return {axis: own for axis, own in dims.items() if own not in elsewhere}
 
 
+def refuse_unknown(dims: Dims, everything: Iterable[Any], where: str) -> None:
+    """Raise where `dims` maps to a name that no variable has."""
+    names = [str(name) for name in everything]
+    unknown = [own for own in dims.values() if own not in names] if isinstance(dims, Mapping) else []
+    if unknown:
+        raise ValueError(f"dims names {unknown[0]!r}, and {where} has {', '.join(map(repr, names))}")
+
+
 def _unnamed(ndim: int, dims: Dims, where: str) -> list[str | None]:
     if dims is None:
         if ndim not in _UNNAMED:
