@@ -55,9 +55,8 @@ def _stored(coordinate: Coordinate) -> ArraySpec:
     values, attributes = np.asarray(coordinate.values), dict(coordinate.attributes)
     if values.dtype.kind == "M":
         exact = values.astype("M8[ns]")
-        if not (
-            (exact.astype(values.dtype) == values) | np.isnat(values)
-        ).all():  # nanoseconds reach from 1678 to 2262, and wrap around
+        reached = exact.astype(values.dtype) == values  # nanoseconds wrap around before 1678 and after 2262
+        if not (reached | np.isnat(values)).all():
             return ArraySpec.of(coordinate.name, coordinate.dims, values.astype(str), attributes)
         values = exact.astype(np.int64)
         attributes |= {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
