@@ -82,7 +82,15 @@ def test_patches_are_those_of_the_loop(grid: PatchGrid, lead: tuple[int, ...], m
     assert not patches.flags.writeable
 
 
-@given(st.from_type(PatchGrid).filter(lambda grid: grid.edge == "drop"), leads)
+def dropping() -> st.SearchStrategy[PatchGrid]:
+    """Any grid with its edge changed to "drop", mapped instead of filtered: few are so by themselves."""
+    grids = st.from_type(PatchGrid).map(
+        lambda grid: PatchGrid(grid.shape, grid.patch_shape, grid.step, grid.dilation, "drop")
+    )
+    return grids.filter(lambda grid: len(grid) > 0)
+
+
+@given(dropping(), leads)
 def test_patches_are_numpys_windows(grid: PatchGrid, lead: tuple[int, ...]):
     image = numbered(*lead, *grid.shape)
     axes = tuple(range(-grid.ndim, 0))
@@ -93,7 +101,7 @@ def test_patches_are_numpys_windows(grid: PatchGrid, lead: tuple[int, ...]):
     assert patches.strides == windows.strides
 
 
-@given(st.from_type(PatchGrid).filter(lambda grid: grid.edge == "drop" and set(grid.dilation) == {1}), leads)
+@given(dropping().map(lambda grid: PatchGrid(grid.shape, grid.patch_shape, grid.step)), leads)
 def test_patches_are_torchs_unfold_of_each_axis(grid: PatchGrid, lead: tuple[int, ...]):
     image = numbered(*lead, *grid.shape)
     unfolded = torch.from_numpy(image)
@@ -102,7 +110,7 @@ def test_patches_are_torchs_unfold_of_each_axis(grid: PatchGrid, lead: tuple[int
     np.testing.assert_array_equal(patchify(image, **same(grid)), unfolded.numpy(), strict=True)
 
 
-@given(st.from_type(PatchGrid).filter(lambda grid: grid.edge == "drop" and grid.ndim == 2), st.integers(1, 3))
+@given(dropping().filter(lambda grid: grid.ndim == 2), st.integers(1, 3))
 def test_patches_are_torchs_unfold_with_dilation(grid: PatchGrid, channels: int):
     image = numbered(2, channels, *grid.shape).astype(np.float64)
     columns = torch.nn.functional.unfold(
