@@ -40,6 +40,8 @@ def ingest(given: argparse.Namespace) -> int:
             progress=watch,
         )
     _print(report)
+    for path, reason in report.skipped:
+        sys.stderr.write(f"skipped {path}: {reason}\n")
     return 0
 
 

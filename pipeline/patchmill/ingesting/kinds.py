@@ -86,8 +86,13 @@ def open_scenes(path: str, variable: str, reading: Reading) -> list[Scene]:
     return scenes
 
 
+_GEO_PACKAGES = frozenset(("rasterio", "rioxarray", "pyproj", "h5netcdf"))
+"""What the extra "geo" brings beyond the decoders of pictures: a TIFF needs it where it has geo keys."""
+
+
 def missing_package(kind: str, error: ImportError, extra: str) -> str:
     """The reason where a decoder is not installed."""
+    extra = "geo" if (error.name or "").partition(".")[0] in _GEO_PACKAGES else extra
     wanted = f"pip install 'patchmill[{extra}]'" if extra else f"pip install {error.name or 'it'}"
     return f"is {_shown(kind)}, which needs {error.name or first_line(error)}: {wanted}"
 

@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def wait_for(module: str, argument: str, *, log: str, environment: Mapping[str, str]) -> int:
-    """Run ``python -m module argument`` to its end; what it says goes to the file `log`.
+    """Run the ``main`` of `module` with `argument` in a process, to its end; what it says goes to the file `log`.
 
     Its stdin is a pipe that stays open as long as this process lives, so that it can end with us.
 
@@ -41,7 +41,8 @@ def wait_for(module: str, argument: str, *, log: str, environment: Mapping[str, 
     """
     with open(log, "ab") as out:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own, a path
-            [sys.executable, "-m", module, argument],
+            # Not "-m": a module that its own package has imported would be run a second time, under a warning.
+            [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", argument],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
