@@ -48,7 +48,7 @@ def test_results_come_in_order_and_within_the_budget(images, workers):
             candidate(number, loader(number, rows, fails), rows=rows, in_pieces=pieces)
             for number, (rows, fails, pieces) in enumerate(images)
         ]
-        found = list(ahead(pool, made, lambda: 500, 2 * workers))
+        found = list(ahead(pool, made, lambda: 500, lambda: None, 2 * workers))
     assert [number for number, _ in found] == list(range(len(images)))
     assert most[0] <= 500
     for (number, result), (_, fails, pieces) in zip(found, images, strict=True):
@@ -59,6 +59,19 @@ def test_results_come_in_order_and_within_the_budget(images, workers):
             assert str(result) == f"can't be decoded: no {number}"
         else:
             assert (result["image"] == number).all()
+
+
+def test_what_needs_all_the_room_waits_for_it():
+    free, settled = [100], []
+
+    def settle():
+        settled.append(True)
+        free[0] = 1000
+
+    load = lambda *_: np.zeros((1, 50, 10), "u1")  # noqa: E731
+    with ThreadPoolExecutor(2) as pool:
+        found = list(ahead(pool, [candidate(0, load, rows=50)], lambda: free[0], settle, 4))
+    assert len(found) == len(settled) == 1
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((1, 9, 10), "u1"), np.zeros((1, 10, 10), "u2"), np.zeros((10, 10), "u1")])

@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from ingesting.looking import Array, channels_first
 from patchmill.errors import SourceError
+from patchmill.ingesting import pictures
 from patchmill.ingesting.kinds import open_scenes
 from patchmill.ingesting.scenes import Reading
 
@@ -114,6 +115,18 @@ def test_of_an_animation_the_first_frame_is_taken(rng, tmp_path, ingest):
     _, images = ingest(tmp_path / "a.gif")
     assert len(images) == 1
     assert (images[0] == channels_first(by_pillow(tmp_path / "a.gif", "RGB"))).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "CMYK", "palette", "1"])
+@pytest.mark.parametrize("band", [1, 60, 53 * 5])
+def test_bands_make_up_the_whole(rng, tmp_path, ingest, monkeypatch, mode, band):
+    image = picture(rng, mode) if mode not in ("palette", "1") else picture(rng, "L" if mode == "1" else "RGB")
+    image = image.quantize(40) if mode == "palette" else image.convert("1") if mode == "1" else image
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    image.save(path)
+    whole = ingest(path)[1][0]
+    monkeypatch.setattr(pictures, "_BAND", band)
+    assert (ingest(path)[1][0] == whole).all()
 
 
 # -- orientation ----------------------------------------------------------------------------------------------------

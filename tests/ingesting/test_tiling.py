@@ -65,7 +65,13 @@ def test_a_strip_is_decoded_once_where_memory_allows():
     assert group_shape(layout, scene(27000, 27000, block=(256, 256)), 2**30) == shard
 
 
-@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 40)), min_size=1, max_size=70), st.booleans())
+small, large = (st.tuples(st.integers(1, n), st.integers(1, n)) for n in (40, 1200))
+
+
+@given(
+    st.one_of(st.lists(small, min_size=1, max_size=70), st.lists(large, min_size=1, max_size=3)),
+    st.booleans(),
+)
 def test_parts_are_whole_chunks_that_hold_the_images(extents, with_channels):
     height, width = (max(extent[axis] for extent in extents) for axis in (0, 1))
     layout = Layout("image", np.dtype("u2"), 2 if with_channels else None, None, height, width)
@@ -74,6 +80,10 @@ def test_parts_are_whole_chunks_that_hold_the_images(extents, with_channels):
     store = np.full((len(extents), *((2,) if with_channels else ()), height, width), 9999, "u2")
     for region, values in parts_of(layout, 0, pixels, (0, 0, 0), len(extents)):
         assert region[0].start % together == 0
+        assert region[0].stop in (len(extents), region[0].start + together)
+        for side, size, end in zip(region[-2:], layout.shapes.chunk[-2:], (height, width), strict=True):
+            assert side.start == 0
+            assert side.stop % size == 0 or side.stop == end
         assert store[region].shape == values.shape
         assert (store[region] == 9999).all()
         store[region] = values

@@ -85,6 +85,7 @@ class Building:
         PatchmillError
             If the store can't be written.
         """
+        pixels = {name: self._whole_where_shared(name, candidate, values) for name, values in pixels.items()}
         pieces = [name for name, values in pixels.items() if values is None]
         try:
             for name in pieces:
@@ -100,6 +101,11 @@ class Building:
                 self._pending[name].append(values)
                 if len(self._pending[name]) >= self._layouts[name].shapes.shard[0]:
                     self._write_pending(name)
+
+    def _whole_where_shared(self, name: str, candidate: Candidate, values: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Pixels to be read in pieces are read whole where others share their shard, which is one write."""
+        shared = self._layouts[name].shapes.shard[0] > 1
+        return read(candidate.scenes[name]) if values is None and shared else values
 
     def finish(self) -> None:
         """Write what is left."""

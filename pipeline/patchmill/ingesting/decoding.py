@@ -40,11 +40,16 @@ def read(scene: Scene, window: Window | None = None) -> NDArray[Any]:
 
 
 def ahead(
-    pool: Executor, numbered: Iterable[tuple[int, Candidate]], room: Callable[[], float], most: int
+    pool: Executor,
+    numbered: Iterable[tuple[int, Candidate]],
+    room: Callable[[], float],
+    settle: Callable[[], None],
+    most: int,
 ) -> Iterator[tuple[int, Pixels | UnfitError]]:
     """Decode candidates in parallel, and give the results in order.
 
-    One that is read in pieces has the budget to itself: nothing behind it is begun before it is done with.
+    One that is read in pieces has the budget to itself: nothing behind it is begun before it is done with. So has one
+    that alone is too large for what is free.
 
     Parameters
     ----------
@@ -52,6 +57,8 @@ def ahead(
     numbered : iterable of (int, Candidate)
     room : callable
         Bytes that are free just now, for all that is on its way.
+    settle : callable
+        Makes room: writes what waits to be written.
     most : int
         Candidates on their way at a time.
     """
@@ -59,25 +66,28 @@ def ahead(
     coming = iter(numbered)
     following = next(coming, None)
     while waiting or following is not None:
-        while following is not None and (
-            not waiting or _fits(following[1], [each for _, each, _ in waiting], room, most)
-        ):
+        while following is not None and _fits(following[1], [each for _, each, _ in waiting], room, most):
             waiting.append((*following, pool.submit(_decoded, following[1])))
             following = next(coming, None)
-        number, _, future = waiting[0]
+        if not waiting and following is not None:
+            settle()
+            waiting.append((*following, pool.submit(_decoded, following[1])))
+            following = next(coming, None)
+        number, _, future = waiting.popleft()
         error = future.exception()
         if error is not None and not isinstance(error, UnfitError):
             raise error
         result: Pixels | UnfitError = error if error is not None else future.result()
         del future
-        waiting.popleft()
         yield number, result
         del result  # before the next ones are begun, the last one is let go
 
 
 def _fits(candidate: Candidate, waiting: list[Candidate], room: Callable[[], float], most: int) -> bool:
-    alone = any(not scene.is_read_whole for each in (candidate, *waiting) for scene in each.scenes.values())
-    return not alone and len(waiting) < most and sum(map(cost, (candidate, *waiting))) <= room()
+    """Whether a candidate can be begun beside those that wait."""
+    pieces = any(not scene.is_read_whole for each in (candidate, *waiting) for scene in each.scenes.values())
+    beside = len(waiting) < most and not (pieces and waiting)
+    return beside and sum(map(cost, (candidate, *waiting))) <= room()
 
 
 def cost(candidate: Candidate) -> float:

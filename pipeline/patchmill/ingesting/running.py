@@ -11,7 +11,7 @@ from typing import Any
 from patchmill.errors import SourceError
 from patchmill.ingesting.agreeing import Agreement, agree
 from patchmill.ingesting.building import Building
-from patchmill.ingesting.decoding import ahead
+from patchmill.ingesting.decoding import ahead, cost
 from patchmill.ingesting.describing import (
     channel_dims,
     declared,
@@ -108,17 +108,17 @@ def run(order: Order) -> IngestReport:
     """
     refuse_taken(order.target, order.mode)
     found = find(order.images, order.target)
-    with _pool(order.workers) as pool:
-        try:
+    try:
+        with _pool(order.workers) as pool:
             state = _look(order, found, pool)
-            agreement = _agreed(order, state)
-            with built_aside(order.target, order.mode) as place:
-                agreement = _write(order, state, agreement, place, pool)
-                return _commit(order, state, agreement, place, found.ignored)
-        finally:
-            for reading in order.readings.values():
-                reading.files.clear()
-                reading.arrays.clear()
+        agreement = _agreed(order, state)
+        with built_aside(order.target, order.mode) as place:
+            agreement = _write(order, state, agreement, place)
+            return _commit(order, state, agreement, place, found.ignored)
+    finally:
+        for reading in order.readings.values():
+            reading.files.clear()
+            reading.arrays.clear()
 
 
 @contextmanager
@@ -173,10 +173,12 @@ def _agreed(order: Order, state: _State) -> Agreement:
 # -- decoding and writing -------------------------------------------------------------------------------------------
 
 
-def _write(order: Order, state: _State, agreement: Agreement, place: Location, pool: Executor) -> Agreement:
+def _write(order: Order, state: _State, agreement: Agreement, place: Location) -> Agreement:
     """Write all pixels; begin again where an image fails on which shape, dtype or channels had hung."""
     while True:
-        written = _try(order, state, agreement, place, pool)
+        workers = _threads(order, [state.candidates[number] for number in agreement.accepted])
+        with _pool(workers) as pool:
+            written = _try(order, state, agreement, place, pool, workers)
         if written is not None:
             return written
         agreement = _agreed(order, state)
@@ -184,14 +186,25 @@ def _write(order: Order, state: _State, agreement: Agreement, place: Location, p
             Location(str(child), child).remove()
 
 
-def _try(order: Order, state: _State, agreement: Agreement, place: Location, pool: Executor) -> Agreement | None:
+def _threads(order: Order, candidates: Sequence[Candidate]) -> int:
+    """As many as can decode the largest image at a time.
+
+    More would not only wait: the C library keeps for each thread what a decoder once asked for.
+    """
+    largest = max(map(cost, candidates))
+    return min(order.workers, max(1, int(order.limits.budget // max(largest, 1))))
+
+
+def _try(
+    order: Order, state: _State, agreement: Agreement, place: Location, pool: Executor, workers: int
+) -> Agreement | None:
     """Write the images that agree; None once one fails without which the others would be written differently."""
     budget, tally = order.limits.budget, _Tally(len(agreement.accepted), order.progress)
     building = Building(
-        place, agreement.layouts, tally.total, pool=pool, workers=order.workers, budget=budget, grown=tally.piece
+        place, agreement.layouts, tally.total, pool=pool, workers=workers, budget=budget, grown=tally.piece
     )
     numbered = [(number, state.candidates[number]) for number in agreement.accepted]
-    results = ahead(pool, numbered, lambda: budget - building.held, _AHEAD * order.workers)
+    results = ahead(pool, numbered, lambda: budget - building.held, building.flush, _AHEAD * workers)
     for number, pixels in results:
         candidate = state.candidates[number]
         try:
@@ -206,6 +219,7 @@ def _try(order: Order, state: _State, agreement: Agreement, place: Location, poo
             if left.layouts != agreement.layouts or left.accepted != _without(agreement.accepted, number):
                 return None
             agreement = left
+        del pixels  # or this image would stay while the next one is decoded
     building.finish()
     return agreement
 
