@@ -313,3 +313,48 @@ def test_what_a_killed_writer_left_is_swept_away(tmp_path):
     (tmp_path / "set.zarr.patchmill/request.json").write_text(request)
     patchmill.write_patches(image, place, **arguments)
     assert objects(place) == objects(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("target", ["file/x.zarr", "/dev/null/x.zarr", "a\0b", " ", b"x"])
+def test_targets_that_can_not_be(tmp_path, monkeypatch, target):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises((patchmill.PatchmillError, ValueError, TypeError)) as caught:
+        patchmill.write_patches(np.zeros((9, 9), "u1"), target, 4)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_url(tmp_path):
+    for url in (f"file://{tmp_path}/one.zarr", f"file:{tmp_path}/two.zarr"):
+        assert len(patchmill.write_patches(np.zeros((9, 9), "u1"), url, 4)) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"one.zarr", "two.zarr"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "exists", "stat_x", "grid_y", "patches"])
+def test_variables_that_can_not_be_named_so(tmp_path, name):
+    data = xr.Dataset({"image": (("y", "x"), np.ones((9, 9))), name: (("y", "x"), np.ones((9, 9)))})
+    with pytest.raises(ValueError, match="rename"):
+        patchmill.write_patches(data, tmp_path / "set.zarr", 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_attributes_of_every_kind_become_strict_json(tmp_path):
+    odd = {
+        "a": np.float32(1.5),
+        "b": np.arange(3),
+        "_FillValue": float("nan"),
+        ("k",): {("t",): 1},
+        "_Encoding": "utf8",
+    }
+    data = xr.DataArray(np.ones((9, 9), "u2"), dims=("y", "x"), attrs=odd)
+    patchmill.write_patches(data, tmp_path / "set.zarr", 4, edge="pad", pad_value=3)
+    assert xr.open_zarr(tmp_path / "set.zarr")["patches"].dtype == np.uint16
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    for path in (tmp_path / "set.zarr").rglob("zarr.json"):
+        if path.parent.name in ("set.zarr", "patches"):
+            text = path.read_text().replace('"fill_value": NaN', '"fill_value": 0')
+            json.loads(text, parse_constant=refuse)

@@ -203,7 +203,8 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
 
 
 _DECODED = {
-    "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "units", "calendar", "coordinates",
+    "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "_Encoding", "units", "calendar",
+    "coordinates",
     "grid_mapping", "dtype", "ancillary_variables", "bounds", "cell_measures", "formula_terms", "flag_meanings_url",
 }  # fmt: skip
 

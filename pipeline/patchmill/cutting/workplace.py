@@ -44,7 +44,7 @@ class Workplace:
 
     def journal(self) -> Journal:
         """Statistics of shards."""
-        self.work.path.mkdir(parents=True, exist_ok=True)
+        self.work.make()
         return Journal(self.work.path / "journal")
 
     def finish(self) -> None:
@@ -89,7 +89,7 @@ def begin(target: Location, request: Mapping[str, Any], mode: Mode) -> Workplace
     elif unfinished is not None and (unfinished != request or not aside):
         _clear(target, work, whole=not aside)
     building = work.child("next") if aside else target
-    work.path.mkdir(parents=True, exist_ok=True)
+    work.make()
     if unfinished != request:
         work.write("request.json", json.dumps(request, indent=1).encode())
     return Workplace(target, building)

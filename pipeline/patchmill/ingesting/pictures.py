@@ -31,7 +31,6 @@ from patchmill.ingesting.scenes import Reading, Scene, UnfitError, quiet
 from patchmill.ingesting.turning import ORIENTATIONS, turned, turned_size
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
 RGB = ("red", "green", "blue")
@@ -180,11 +179,14 @@ def _decoded(path: str, picture: _Picture) -> NDArray[Any]:
 
 def _copied(image: ImageFile, picture: _Picture) -> NDArray[Any]:
     """Every pixel out of Pillow, shape (y, x, channel), band by band."""
+    from PIL import Image
+
     image.load()
     pixels = np.empty((picture.height, picture.width, picture.channels or 1), picture.dtype)
-    rows = max(1, _BAND // picture.width)
+    # Pillow's limit, where somebody lowered it, holds for what is cut out too.
+    rows = max(1, min(_BAND, Image.MAX_IMAGE_PIXELS or _BAND) // picture.width)
     for top in range(0, picture.height, rows):
-        band: Image = image.crop((0, top, picture.width, min(top + rows, picture.height)))
+        band = image.crop((0, top, picture.width, min(top + rows, picture.height)))
         values = np.asarray(band if picture.mode in ("P", band.mode) else band.convert(picture.mode))
         pixels[top : top + rows] = values.reshape(-1, *pixels.shape[1:])
     return pixels

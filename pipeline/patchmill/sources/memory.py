@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype
+from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, plain_attributes, refuse_dtype
 from patchmill.sources.naming import Dims, canonical_axes, own_dims, refuse_unknown
 from patchmill.sources.zarrs import nodata_of
 
@@ -33,7 +32,7 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
         names = [str(dim) for dim in array.dims]
         axes = canonical_axes(names, array.ndim, own_dims(dims, names, data.dims), f"variable {name!r}")
         named |= {axis: str(array.dims[at]) for axis, at in axes.items()}
-        attributes = plain(dict(array.attrs))
+        attributes = plain_attributes(dict(array.attrs))
         parts.append(_variable(name, _held(array), axes, _getter(array), attributes))
     shapes = {part.name: (part.shape[0], *part.shape[2:]) for part in parts}
     if len(set(shapes.values())) > 1:
@@ -50,7 +49,7 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
         dims=named,
         labels=_labels(arrays.values(), named),
         names=np.asarray(beside["name"].values).astype(object) if "name" in beside else None,
-        crs=plain(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
+        crs=plain_attributes(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
         transform=_transform(beside),
         identity=identity,
     )
@@ -101,7 +100,7 @@ def _extents(beside: Mapping[str, Any], variable: Variable) -> NDArray[np.int64]
 def _transform(beside: Mapping[str, Any]) -> Label | None:
     if "transform" not in beside:
         return None
-    return Label(np.asarray(beside["transform"].values), plain(dict(beside["transform"].attrs)))
+    return Label(np.asarray(beside["transform"].values), plain_attributes(dict(beside["transform"].attrs)))
 
 
 def _held(array: Any) -> Any:
@@ -164,17 +163,14 @@ def _labels(arrays: Any, named: Mapping[str, str]) -> dict[str, Label]:
         for axis, name in named.items():
             if name in array.coords and array.coords[name].ndim == 1:
                 key = f"channel_{array.name}" if axis == "channel" and _differs(labels.get(axis), array, name) else axis
-                labels[key] = Label(np.asarray(array.coords[name].values), plain(dict(array.coords[name].attrs)))
+                labels[key] = Label(
+                    np.asarray(array.coords[name].values), plain_attributes(dict(array.coords[name].attrs))
+                )
     return labels
 
 
 def _differs(label: Label | None, array: Any, name: str) -> bool:
     return label is not None and not np.array_equal(label.values, array.coords[name].values)
-
-
-def plain(value: Any) -> Any:
-    """`value` as plain JSON: NumPy's numbers become Python's, anything else that JSON lacks becomes its text."""
-    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v)))
 
 
 def _fingerprint(array: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,6 +169,21 @@ def canonical_reader(
         return np.expand_dims(np.transpose(get(tuple(own)), order), missing)
 
     return read
+
+
+def plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """`attributes` as strict JSON: NumPy's numbers become Python's, anything else that JSON lacks becomes its text."""
+    return {str(key): _plain(value) for key, value in attributes.items()}
+
+
+def _plain(value: Any) -> Any:
+    def converted(other: Any) -> Any:
+        return other.tolist() if hasattr(other, "tolist") else str(other)
+
+    try:
+        return json.loads(json.dumps(value, default=converted, allow_nan=False))
+    except (TypeError, ValueError):  # NaN, a key that is no text, a circle
+        return str(value)
 
 
 def refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:

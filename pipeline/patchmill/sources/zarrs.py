@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import MissingSourceError, SourceError
-from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, refuse_dtype, vanished
+from patchmill.sources.model import (
+    AXES,
+    Label,
+    Source,
+    Variable,
+    canonical_reader,
+    plain_attributes,
+    refuse_dtype,
+    vanished,
+)
 from patchmill.sources.naming import Dims, canonical_axes, own_dims
 from patchmill.storage import Location, StoredGroup, digest, open_bulk, read_group
 
@@ -120,7 +129,7 @@ def _variable(
     else:
         folder = place.child(name) if name else place
         bulk = open_bulk(folder, zarr_format=array.metadata.zarr_format, missing_is_error=False)
-    attributes = {key: value for key, value in dict(array.attrs).items() if key != "_ARRAY_DIMENSIONS"}
+    attributes = plain_attributes({k: v for k, v in dict(array.attrs).items() if k != "_ARRAY_DIMENSIONS"})
     variable = Variable(
         name=name or place.path.stem,
         has_channel="channel" in axes,

@@ -48,9 +48,9 @@ class Location:
         if not isinstance(place, str | os.PathLike):
             raise TypeError(f"{name} must be a path or a URL, got {type(place).__name__}")
         text = os.fspath(place)
-        if not text.strip():
-            raise ValueError(f"{name} must be a path or a URL, got an empty text")
-        if "://" in text:
+        if not text.strip() or "\0" in text:
+            raise ValueError(f"{name} must be a path or a URL, got {text!r}")
+        if "://" in text or text.startswith("file:"):
             parts = urlsplit(text)
             if parts.scheme != "file":
                 raise ValueError(
@@ -119,6 +119,13 @@ class Location:
             for file in files:
                 if file.endswith(_UNFINISHED):
                     os.unlink(os.path.join(folder, file))
+
+    def make(self) -> None:
+        """Make the folder, and those around it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.url, error.strerror or str(error)) from error
 
     def exists(self) -> bool:
         """Whether anything is here, be it a folder or a file."""
