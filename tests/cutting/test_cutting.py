@@ -358,3 +358,35 @@ def test_attributes_of_every_kind_become_strict_json(tmp_path):
         if path.parent.name in ("set.zarr", "patches"):
             text = path.read_text().replace('"fill_value": NaN', '"fill_value": 0')
             json.loads(text, parse_constant=refuse)
+
+
+def test_a_folder_where_the_workshop_would_be_is_left_alone(tmp_path):
+    image = pixels((20, 20), "uint8")
+    (tmp_path / "out.patchmill").mkdir()
+    (tmp_path / "out.patchmill/thesis.txt").write_text("mine")
+    patchmill.write_patches(image, tmp_path / "x.patchmill", 8)
+    for target in ("out", "x"):
+        for mode in ("create", "resume", "overwrite"):
+            with pytest.raises(FileExistsError, match="prepared"):
+                patchmill.write_patches(image, tmp_path / target, 8, mode=mode)
+    assert (tmp_path / "out.patchmill/thesis.txt").read_text() == "mine"
+    assert len(patchmill.open_patches(tmp_path / "x.patchmill")) == 4
+    with pytest.raises(ValueError, match="backslash"):
+        patchmill.write_patches(image, str(tmp_path / "a\\b"), 8)
+
+
+def test_a_target_inside_its_source_by_another_name(tmp_path):
+    zarr.create_array(tmp_path / "source.zarr", data=np.ones((60, 60), "uint8"))
+    (tmp_path / "link").symlink_to("source.zarr")
+    for source, target in (("source.zarr", "link/in"), ("link", "source.zarr/in")):
+        with pytest.raises(ValueError, match="outside"):
+            patchmill.write_patches(tmp_path / source, tmp_path / target, 8)
+
+
+def test_very_many_bands_have_a_catalog_of_small_chunks(tmp_path):
+    image = pixels((1100, 64, 64), "float32")
+    ps = patchmill.write_patches(image, tmp_path / "set.zarr", 16)
+    catalog = zarr.open_group(tmp_path / "set.zarr", mode="r")["stat_mean"]
+    assert np.prod(catalog.chunks) <= 2**18
+    np.testing.assert_allclose(catalog[0, :, 1, 2], image[:, 16:32, 32:48].mean((1, 2)), atol=1e-4)
+    np.testing.assert_array_equal(ps[6], image[:, 16:32, 32:48])

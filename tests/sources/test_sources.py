@@ -161,3 +161,43 @@ def test_dates_out_of_reach_become_text(tmp_path):
     data = xr.DataArray(np.ones((2, 20, 20), "uint8"), dims=("time", "y", "x"), coords={"time": times})
     patchmill.write_patches(data, tmp_path / "set.zarr", 8)
     assert list(xr.open_zarr(tmp_path / "set.zarr")["image"].values) == ["2001-05-01T00:00:00", "1500-01-01T00:00:00"]
+
+
+def test_channels_keep_their_own_labels(tmp_path):
+    coords = {"band": ["r", "g"], "c": ["u", "v"]}
+    one = np.ones((2, 9, 9), "u1")
+    data = xr.Dataset({"p": (("band", "y", "x"), one), "q": (("c", "y", "x"), one)}, coords=coords)
+    patchmill.write_patches(data, tmp_path / "set.zarr", 4)
+    opened = xr.open_zarr(tmp_path / "set.zarr")
+    assert opened["p"].dims[1] == "channel_p"
+    assert list(opened["channel_p"].values) == ["r", "g"]
+    assert list(opened["channel_q"].values) == ["u", "v"]
+
+
+def test_coordinates_are_what_they_mean(tmp_path):
+    packed = {"scale_factor": 0.5, "add_offset": 10.0, "_FillValue": float("nan")}
+    raw = xr.Dataset(
+        {"a": (("y", "x"), np.ones((9, 9), "i2"))},
+        coords={"y": ("y", np.arange(9, dtype="i2"), packed)},
+    )
+    ps = patchmill.write_patches(raw, tmp_path / "set.zarr", 4)
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "set.zarr")["y"], [10, 12])
+    np.testing.assert_array_equal(ps.to_xarray()["y"], [10, 12])
+
+
+def test_a_masked_array_is_refused():
+    masked = np.ma.masked_greater(np.arange(100).reshape(10, 10), 50)
+    for array in (masked, da.from_array(masked)):
+        with pytest.raises(TypeError, match="filled"):
+            open_source(array)
+
+
+def test_nodata_as_xarray_writes_it_into_zarr(tmp_path):
+    values = np.full((20, 20), 5, "f4")
+    values[:7] = -9999
+    data = xr.Dataset({"a": (("y", "x"), values)})
+    encoding = {"a": {"_FillValue": np.float32(-9999)}}
+    data.to_zarr(tmp_path / "a.zarr", encoding=encoding, consolidated=False, zarr_format=3)
+    ps = patchmill.write_patches(tmp_path / "a.zarr", tmp_path / "set.zarr", 20)
+    assert float(ps.catalog["valid_fraction"][0, 0, 0]) == pytest.approx(13 / 20)
+    assert float(ps.catalog["stat_min"].squeeze()) == 5

@@ -72,7 +72,8 @@ def catalog_arrays(request: Request) -> list[ArraySpec]:
     """The arrays of the catalog, declared: on (image, grid_y, grid_x), with a channel axis where the field has one."""
     grids, dims = request.grids, ("image", "grid_y", "grid_x")
     shape = (len(grids.sizes), *grids.canvas.counts)
-    chunk = catalog_chunk(request.plan.work.shard, grids.canvas.counts)
+    channels = max(planned.channels or 1 for planned in request.plan.variables)
+    chunk = catalog_chunk(request.plan.work.shard, grids.canvas.counts, channels)
     specs = [
         ArraySpec("exists", dims, shape, np.dtype(bool), chunk, fill=False),
         ArraySpec("valid_fraction", dims, shape, np.dtype(np.float32), chunk, fill=float("nan")),

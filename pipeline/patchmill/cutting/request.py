@@ -145,7 +145,7 @@ def _refuse_names(source: Source) -> None:
         taken = variable.name in _TAKEN - {"image"} or variable.name.startswith(
             ("stat_", "channel_", "grid_", "patch_")
         )
-        if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\0"):
+        if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\\\0"):
             raise ValueError(
                 f"variable {variable.name!r} can't name an array of the patch set, which has its own of that name, "
                 "or can't have it: rename the variable in the source"

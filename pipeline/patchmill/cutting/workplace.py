@@ -53,8 +53,7 @@ class Workplace:
             old = self.work.child("old")
             self.target.move_to(old)
             self.building.move_to(self.target)
-        if self.work.exists():
-            self.work.remove()
+        _tidy(self.work)
 
 
 def begin(target: Location, request: Mapping[str, Any], mode: Mode) -> Workplace | None:
@@ -65,8 +64,9 @@ def begin(target: Location, request: Mapping[str, Any], mode: Mode) -> Workplace
     TargetExistsError
         If something is there that `mode` may not touch; the text names what differs.
     """
-    _finish_swap(target)
     work = target.workshop
+    _refuse_foreign(target, work)
+    _finish_swap(target)
     here, unfinished = _what(target), begun(target)
     if here == "something else":
         raise TargetExistsError(
@@ -84,7 +84,7 @@ def begin(target: Location, request: Mapping[str, Any], mode: Mode) -> Workplace
         _refuse_difference(target, known, request)
         if here == "a patch set":
             if work.exists() and unfinished == request:
-                work.remove()  # killed between the commit and the tidying
+                _tidy(work)  # killed between the commit and the tidying
             return None
     elif unfinished is not None and (unfinished != request or not aside):
         _clear(target, work, whole=not aside)
@@ -93,6 +93,24 @@ def begin(target: Location, request: Mapping[str, Any], mode: Mode) -> Workplace
     if unfinished != request:
         work.write("request.json", json.dumps(request, indent=1).encode())
     return Workplace(target, building)
+
+
+def _refuse_foreign(target: Location, work: Location) -> None:
+    """A folder beside the target that is not a workshop of ours is somebody's, and is left alone."""
+    if begun(target) is not None or work.is_empty():
+        return
+    if not work.path.is_dir() or any(name != "request.json.__tmp" for name in os.listdir(work.path)):
+        raise TargetExistsError(
+            f"{work.url} exists, which is where {target.url} would be prepared: choose another target, or move it away"
+        )
+
+
+def _tidy(work: Location) -> None:
+    """Remove the workshop, and last of all the request that tells it is one."""
+    if work.exists():
+        for entry in sorted(work.path.iterdir(), key=lambda entry: entry.name == "request.json"):
+            work.child(entry.name).remove()
+        work.remove()
 
 
 def _what(target: Location) -> str:
@@ -144,9 +162,9 @@ def _differences(known: Any, asked: Any, name: str = "") -> list[str]:
 
 
 def _clear(target: Location, work: Location, *, whole: bool) -> None:
-    work.remove()
     if whole and target.exists():
-        target.remove()
+        target.remove()  # before the workshop that tells whose it is
+    _tidy(work)
 
 
 def _finish_swap(target: Location) -> None:
@@ -156,4 +174,4 @@ def _finish_swap(target: Location) -> None:
         return
     if not target.exists():
         work.child("next").move_to(target)
-    work.remove()
+    _tidy(work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from patchmill.cutting.contents import catalog_arrays, pixel_arrays, root_attributes, small_arrays, write_catalog
@@ -182,11 +183,10 @@ def write_patches(
 
 def _refuse_inside(target: Location, request: Request) -> None:
     """A target inside its own source, or the reverse, would destroy what it reads."""
-    url = request.source.identity.get("url")
-    if url is None:
-        return
-    origin = Location.parse(url).path
-    if target.path == origin or origin in target.path.parents or target.path in origin.parents:
+    if not os.path.isabs(request.source.url):
+        return  # in memory
+    origin, place = (Path(os.path.realpath(path)) for path in (request.source.url, target.path))
+    if place == origin or origin in place.parents or place in origin.parents:
         raise ValueError(f"target must lie outside of the source {origin}, got {target.path}: choose another place")
 
 

@@ -97,15 +97,15 @@ def aligned(shapes: list[Shapes], grid_axes: int) -> list[Shapes]:
     ]
 
 
-def catalog_chunk(shard: tuple[int, ...], counts: tuple[int, ...]) -> tuple[int, ...]:
-    """Chunk of a catalog array (image, grid_y, grid_x): whole shards of patches, up to a quarter million of them.
+def catalog_chunk(shard: tuple[int, ...], counts: tuple[int, ...], channels: int = 1) -> tuple[int, ...]:
+    """Chunk of a catalog array (image, grid_y, grid_x): whole shards of patches, up to a quarter million of values.
 
     Examples
     --------
     >>> catalog_chunk((1, 8, 8), (63, 63))
     (64, 64, 64)
     """
-    image, _, *positions = _grown((shard[0], 1, *shard[1:]), counts, (1, _ROWS), whole=True)
+    image, _, *positions = _grown((shard[0], 1, *shard[1:]), counts, (channels, _ROWS), whole=True)
     return (image, *positions)
 
 

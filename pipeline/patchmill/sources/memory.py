@@ -9,13 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.sources.model import AXES, Label, Source, Variable, canonical_reader, plain_attributes, refuse_dtype
+from patchmill.sources.model import (
+    AXES,
+    Label,
+    Source,
+    Variable,
+    canonical_reader,
+    channel_labels,
+    label_of,
+    one_name,
+    plain_attributes,
+    refuse_dtype,
+)
 from patchmill.sources.naming import Dims, canonical_axes, own_dims, refuse_unknown
 from patchmill.sources.zarrs import nodata_of
 
 
 def open_array_source(array: Any, *, dims: Dims) -> Source:
     """A NumPy or Dask array; its axes are the last of (image, channel, y, x) unless `dims` says otherwise."""
+    if isinstance(getattr(array, "_meta", array), np.ma.MaskedArray):
+        raise TypeError("a masked array lacks pixels, which a source can't: fill them first with array.filled(value)")
     axes = canonical_axes(None, array.ndim, dims, "the array")
     variable = _variable("image", array, axes, array.__getitem__, {})
     identity = {"shape": list(array.shape), "dtype": str(array.dtype), "content": _fingerprint(array)}
@@ -27,11 +40,11 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
     refuse_unknown(dims, data.dims, "the object")
     arrays = _chosen(data, variables, dims)
     parts: list[Variable] = []
-    named: dict[str, str] = {}
+    placed: dict[str, dict[str, int]] = {}
     for name, array in arrays.items():
         names = [str(dim) for dim in array.dims]
         axes = canonical_axes(names, array.ndim, own_dims(dims, names, data.dims), f"variable {name!r}")
-        named |= {axis: str(array.dims[at]) for axis, at in axes.items()}
+        placed[name] = axes
         attributes = plain_attributes(dict(array.attrs))
         parts.append(_variable(name, _held(array), axes, _getter(array), attributes))
     shapes = {part.name: (part.shape[0], *part.shape[2:]) for part in parts}
@@ -41,13 +54,14 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
             f"variables are cut together where they share (image, y, x), got {listed}: choose with variables="
         )
     identity = {"arrays": {n: [list(a.shape), str(a.dtype), _fingerprint(_held(a))] for n, a in arrays.items()}}
+    named = one_name([{a: str(arrays[n].dims[at]) for a, at in axes.items()} for n, axes in placed.items()])
     beside = _beside(data, named.get("image"))
     return Source(
         url=str(data.encoding.get("source", "memory")),
         variables=tuple(parts),
         sizes=_extents(beside, parts[0]),
         dims=named,
-        labels=_labels(arrays.values(), named),
+        labels=_labels(arrays, named, placed),
         names=np.asarray(beside["name"].values).astype(object) if "name" in beside else None,
         crs=plain_attributes(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
         transform=_transform(beside),
@@ -136,7 +150,7 @@ def _variable(
         chunks=(chunks[0], chunks[1], chunks[2], chunks[3]),
         read=canonical_reader(lambda region: np.asarray(get(region)), axes, array.ndim),
         lazy=lazy,
-        nodata=nodata_of(attributes),
+        nodata=nodata_of(attributes, np.dtype(array.dtype)),
         attributes=attributes,
     )
 
@@ -157,20 +171,23 @@ def _sizes(variable: Variable) -> NDArray[np.int64]:
     return np.tile(np.asarray(variable.shape[2:], np.int64), (variable.shape[0], 1))
 
 
-def _labels(arrays: Any, named: Mapping[str, str]) -> dict[str, Label]:
+def _labels(
+    arrays: Mapping[str, Any], named: Mapping[str, str], axes: Mapping[str, Mapping[str, int]]
+) -> dict[str, Label]:
+    """Coordinates along each axis, channels apart, which may differ between variables."""
     labels: dict[str, Label] = {}
-    for array in arrays:
+    channels: dict[str, Label | None] = {}
+    counts: dict[str, int | None] = {}
+    for key, array in arrays.items():
         for axis, name in named.items():
-            if name in array.coords and array.coords[name].ndim == 1:
-                key = f"channel_{array.name}" if axis == "channel" and _differs(labels.get(axis), array, name) else axis
-                labels[key] = Label(
-                    np.asarray(array.coords[name].values), plain_attributes(dict(array.coords[name].attrs))
-                )
-    return labels
-
-
-def _differs(label: Label | None, array: Any, name: str) -> bool:
-    return label is not None and not np.array_equal(label.values, array.coords[name].values)
+            if axis != "channel" and name in array.coords and array.coords[name].ndim == 1:
+                labels[axis] = label_of(np.asarray(array.coords[name].values), array.coords[name].attrs)
+        if "channel" in axes[key]:
+            own = array.dims[axes[key]["channel"]]
+            has = own in array.coords and array.coords[own].ndim == 1
+            channels[key] = label_of(np.asarray(array.coords[own].values), array.coords[own].attrs) if has else None
+            counts[key] = array.sizes[own]
+    return labels | channel_labels(channels, counts)
 
 
 def _fingerprint(array: Any) -> str:

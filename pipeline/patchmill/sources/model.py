@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,6 +169,53 @@ def canonical_reader(
         return np.expand_dims(np.transpose(get(tuple(own)), order), missing)
 
     return read
+
+
+def label_of(values: NDArray[Any], attributes: Mapping[Any, Any]) -> Label:
+    """Coordinate values as they are meant, without the attributes that said how they were packed.
+
+    Dates stay as they are stored, with their units, which every reader of CF understands.
+    """
+    kept = plain_attributes({key: value for key, value in attributes.items() if key not in _PACKING})
+    scale, offset = attributes.get("scale_factor", 1), attributes.get("add_offset", 0)
+    packed = isinstance(scale, int | float) and isinstance(offset, int | float) and (scale, offset) != (1, 0)
+    return Label(values * scale + offset if packed and values.dtype.kind in "iuf" else values, kept)
+
+
+_PACKING = frozenset((
+    "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "_Encoding", "dtype", "coordinates",
+    "grid_mapping", "bounds", "_ARRAY_DIMENSIONS",
+))  # fmt: skip
+
+
+def channel_labels(labels: Mapping[str, Label | None], counts: Mapping[str, int | None]) -> dict[str, Label]:
+    """Labels of channels by the name of their axis: one ``channel`` where all agree, else ``channel_<variable>``.
+
+    Parameters
+    ----------
+    labels : mapping
+        For each variable that has channels, its labels or None.
+    counts : mapping
+        For each of these, how many channels it has.
+    """
+    given = list(labels.values())
+    if not given:
+        return {}
+    first = given[0]
+    same = all(
+        (each is None) == (first is None)
+        and (each is None or first is None or np.array_equal(each.values, first.values))
+        for each in given
+    )
+    if same and len(set(counts.values())) == 1:
+        return {} if first is None else {"channel": first}
+    return {f"channel_{name}": each for name, each in labels.items() if each is not None}
+
+
+def one_name(names: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Canonical axis to the source's own name, for the axes that all variables which have them call alike."""
+    every = {axis: {each[axis] for each in names if axis in each} for axis in AXES}
+    return {axis: next(iter(own)) for axis, own in every.items() if len(own) == 1}
 
 
 def plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:

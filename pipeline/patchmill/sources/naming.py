@@ -117,9 +117,9 @@ def _given(dims: Dims, where: str) -> dict[str, str]:
 
 
 def _known(name: str, given: Mapping[str, str]) -> str | None:
-    # Variables of one store whose channels differ have each its own: channel_image, channel_mask.
-    word = "channel" if str(name).startswith("channel_") else str(name).lower()
     for axis, known in _KNOWN.items():
-        if word in known and axis not in given.values():
+        # Where variables have other channels, patchmill's stores call the axis after the variable.
+        called = str(name).lower() in known or (axis == "channel" and str(name).startswith("channel_"))
+        if called and axis not in given.values():
             return axis
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,9 @@ from patchmill.sources.model import (
     Source,
     Variable,
     canonical_reader,
+    channel_labels,
+    label_of,
+    one_name,
     plain_attributes,
     refuse_dtype,
     vanished,
@@ -48,14 +53,14 @@ def open_zarr_source(place: Location, *, variables: Sequence[str] | None, dims: 
     found = {name: variable for name, (variable, _) in parts.items()}
     first = next(iter(found.values()))
     _refuse_other_canvas(found, place.url)
-    named = {axis: name for _, names in parts.values() for axis, name in names.items()}
+    named = one_name([names for _, names in parts.values()])
     identity = {"url": place.url, "arrays": {name: _digest(place, name, array) for name, array in arrays.items()}}
     return Source(
         url=place.url,
         variables=tuple(found.values()),
         sizes=_sizes(own, first),
         dims=named,
-        labels=_labels(node, named, found) if hasattr(node, "array_keys") else {},
+        labels=_labels(node, parts) if hasattr(node, "array_keys") else {},
         names=own.values("name") if own and "name" in own.arrays else None,
         crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node),
         transform=_transform(own),
@@ -137,7 +142,7 @@ def _variable(
         dtype=bulk.dtype,
         chunks=_canonical(bulk.chunk, axes),
         read=canonical_reader(bulk.read, axes, array.ndim),
-        nodata=nodata_of(attributes),
+        nodata=nodata_of(attributes, bulk.dtype),
         attributes=attributes,
     )
     return variable, {axis: names[at] for axis, at in axes.items()} if names else {}
@@ -148,15 +153,28 @@ def _canonical(values: Sequence[int], axes: Mapping[str, int]) -> tuple[int, int
     return (image, channel, y, x)
 
 
-def nodata_of(attributes: Mapping[str, Any]) -> Any:
+def nodata_of(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
     """The value for "nothing measured", from ``nodata`` or CF's ``_FillValue`` and ``missing_value``."""
     for key in ("nodata", "_FillValue", "missing_value"):
         value = attributes.get(key)
-        if isinstance(value, str) and value.lower() == "nan":
-            return float("nan")
+        if isinstance(value, str):
+            value = _from_text(value, dtype)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return value
     return None
+
+
+def _from_text(text: str, dtype: np.dtype[Any]) -> float | None:
+    """A float written as text: "NaN", or the base64 of its bytes as xarray puts it into Zarr version 3."""
+    if text.lower() == "nan":
+        return float("nan")
+    if dtype.kind != "f":
+        return None
+    try:
+        (value,) = struct.unpack("<d", base64.standard_b64decode(text))
+    except (ValueError, struct.error):
+        return None
+    return float(value)
 
 
 def _refuse_other_canvas(variables: Mapping[str, Variable], url: str) -> None:
@@ -174,15 +192,22 @@ def _sizes(own: StoredGroup | None, first: Variable) -> NDArray[np.int64]:
     return np.tile(np.asarray(first.shape[2:], np.int64), (first.shape[0], 1))
 
 
-def _labels(group: Any, named: Mapping[str, str], variables: Mapping[str, Variable]) -> dict[str, Label]:
-    labels = {}
+def _labels(group: Any, parts: Mapping[str, tuple[Variable, dict[str, str]]]) -> dict[str, Label]:
+    """Coordinates along each axis, channels apart, which may differ between variables."""
     here = {str(name): array for name, array in group.arrays()}
-    wanted = dict(named) | {f"channel_{name}": f"channel_{name}" for name in variables}
-    for axis, name in wanted.items():
-        if name in here and here[name].ndim == 1:
-            attributes = {k: v for k, v in dict(here[name].attrs).items() if k != "_ARRAY_DIMENSIONS"}
-            labels[axis] = Label(np.asarray(here[name][...]), attributes)
-    return labels
+
+    def label(name: str) -> Label | None:
+        found = here.get(name)
+        if found is None or found.ndim != 1:
+            return None
+        return label_of(np.asarray(found[...]), dict(found.attrs))
+
+    labels = {axis: label(own) for _, named in parts.values() for axis, own in named.items() if axis != "channel"}
+    own = {key: named.get("channel", "") for key, (variable, named) in parts.items() if variable.has_channel}
+    channels = channel_labels(
+        {key: label(name) for key, name in own.items()}, {key: parts[key][0].channels for key in own}
+    )
+    return {axis: each for axis, each in labels.items() if each is not None} | channels
 
 
 def _crs(node: Any) -> dict[str, Any] | None:

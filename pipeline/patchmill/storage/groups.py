@@ -80,12 +80,12 @@ def read_group(place: Location) -> StoredGroup | None:
         document = json.loads(root)
         attributes, own = document["attributes"], document["attributes"]["patchmill"]
         arrays = document["consolidated_metadata"]["metadata"]
-    except (ValueError, KeyError, TypeError):
+        known = own.get("format")
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if own.get("format") != FORMAT:
+    if known != FORMAT:
         raise NotAPatchSetError(
-            f"{place.url} has format {own.get('format')!r} and this patchmill reads format {FORMAT}: "
-            "use the version that wrote it"
+            f"{place.url} has format {known!r} and this patchmill reads format {FORMAT}: use the version that wrote it"
         )
     return StoredGroup(place, attributes, arrays)
 
@@ -93,7 +93,11 @@ def read_group(place: Location) -> StoredGroup | None:
 def begun(place: Location) -> dict[str, Any] | None:
     """The request of a target that was begun and is not finished; None where there is none."""
     data = place.workshop.read("request.json")
-    return None if data is None else dict(json.loads(data))
+    try:
+        request = json.loads(data or b"null")
+    except ValueError:  # not ours, which is written whole or not at all
+        return None
+    return dict(request) if isinstance(request, dict) and "format" in request else None
 
 
 def write_small(place: Location, arrays: Iterable[ArraySpec], objects: Mapping[str, bytes]) -> None:

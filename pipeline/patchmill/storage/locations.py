@@ -58,6 +58,8 @@ class Location:
                     f"copy or mount {parts.scheme}:// stores first"
                 )
             text = unquote(parts.path)
+        if "\\" in text and os.sep == "/":
+            raise ValueError(f"{name} must not have a backslash, which Zarr stores take for a slash, got {text!r}")
         path = Path(os.path.abspath(os.path.expanduser(text)))
         return cls(str(path), path)
 
