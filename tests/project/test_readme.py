@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ["README.md", "docs/format.md", "docs/ingest.md", "docs/notebooks.md", "docs/decisions/README.md"]
+GUIDES = [
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/format.md",
+    "docs/ingest.md",
+    "docs/notebooks.md",
+    "docs/transforms.md",
+    "docs/decisions/README.md",
+]
 
 
 def test_the_examples_run():

@@ -19,8 +19,11 @@ PACKAGE = Path(__file__).parents[2] / "pipeline" / "patchmill"
 ROOMS = (
     "errors",
     "types",
+    "expressions",
+    "conditions",
     "grid",
     "patches",
+    "transforms",
     "planning",
     "storage",
     "sources",

@@ -52,7 +52,7 @@ def files_of(folder: str, suffixes: set[str]) -> set[str]:
     [
         ("pipeline/patchmill", "patchmill", {".py", ".typed", ".html", ".css"}),
         ("notebooks", "patchmill/notebooks", {".ipynb"}),
-        ("configs", "patchmill/configs", {".yaml"}),
+        ("configs", "patchmill/configs", {".yaml", ".sh"}),
     ],
 )
 def test_the_wheel_carries(wheel_names: set[str], folder: str, inside: str, suffixes: set[str]):
