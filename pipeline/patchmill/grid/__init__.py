@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from patchmill.grid.axis import Axis, Halo
-from patchmill.grid.images import ImageGrids
+from patchmill.grid.images import ImageGrids, alike
+from patchmill.grid.numbering import KeptPatches, Numbering
 from patchmill.grid.patchgrid import PatchGrid
 
-__all__ = ["Axis", "Halo", "ImageGrids", "PatchGrid"]
+__all__ = ["Axis", "Halo", "ImageGrids", "KeptPatches", "Numbering", "PatchGrid", "alike"]

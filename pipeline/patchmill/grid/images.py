@@ -6,8 +6,10 @@ images, and no array is as long as the number of patches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +17,35 @@ from numpy.typing import ArrayLike, NDArray
 from patchmill.grid.patchgrid import PatchGrid
 
 Ints = NDArray[np.int64]
+
+
+def as_numbers(indices: ArrayLike, count: int) -> Ints:
+    """Patch numbers from 0 to `count` - 1, shape (n,); negative ones count from the end.
+
+    Raises
+    ------
+    IndexError
+        If a number is outside -count to count - 1.
+    TypeError
+        If they are not integers.
+    """
+    numbers = np.asarray(indices)
+    if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
+        raise TypeError(f"patch numbers must be integers, got {numbers.dtype}")
+    numbers = numbers.astype(np.int64).reshape(-1)
+    outside = (numbers < -count) | (numbers >= count)
+    if outside.any():
+        raise IndexError(f"patch {int(numbers[outside][0])} is outside a set of {count} patches")
+    return np.where(numbers < 0, numbers + count, numbers)
+
+
+def alike(row: Sequence[int], images: int) -> Ints:
+    """`row` for each of `images`, shape (image, axis), held once."""
+    return np.broadcast_to(np.asarray(row, np.int64), (images, len(row)))
+
+
+def _alike_again(canvas: PatchGrid, row: list[int], images: int) -> ImageGrids:
+    return ImageGrids(canvas, alike(row, images))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +66,18 @@ class ImageGrids:
     @classmethod
     def uniform(cls, grid: PatchGrid, images: int) -> ImageGrids:
         """`images` images, each as large as the canvas."""
-        return cls(grid, np.broadcast_to(np.asarray(grid.shape, np.int64), (images, grid.ndim)))
+        return cls(grid, alike(grid.shape, images))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._alike:
+            return (_alike_again, (self.canvas, self.sizes[0].tolist(), len(self.sizes)))
+        return (ImageGrids, (self.canvas, self.sizes))
 
     @cached_property
     def counts(self) -> Ints:
         """Positions along each axis, shape (image, axis)."""
+        if self._alike:
+            return alike(self.of(0).counts, len(self.sizes))
         unique, inverse = np.unique(self.sizes, axis=0, return_inverse=True)
         table = np.array([self.canvas.resized(size.tolist()).counts for size in unique], np.int64)
         return table.reshape(-1, self.canvas.ndim)[np.reshape(inverse, -1)]
@@ -51,17 +89,34 @@ class ImageGrids:
 
     def __len__(self) -> int:
         """Patches that exist, over all images."""
+        if self._alike:
+            return len(self.of(0)) * len(self.sizes)
         return int(self.ends[-1]) if len(self.ends) else 0
 
     @property
     def too_small(self) -> Ints:
         """Numbers of the images that hold no patch, because they are smaller than one."""
+        if self._alike and len(self.of(0)):
+            return np.empty(0, np.int64)
         return np.flatnonzero(np.prod(self.counts, axis=1) == 0)
 
-    @property
+    @cached_property
     def differ(self) -> bool:
         """Whether any image is smaller than the canvas."""
+        if self._alike:
+            return tuple(self.sizes[0].tolist()) != self.canvas.shape
         return bool((self.sizes != np.asarray(self.canvas.shape)).any())
+
+    @property
+    def _alike(self) -> bool:
+        """Whether all images share one row of `sizes`, so that nothing need be counted image by image."""
+        return len(self.sizes) > 0 and self.sizes.strides[0] == 0
+
+    @cached_property
+    def runs(self) -> Ints:
+        """Which run of neighbors of one size each image belongs to, shape (image,)."""
+        changes = (self.sizes[1:] != self.sizes[:-1]).any(axis=1)
+        return np.concatenate([np.zeros(min(1, len(self.sizes)), np.int64), np.cumsum(changes)])
 
     def of(self, image: int) -> PatchGrid:
         """The grid of one image."""
@@ -85,20 +140,20 @@ class ImageGrids:
         IndexError
             If a number is outside -len to len - 1.
         """
-        numbers = np.asarray(indices)
-        if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
-            raise TypeError(f"patch numbers must be integers, got {numbers.dtype}")
-        numbers, count = numbers.astype(np.int64).reshape(-1), len(self)
-        outside = (numbers < -count) | (numbers >= count)
-        if outside.any():
-            raise IndexError(f"patch {int(numbers[outside][0])} is outside a set of {count} patches")
-        numbers = np.where(numbers < 0, numbers + count, numbers)
-        image = np.searchsorted(self.ends, numbers, side="right")
-        rest = numbers - np.where(image > 0, self.ends[image - 1], 0)
+        numbers = as_numbers(indices, len(self))
+        image, rest = self._image_of(numbers)
         position = np.empty((len(numbers), self.canvas.ndim), np.int64)
         for axis in reversed(range(self.canvas.ndim)):
             rest, position[:, axis] = np.divmod(rest, self.counts[image, axis])
         return image, position
+
+    def _image_of(self, numbers: Ints) -> tuple[Ints, Ints]:
+        """Image of each patch number, and its number among that image's own."""
+        if self._alike:
+            image, rest = np.divmod(numbers, max(1, len(self.of(0))))
+            return image, rest
+        image = np.searchsorted(self.ends, numbers, side="right")
+        return image, numbers - np.where(image > 0, self.ends[image - 1], 0)
 
     def origins(self, image: Ints, position: Ints) -> Ints:
         """First pixels of the patches at `position` of `image`, shape (n, axis)."""

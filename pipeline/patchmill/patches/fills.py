@@ -59,6 +59,26 @@ def as_fill(value: Any, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
         ) from error
 
 
+def stored_fill(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A fill value as JSON has it: a number, the text of one that JSON lacks, or a list of one for each channel.
+
+    Returns
+    -------
+    ndarray
+        Without axes, or of shape (channel, 1, 1).
+
+    Examples
+    --------
+    >>> stored_fill([1, "nan"], np.dtype("float32")).ravel()
+    array([ 1., nan], dtype=float32)
+    """
+    if isinstance(value, list):
+        return np.stack([stored_fill(each, dtype) for each in value])[:, None, None]
+    if isinstance(value, str):
+        value = complex(value) if dtype.kind == "c" else float(value)
+    return as_fill(value, dtype, "pad_value")
+
+
 def _number(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     if not isinstance(value, bool | int | float | complex | np.longdouble | np.clongdouble):
         raise TypeError("not a number")

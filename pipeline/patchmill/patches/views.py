@@ -34,7 +34,10 @@ Run = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Padding:
-    """What continues an image beyond its border: `mode` as in `numpy.pad`, `value` an array without axes."""
+    """What continues an image beyond its border.
+
+    `mode` is as in `numpy.pad`; `value` an array without axes, or (channel, 1, 1) where channels have their own.
+    """
 
     mode: PadMode
     value: Array
@@ -151,14 +154,20 @@ def source_pixels(pixels: range, n: int, mode: PadMode) -> NDArray[np.int64]:
 
     The law: ``image[source_pixels(range(n + p), n, mode)] == np.pad(image, (0, p), mode)``.
     """
-    at = np.arange(pixels.start, pixels.stop, pixels.step)
+    return folded(np.arange(pixels.start, pixels.stop, pixels.step), n, mode)
+
+
+def folded(at: NDArray[np.int64], n: int | NDArray[np.int64], mode: PadMode) -> NDArray[np.int64]:
+    """The same for pixels in an array, each of an axis of its own length `n`; the two broadcast."""
     if mode == "constant":
         return np.where(at < n, at, -1)
-    if mode == "edge" or n == 1:
-        return np.minimum(at, n - 1)
-    period = 2 * (n - 1) if mode == "reflect" else 2 * n
-    folded = at % period
-    return np.minimum(folded, (period if mode == "reflect" else period - 1) - folded)
+    if mode == "edge":
+        return np.minimum(at, np.subtract(n, 1))
+    turn = np.subtract(n, 1) if mode == "reflect" else np.asarray(n)
+    period = np.maximum(2 * turn, 1)
+    within = at % period
+    mirrored = (2 * turn if mode == "reflect" else period - 1) - within
+    return np.asarray(np.minimum(within, mirrored))
 
 
 def extended(image: Array, grid: PatchGrid, *, low: Sequence[int], reach: Sequence[int], padding: Padding) -> Array:
