@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 
 class PatchmillError(Exception):
     """Anything patchmill refuses or finds while it runs; its text is one sentence that names the way out."""
@@ -31,9 +33,45 @@ class CorruptChunkError(PatchmillError):
     """Bytes in a store that do not decode, or a chunk that is missing where one must be."""
 
 
+class DiskFullError(PatchmillError):
+    """The disk has no room for what is to be written."""
+
+
+class MissingChunkError(CorruptChunkError):
+    """A chunk that is not there, where one must be."""
+
+
 class StageError(PatchmillError):
     """A stage of a run that failed; the text names the stage, the cell and the executed notebook."""
 
 
 class ConfigError(PatchmillError, ValueError):
     """A configuration that can't be run; the text lists every problem found."""
+
+
+class DoesNotFitError(PatchmillError, ValueError):
+    """A value that the wanted dtype can't hold; the text names value, dtype and the way out."""
+
+
+class HeldError(PatchmillError):
+    """Somebody else writes to the target; the text names who, and since when."""
+
+
+class LeaseLostError(HeldError):
+    """The target was this call's to write and is no longer: it was silent for so long that somebody took over."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked for the end, and what was begun has ended in order.
+
+    Parameters
+    ----------
+    text : str
+        A sentence that says how far it came and how to go on.
+    signal : int
+        The number of the signal, SIGINT (Ctrl-C) or SIGTERM.
+    """
+
+    def __init__(self, text: str = "interrupted", signal: int = signal.SIGINT) -> None:
+        super().__init__(text)
+        self.signal = int(signal)

@@ -8,15 +8,53 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 Edge: TypeAlias = Literal["drop", "pad", "shift"]
 PadMode: TypeAlias = Literal["constant", "edge", "reflect", "symmetric"]
-Layout: TypeAlias = Literal["patches"]
-Mode: TypeAlias = Literal["resume", "create", "overwrite"]
+Layout: TypeAlias = Literal["patches", "canvas"]
+Mode: TypeAlias = Literal["resume", "create", "overwrite", "append"]
 PerAxis: TypeAlias = int | Sequence[int]
 """One integer for every spatial axis, or one for each, rows first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long call is: totals, not steps. What a caller's ``progress`` function is given.
+
+    Parameters
+    ----------
+    done : int
+        Patches, or images, that are done; those of earlier, interrupted calls included.
+    total : int
+        How many there are in all.
+    nbytes : int
+        Raw bytes that this call has written.
+    shards, shards_total : int
+        The same in shards; 0 of 0 where nothing is counted in them.
+
+    Examples
+    --------
+    >>> Progress(43, 172, nbytes=8_454_144).fraction
+    0.25
+    """
+
+    done: int
+    total: int
+    nbytes: int = 0
+    shards: int = 0
+    shards_total: int = 0
+
+    @property
+    def fraction(self) -> float:
+        """Done of total, between 0 and 1; nothing to do is done."""
+        return min(1.0, max(0.0, self.done / self.total)) if self.total else 1.0
+
+
+Watch: TypeAlias = Callable[[Progress], object]
+"""What a long call tells how far it is, from any thread, one at a time."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -112,6 +150,32 @@ def shown_bytes(count: float) -> str:
             break
         count /= 1024
     return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+
+
+def shown_megabytes(count: float) -> str:
+    """`count` bytes for people who watch them flow, in decimal units: ``"1.50 GB"``, as rates are given.
+
+    Examples
+    --------
+    >>> [shown_megabytes(count) for count in (0, 8_454_144, 1_500_000_000, 2.5e13)]
+    ['0.0 MB', '8.5 MB', '1.50 GB', '25.00 TB']
+    """
+    for unit, size in (("TB", 1e12), ("GB", 1e9)):
+        if count >= 0.9995 * size:
+            return f"{count / size:,.2f} {unit}"
+    return f"{count / 1e6:.1f} MB" if count < 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def shown_rate(per_second: float) -> str:
+    """Bytes a second for people, always in millions, so that two can be compared at a glance.
+
+    Examples
+    --------
+    >>> [shown_rate(rate) for rate in (20_000, 8_454_144, 1_234_567_890)]
+    ['0.02 MB/s', '8.5 MB/s', '1,235 MB/s']
+    """
+    digits = 2 if per_second < 1e6 else 1 if per_second < 1e8 else 0
+    return f"{per_second / 1e6:,.{digits}f} MB/s"
 
 
 def shown_shape(shape: Iterable[int]) -> str:
