@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import numpy as np
 import pytest
 import tensorstore as ts
@@ -9,7 +12,7 @@ import zarr
 
 import patchmill
 from patchmill.errors import CorruptChunkError
-from patchmill.storage import ArraySpec, Location, declare, open_bulk, write_small
+from patchmill.storage import ArraySpec, Location, declare, encoded, open_bulk, read_group, write_small
 
 
 @pytest.fixture
@@ -50,9 +53,73 @@ def test_a_missing_shard_is_an_error(stored):
 def test_changed_metadata_is_noticed(stored):
     _, place = stored
     path = place / "patches/zarr.json"
-    path.write_text(path.read_text().replace("uint16", "uint32"))
-    with pytest.raises(CorruptChunkError, match="changed"):
+    whole = path.read_text()
+    path.write_text(whole.replace("uint16", "uint32"))
+    group = read_group(Location.parse(place))
+    with pytest.raises(CorruptChunkError, match=r"'patches'.*changed"):
+        group.check_metadata("patches")
+    path.write_text(whole)
+    group.check_metadata("patches")
+
+
+def test_the_root_alone_opens_a_set(stored):
+    """So that whoever reads has one snapshot, whatever an append or an overwrite is just doing."""
+    image, place = stored
+    (place / "patches/zarr.json").unlink()
+    np.testing.assert_array_equal(patchmill.open_patches(place)[0], image[0, :, :8, :8])
+
+
+def test_a_root_that_says_otherwise_is_noticed(stored):
+    _, place = stored
+    path = place / "zarr.json"
+    path.write_text(path.read_text().replace('"uint16"', '"uint32"'))
+    with pytest.raises(CorruptChunkError, match=r"root.*'patches'"):
         patchmill.open_patches(place)
+
+
+def test_what_the_root_says_of_an_array_is_what_the_array_says():
+    """zarr-python's own bytes, too, which is what the digests rest on."""
+    kinds = ("bool", "u2", "f2", "f4", "c8")
+    specs = [ArraySpec(kind, ("y",), (4,), np.dtype(kind), (2,), (4,), fill=np.dtype(kind).type(0)) for kind in kinds]
+    specs += [ArraySpec("nan", ("y",), (4,), np.dtype("f4"), (2,), fill=float("nan")), ArraySpec.of("t", ("y",), ["a"])]
+    objects = declare(specs, {})
+    store: dict = {}
+    zarr.create_array(
+        zarr.storage.MemoryStore(store), name="plain", shape=(4,), chunks=(2,), dtype="f4", fill_value=float("nan")
+    )
+    assert encoded(json.loads(store["plain/zarr.json"].to_bytes())) == store["plain/zarr.json"].to_bytes()
+    for name, entry in json.loads(objects["zarr.json"])["consolidated_metadata"]["metadata"].items():
+        assert encoded(entry) == objects[f"{name}/zarr.json"]
+
+
+def test_an_array_travels_as_its_arguments(stored):
+    image, place = stored
+    array = read_group(Location.parse(place)).bulk("patches")
+    (place / "patches/zarr.json").unlink()  # nothing is read to open it again
+    again = pickle.loads(pickle.dumps(array))
+    assert pickle.loads(pickle.dumps(array)) is again
+    assert len(pickle.dumps(array)) < 3000
+    np.testing.assert_array_equal(again.read((slice(0, 1), slice(None), 0, 0))[0], image[0, :, :8, :8])
+
+
+def test_a_cache_decodes_a_chunk_once(tmp_path):
+    """What was decoded is there even when the object is gone; without a cache it is not."""
+    zarr.create_array(tmp_path / "a", data=np.arange(100), chunks=10)
+    place = Location.parse(tmp_path / "a")
+    cached, plain = open_bulk(place, cache_bytes=1 << 20), open_bulk(place)
+    for array in (cached, plain):
+        np.testing.assert_array_equal(array.read((slice(12, 15),)), [12, 13, 14])
+    (tmp_path / "a/c/1").unlink()
+    np.testing.assert_array_equal(cached.read((slice(15, 18),)), [15, 16, 17])
+    with pytest.raises(CorruptChunkError):
+        plain.read((slice(15, 18),))
+
+
+def test_an_array_that_is_opened_again_is_not_taken_from_the_cache(tmp_path):
+    place = Location.parse(tmp_path / "a")
+    for value in (1, 2):
+        zarr.create_array(tmp_path / "a", data=np.full(10, value), chunks=10, overwrite=True)
+        assert int(open_bulk(place, cache_bytes=1 << 20).read((slice(0, 5),)).max()) == value
 
 
 def test_another_format_is_refused(stored):
@@ -99,6 +166,27 @@ def test_declared_bytes_are_the_same_each_time(tmp_path):
     group = zarr.open_group(tmp_path, mode="r")
     assert group["name"][...].tolist() == names.tolist()
     np.testing.assert_array_equal(group["n"][...], np.arange(5000))
+
+
+@pytest.mark.parametrize(("dims", "row"), [(("image",), ()), (("image", "affine"), (6,)), (("image", "x"), (700_000,))])
+def test_chunks_along_image_do_not_know_how_many_there_are(dims, row):
+    specs = [ArraySpec.of("a", dims, np.broadcast_to(np.uint8(1), (images, *row))) for images in (1, 3, 5000)]
+    assert {spec.chunk for spec in specs} == {(4096 if row != (700_000,) else 1, *row)}
+
+
+@pytest.mark.parametrize("values", [np.arange(1, 9001), np.array([f"n{n}" for n in range(9000)], dtype=object)])
+def test_who_reads_by_old_metadata_finds_what_was_there(tmp_path, values):
+    """A small array is written again, longer, under a reader that knows the shorter one only."""
+    place = Location.parse(tmp_path)
+    for images in (1, 4000, 4096, 9000):
+        spec = ArraySpec.of("a", ("image",), values[:images])
+        objects = declare([spec], {})
+        write_small(place, [spec], objects)
+        place.write("zarr.json", objects["zarr.json"])
+        if images == 1:
+            early = zarr.open_group(tmp_path, mode="r")["a"]
+        assert early[...].tolist() == values[:1].tolist()
+    assert zarr.open_group(tmp_path, mode="r")["a"][...].tolist() == values.tolist()
 
 
 def test_one_context_for_the_process(tmp_path):

@@ -6,6 +6,8 @@ Everything is declared in memory; whoever stores the objects decides when, so a 
 from __future__ import annotations
 
 import hashlib
+import json
+import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +16,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from patchmill.storage.seals import sealed, with_room
+
+_ROWS = 4096
+"""Images whose values share a chunk of a small array, however many there are: one that grows keeps its chunks."""
+
+_MOST = 1 << 20
+"""Values in a chunk of a small array."""
+
+
+_WARNINGS = threading.Lock()
+"""Of two threads that set warnings aside, the one that ends first would bring back what the other has set aside."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,18 +65,30 @@ class ArraySpec:
 
     @classmethod
     def of(cls, name: str, dims: tuple[str, ...], data: Any, attributes: Mapping[str, Any] | None = None) -> ArraySpec:
-        """A small array with its values, in chunks of up to a million of them."""
+        """A small array with its values, in chunks of up to a million of them.
+
+        With an axis of images the number of images has no say in the chunk: what is appended goes behind what is there,
+        and whoever still reads by the old metadata finds all it knows.
+        """
         values = np.asarray(data)
         text = values.dtype.kind in "UTO"
         if text:
             values = values.astype(object)
-        row = prod(values.shape[1:]) if values.size else 1
-        chunk = tuple(max(1, n) for n in values.shape)
-        chunk = (min(chunk[0], max(1, (1 << 20) // row)), *chunk[1:]) if chunk else ()
         dtype = "string" if text else values.dtype.newbyteorder("=")
-        return cls(
-            name, dims, values.shape, dtype, chunk, fill="" if text else 0, attributes=attributes or {}, data=values
-        )
+        fill = "" if text else values.dtype.type(0)
+        chunk = _small_chunk(dims, values.shape)
+        return cls(name, dims, values.shape, dtype, chunk, fill=fill, attributes=attributes or {}, data=values)
+
+
+def _small_chunk(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Whole along all axes but one, which is that of images, or the first where there is none."""
+    if not shape:
+        return ()
+    chunk = [max(1, n) for n in shape]
+    at = dims.index("image") if "image" in dims else 0
+    rows = max(1, _MOST // (prod(chunk) // chunk[at]))
+    chunk[at] = min(rows, _ROWS if "image" in dims else chunk[at])
+    return tuple(chunk)
 
 
 def declare(arrays: Iterable[ArraySpec], attributes: Mapping[str, Any]) -> dict[str, bytes]:
@@ -72,7 +98,7 @@ def declare(arrays: Iterable[ArraySpec], attributes: Mapping[str, Any]) -> dict[
     ----------
     arrays : iterable of ArraySpec
     attributes : mapping
-        Of the group; plain JSON.
+        Of the group; plain JSON. Where patchmill's own are among them, the root gets a seal: see `seals`.
 
     Returns
     -------
@@ -83,14 +109,35 @@ def declare(arrays: Iterable[ArraySpec], attributes: Mapping[str, Any]) -> dict[
 
     store: dict[str, Any] = {}
     memory = zarr.storage.MemoryStore(store)
-    zarr.create_group(memory, attributes=dict(attributes))
+    zarr.create_group(memory, attributes=with_room(attributes))
     for spec in arrays:
         _declare_array(memory, spec)
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         # zarr-python warns that consolidated metadata is not in the v3 text yet; xarray warns where it is missing.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(memory)
-    return {key: value.to_bytes() for key, value in store.items()}
+    objects = {key: value.to_bytes() for key, value in store.items()}
+    for name, entry in json.loads(objects["zarr.json"])["consolidated_metadata"]["metadata"].items():
+        objects[f"{name}/zarr.json"] = encoded(entry)
+    objects["zarr.json"] = sealed(objects["zarr.json"])
+    return objects
+
+
+def root_of(objects: Mapping[str, bytes], attributes: Mapping[str, Any]) -> bytes:
+    """The root ``zarr.json`` among the objects of `declare`, with other attributes, sealed.
+
+    What they say of the arrays, such as their digests, is known only once these are declared.
+    """
+    root = json.loads(objects["zarr.json"]) | {"attributes": with_room(attributes)}
+    return sealed(json.dumps(root, indent=2).encode())
+
+
+def encoded(metadata: Mapping[str, Any]) -> bytes:
+    """An array's own ``zarr.json``, byte for byte, from its entry in the root's consolidated metadata.
+
+    zarr-python writes the same; that it is written from the entry makes it a rule, on which `digest` is compared.
+    """
+    return json.dumps(metadata, indent=2).encode()
 
 
 def _declare_array(store: Any, spec: ArraySpec) -> None:

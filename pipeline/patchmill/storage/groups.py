@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchmill.errors import CorruptChunkError, NotAPatchSetError
 from patchmill.storage.bulk import TensorStoreArray, open_bulk
-from patchmill.storage.declaring import ArraySpec, digest
+from patchmill.storage.declaring import ArraySpec, digest, encoded
 from patchmill.storage.locations import Location
 
 FORMAT = 1
@@ -40,27 +40,51 @@ class StoredGroup:
         """What patchmill keeps about the group: format, kind, layout, grid, source, provenance, digests."""
         return dict(self.attributes["patchmill"])
 
-    def bulk(self, name: str) -> TensorStoreArray:
-        """The array `name`, for reading and writing pixels; its metadata must be what was committed.
+    def bulk(self, name: str, *, cache_bytes: int = 0) -> TensorStoreArray:
+        """The array `name`, for reading pixels, as the root describes it.
+
+        The array's own metadata object is not read: the root, read once, is a snapshot that an append or an overwrite
+        in progress does not disturb. `check_metadata` compares the two.
 
         Raises
         ------
         CorruptChunkError
-            If the array's metadata is missing or no longer has the digest that the root keeps.
+            If what the root says of the array is not what its own digest of it says.
+        """
+        entry = self.arrays.get(name)
+        if entry is None or digest(encoded(entry)) != self._digest_of(name):
+            raise CorruptChunkError(
+                f"what the root of {self.place.url} says of {name!r} was changed after it was written"
+            )
+        return open_bulk(self.place.child(name), metadata=entry, cache_bytes=cache_bytes)
+
+    def check_metadata(self, name: str) -> None:
+        """Read the array's own metadata, which other readers use, and compare it with what was committed.
+
+        Raises
+        ------
+        CorruptChunkError
+            If it is missing or no longer has the digest that the root keeps.
         """
         data = self.place.read(f"{name}/zarr.json")
-        if data is None or digest(data) != self.own["digests"].get(name):
+        if data is None or digest(data) != self._digest_of(name):
             raise CorruptChunkError(
                 f"the metadata of {name!r} in {self.place.url} is missing or was changed after it was written"
             )
-        return open_bulk(self.place.child(name))
+
+    def _digest_of(self, name: str) -> str | None:
+        digests = self.own.get("digests")
+        found = digests.get(name) if isinstance(digests, dict) else None
+        return str(found) if found is not None else None
 
     def values(self, name: str) -> NDArray[Any]:
         """All values of a small array; texts come as objects."""
         if self.arrays[name]["data_type"] == "string":
             import zarr
+            from zarr.storage import StorePath
 
-            return np.asarray(zarr.open_array(self.place.path / name, mode="r")[...]).astype(object)
+            texts = zarr.Array.from_dict(StorePath(self.place.store(), name), self.arrays[name])
+            return np.asarray(texts[...]).astype(object)
         array = self.bulk(name)
         return array.read(tuple(slice(0, n) for n in array.shape))
 
@@ -91,13 +115,26 @@ def read_group(place: Location) -> StoredGroup | None:
 
 
 def begun(place: Location) -> dict[str, Any] | None:
-    """The request of a target that was begun and is not finished; None where there is none."""
+    """The request of a target that was begun and is not finished; None where there is none.
+
+    Raises
+    ------
+    NotAPatchSetError
+        If it was begun in a format that this version does not know.
+    """
     data = place.workshop.read("request.json")
     try:
         request = json.loads(data or b"null")
     except ValueError:  # not ours, which is written whole or not at all
         return None
-    return dict(request) if isinstance(request, dict) and "format" in request else None
+    if not isinstance(request, dict) or "format" not in request:
+        return None
+    if request["format"] != FORMAT:
+        raise NotAPatchSetError(
+            f"{place.url} was begun in format {request['format']!r} and this patchmill knows format {FORMAT}: "
+            "go on with the version that began it, or choose another target"
+        )
+    return dict(request)
 
 
 def write_small(place: Location, arrays: Iterable[ArraySpec], objects: Mapping[str, bytes]) -> None:

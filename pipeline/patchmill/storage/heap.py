@@ -1,0 +1,48 @@
+"""Memory that was freed goes back to the system before it is missed.
+
+glibc keeps what is freed, in one arena for each thread, up to 64 MiB in each. Two threads cutting, and those of
+tensorstore beside them, so held 500 to 630 MiB where 180 were in use; given back before each shard is packed, 260 to
+300, for a tenth of the CPU time at most. Raising its thresholds or lowering the number of arenas would do as much, but
+can't be undone in a process that is not ours.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import cache
+from typing import Any
+
+_SHARE = 2 / 3
+"""Of the memory planned: what is below is not worth the faults of getting pages again."""
+
+
+def ease(memory: int) -> None:
+    """Give back what was freed, where this process holds much of the `memory` bytes that it may."""
+    if resident() > memory * _SHARE:
+        trim()
+
+
+def resident() -> int:
+    """Bytes that this process holds; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def trim() -> None:
+    """Give back what was freed; nothing happens where the allocator has no such call."""
+    library = _allocator()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _allocator() -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "malloc_trim") else None
