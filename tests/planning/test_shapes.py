@@ -1,4 +1,4 @@
-"""Chunks, shards and blocks as laws."""
+"""Chunks and shards as laws."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from math import prod
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchmill.grid import Axis, ImageGrids, PatchGrid
-from patchmill.planning import Block, Shape, Wave, image_shapes, patch_shapes, tiles_of, waves
-from patchmill.planning.blocks import cuts_of
-from patchmill.planning.shapes import aligned
+from patchmill.planning import aligned_canvas, canvas_shapes, image_shapes, patch_shapes
+from patchmill.planning.shapes import _decoded, aligned, canvas_side
 
 CHANNELS = st.one_of(st.none(), st.integers(1, 300))
 COUNTS = st.tuples(st.integers(1, 10**6), st.integers(1, 10**6))
@@ -50,63 +48,55 @@ def test_images_are_stored_in_tiles(channels, sizes, size):
     assert all(side <= 512 for side in shapes.chunk[-2:]) or prod(shapes.chunk) * size <= 64 * 1024
 
 
-AXES = st.builds(
-    Axis,
-    n=st.integers(1, 200),
-    patch=st.integers(1, 20),
-    step=st.integers(1, 30),
-    dilation=st.integers(1, 3),
-    edge=st.sampled_from(["drop", "pad", "shift"]),
-)
+SIZES = st.tuples(st.integers(1, 10**5), st.integers(1, 10**5))
+STEP = st.tuples(st.integers(1, 600), st.integers(1, 600))
 
 
-@given(AXES, st.integers(1, 20))
-def test_a_tile_and_its_halo_hold_what_its_block_needs(axis, size):
-    size *= max(1, -(-axis.halo().after // (size * axis.step)))
-    if len(axis) == 0:
-        return
-    cuts = cuts_of(axis, size)
-    assert cuts[0] == 0
-    assert cuts[-1] == len(axis)
-    assert all((a % size) == 0 for a in cuts[:-1])
-    begin, widths = tiles_of(axis, cuts)
-    assert sum(widths) + begin == axis.source(0, len(axis))[1]
-    for start, stop, width in zip(cuts[:-1], cuts[1:], widths, strict=True):
-        halo = 0 if stop == len(axis) else axis.halo().after
-        low, high = axis.source(start, stop)
-        assert begin <= low
-        assert high <= begin + width + halo
-        assert width >= axis.halo().after or len(cuts) == 2  # what map_overlap asks of every chunk
-        begin += width
+@given(CHANNELS, SIZES, PATCH, STEP, SIZE)
+def test_canvases_are_stored_in_chunks_no_larger_than_patches(channels, sizes, patch, step, size):
+    shapes = canvas_shapes(channels, sizes, patch, step, size)
+    one_tile = prod(patch) * size
+    assert all(shard % chunk == 0 for chunk, shard in zip(shapes.chunk, shapes.shard, strict=True))
+    assert prod(shapes.shard) * size <= max(32 * MIB, one_tile)
+    assert prod(shapes.chunk) * size <= max(4 * MIB, one_tile)
+    if prod(shapes.chunk) * size > 64 * 1024:
+        assert all(side <= max(1, p) for side, p in zip(shapes.chunk[-2:], patch, strict=True))
+    if shapes.shard[0] > 1:
+        assert all(side >= n for side, n in zip(shapes.shard[-2:], sizes, strict=True))
+        assert channels is None or shapes.shard[1] >= channels
+
+
+@given(SIZES, PATCH, STEP)
+def test_tiny_patches_share_chunks_of_a_canvas(sizes, patch, step):
+    chunk = canvas_shapes(None, sizes, patch, step, 1).chunk
+    # An axis that the chunk covers ends at the canvas: up to half of what was grown lies beyond, on either axis.
+    covered = sum(side >= n for side, n in zip(chunk[1:], sizes, strict=True))
+    assert prod(chunk) > 32 * 1024 // 2**covered
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=6),
-    st.integers(1, 6),
-    st.integers(1, 8),
-    st.sampled_from(["drop", "pad", "shift"]),
-    st.integers(1, 3),
+    st.lists(st.tuples(CHANNELS, SIZE), min_size=1, max_size=3),
+    st.one_of(SIZES, st.tuples(st.integers(1, 600), st.integers(1, 600))),
+    PATCH,
+    STEP,
 )
-def test_waves_hold_every_position_once(sizes, patch, step, edge, shard):
-    import numpy as np
-
-    canvas = PatchGrid(tuple(np.max(sizes, axis=0).tolist()), patch, step, edge=edge)
-    grids = ImageGrids(canvas, np.array(sizes))
-    block = tuple(shard * max(1, -(-axis.halo().after // (shard * axis.step))) for axis in canvas.axes)
-    seen = []
-    for item in waves(grids, Shape((1, shard, shard), block, (2, 2))):
-        for each in item.blocks if isinstance(item, Wave) else [item]:
-            assert isinstance(each, Block)
-            for image in range(*each.images):
-                rows, columns = (range(*side) for side in each.positions)
-                seen += [(image, y, x) for y in rows for x in columns]
-    expected = [(image, *index) for image in range(len(sizes)) for index in grids.of(image).indices()]
-    assert sorted(seen) == expected
+def test_variables_of_a_canvas_share_their_shards(variables, sizes, patch, step):
+    apart = [canvas_shapes(channels, sizes, patch, step, size) for channels, size in variables]
+    shapes = aligned_canvas(apart, sizes)
+    assert len({(each.shard[0], *each.shard[-2:]) for each in shapes}) == 1
+    for (_, size), each in zip(variables, shapes, strict=True):
+        assert all(shard % chunk == 0 for chunk, shard in zip(each.chunk, each.shard, strict=True))
+        assert prod(each.shard) * size <= max(32 * MIB, prod(patch) * size)
+    assert aligned_canvas(shapes, sizes) == shapes
 
 
-@given(CHANNELS, COUNTS, PATCH, SIZE, st.tuples(st.integers(1, 5000), st.integers(1, 5000)))
-def test_a_shard_brings_along_no_more_than_its_task_can_read(channels, counts, patch, size, pitch):
-    shapes = patch_shapes(channels, counts, patch, size, pitch)
-    share = prod(max(a, b) for a, b in zip(patch, pitch, strict=True)) * size
-    positions = prod(shapes.shard[:1] + shapes.shard[-4:-2])
-    assert positions == 1 or positions * share <= 32 * MIB
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 80))
+def test_pixels_decoded_are_those_counted(side, patch, step):
+    touched = [(o + patch - 1) // side - o // side + 1 for o in range(0, side * step, step)]
+    assert _decoded(side, patch, step) * len(touched) == sum(touched) * side
+
+
+@given(st.integers(1, 600), st.integers(1, 600))
+def test_a_side_is_about_half_a_patch_or_lets_origins_fall_on_borders(patch, step):
+    side = canvas_side(patch, step)
+    assert side == max(1, patch // 2) or (step % side == 0 and patch <= 3 * side <= 3 * patch)

@@ -1,25 +1,37 @@
-"""What a run will do and cost, as data: counts, blocks, bytes, memory, shapes."""
+"""What a run will do and cost, as data: counts, units, tasks, bytes, memory, shapes."""
 
 from __future__ import annotations
 
-from patchmill.planning.blocks import Block, Shape, Wave, tiles_of, waves
+from patchmill.planning.blocks import Key, Shards, Wave, Work, halo_of, tiles_of, units_of, waves
 from patchmill.planning.memory import memory_limit, worker_count
-from patchmill.planning.plan import Plan, PlannedVariable, make_plan
-from patchmill.planning.shapes import Shapes, catalog_chunk, image_shapes, patch_shapes
+from patchmill.planning.plan import LayoutCost, Part, Plan, PlannedVariable, make_plan, shards_of
+from patchmill.planning.shapes import Shapes, aligned_canvas, canvas_shapes, catalog_chunk, image_shapes, patch_shapes
+from patchmill.planning.units import Interval, Units, looked_back
 
 __all__ = [
-    "Block",
+    "Interval",
+    "Key",
+    "LayoutCost",
+    "Part",
     "Plan",
     "PlannedVariable",
-    "Shape",
     "Shapes",
+    "Shards",
+    "Units",
     "Wave",
+    "Work",
+    "aligned_canvas",
+    "canvas_shapes",
     "catalog_chunk",
+    "halo_of",
     "image_shapes",
+    "looked_back",
     "make_plan",
     "memory_limit",
     "patch_shapes",
+    "shards_of",
     "tiles_of",
+    "units_of",
     "waves",
     "worker_count",
 ]

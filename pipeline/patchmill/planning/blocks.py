@@ -1,45 +1,157 @@
-"""Units of work: blocks of grid positions, and waves of blocks.
+"""How work is cut: one shard after the other by region, or blocks of shards that get their halos from neighbors.
 
 ::
 
-    one axis: positions of blocks, and the pixels their tasks see (step 2, span 4, blocks of 4 positions)
+    by region   every task reads the pixels of its shard, halo included. Tasks go down a band of few shards, so that a
+                small cache of decoded source chunks gives each chunk to all that need it
 
-    positions   0 1 2 3 | 4 5 6 7 | 8 9
-    tiles       [0      |8        |16   ...n)     a block's own pixels begin at its first origin
-    halo               +--2          +--2         and it needs span - step pixels of the next tile
+                 band 0    band 1
+                +----+----+----+----+
+                | 1  | 2  | 7  | 8  |
+                | 3  | 4  | 9  | 10 |
+                | 5  | 6  | 11 | 12 |
+                +----+----+----+----+
 
-A block owns whole shards, so no two tasks ever write one object.
+    overlap     blocks of whole shards, at least as wide as their halo, tiles of a wave joined by `map_overlap`: for
+                Dask arrays, whose chunks would be computed anew for every region
+
+Neither changes a byte of the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise, product
 from math import prod
+from typing import Literal
 
 import numpy as np
 
-from patchmill.grid import Axis, ImageGrids, PatchGrid
+from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.planning.units import Interval, PixelUnits, PositionUnits, Units
+from patchmill.types import Layout
 
-Interval = tuple[int, int]
-"""Half-open interval."""
+Key = tuple[int, ...]
+"""Which shard rectangle: (image, y, x), counted in shards."""
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A rectangle of grid positions of some images, all channels: one task.
+class Work:
+    """How a run is cut into tasks, chosen from memory and cores; it changes no byte of the result.
 
     Parameters
     ----------
-    images : Interval
-        Image numbers.
-    positions : tuple of Span
-        Grid positions along each spatial axis, multiples of the shard's except where the grid ends.
+    read : {"region", "overlap"}
+        Whether tasks read their pixels themselves, or Dask's `map_overlap` brings them.
+    shard : tuple of int
+        (image, y, x) of a shard: images, then positions in layout "patches", pixels in layout "canvas".
+    block : tuple of int
+        Shards of a task along each spatial axis.
+    band : int
+        Blocks side by side in a band, or in a wave's row.
+    rows : int
+        Rows of a wave; 1 where tasks read by region.
+    stack : int
+        Shards along image that are cut before the next place is: as many as one source chunk reaches over, so that it
+        is decoded for all its images at once.
+    inflight : int
+        Tasks that are under way at a time.
+    cache : int
+        Bytes of decoded source chunks that each process keeps.
     """
 
-    images: Interval
-    positions: tuple[Interval, ...]
+    read: Literal["region", "overlap"]
+    shard: tuple[int, ...]
+    block: tuple[int, ...]
+    band: int
+    rows: int
+    stack: int
+    inflight: int
+    cache: int
+
+
+def units_of(grid: PatchGrid, layout: Layout, shard: Sequence[int], *, whole: bool) -> tuple[Units, ...]:
+    """The shards of one image, axis by axis.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+        Of that image.
+    layout : str
+    shard : sequence of int
+        Positions or pixels of a shard along each spatial axis.
+    whole : bool
+        Whether patches are looked at while they are cut.
+    """
+    if layout == "patches":
+        return tuple(PositionUnits(axis, size) for axis, size in zip(grid.axes, shard, strict=True))
+    return tuple(PixelUnits(axis, size, whole) for axis, size in zip(grid.axes, shard, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """All shard rectangles of a patch set, numbered row-major over (image, y, x) on the canvas.
+
+    Parameters
+    ----------
+    grids : ImageGrids
+    layout : str
+    size : tuple of int
+        (image, y, x) of a shard.
+    whole : bool
+        As for `units_of`.
+    """
+
+    grids: ImageGrids
+    layout: Layout
+    size: tuple[int, ...]
+    whole: bool
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Shard rectangles along (image, y, x)."""
+        along = (len(units) for units in units_of(self.grids.canvas, self.layout, self.size[1:], whole=self.whole))
+        return (-(-len(self.grids.sizes) // self.size[0]), *along)
+
+    def number(self, key: Key) -> int:
+        """Place of `key` in the row-major order of the canvas."""
+        number = 0
+        for at, count in zip(key, self.counts, strict=True):
+            number = number * count + at
+        return number
+
+    def __len__(self) -> int:
+        return prod(self.counts)
+
+    def runs(self, first: int = 0) -> Iterator[tuple[Interval, PatchGrid]]:
+        """Consecutive shards along image whose images have one size, with their grid; from shard `first` on.
+
+        Where shards hold several images the canvas stands for all of them: each has its own part of it.
+        """
+        sizes, together = self.grids.sizes, self.size[0]
+        if together > 1 or not self.grids.differ:
+            if first < self.counts[0]:
+                yield (first, self.counts[0]), self.grids.canvas
+            return
+        changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
+        for low, high in pairwise([0, *changes.tolist(), len(sizes)]):
+            if high > first:
+                yield (max(low, first), high), self.grids.of(low)
+
+    def walk(self, work: Work, first: int = 0) -> Iterator[Key]:
+        """Every shard that an image reaches, in the order of the bands; what lies behind costs nothing."""
+        for (low, high), grid in self.runs(first):
+            down, across = (len(units) for units in units_of(grid, self.layout, self.size[1:], whole=self.whole))
+            for first_image in range(low, high, work.stack):
+                images = range(first_image, min(first_image + work.stack, high))
+                for band in range(0, across, work.band):
+                    columns = range(band, min(band + work.band, across))
+                    yield from ((image, y, x) for y in range(down) for x in columns for image in images)
+
+
+# -- blocks with halos -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,110 +161,88 @@ class Wave:
     Parameters
     ----------
     images : Interval
-        Image numbers, all of one size; one image a block where `cuts` is given.
+        Shards along image, all of one size.
     cuts : tuple of tuple of int
-        For each spatial axis the first positions of the blocks, and the end: one more number than blocks.
+        For each spatial axis the first shards of the blocks, and the end: one more number than blocks.
     """
 
     images: Interval
     cuts: tuple[tuple[int, ...], ...]
 
-    @property
-    def blocks(self) -> list[Block]:
-        """Every block, row-major."""
-        along = [list(pairwise(cuts)) for cuts in self.cuts]
-        return [Block((image, image + 1), positions) for image in range(*self.images) for positions in product(*along)]
+    def keys(self, image: int, place: Sequence[int]) -> Iterator[Key]:
+        """Shards of the block at `place` of `image`, row-major."""
+        along = (range(cuts[at], cuts[at + 1]) for cuts, at in zip(self.cuts, place, strict=True))
+        return product((image,), *along)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How work is cut, chosen from memory and cores; it changes no byte of the result.
-
-    Parameters
-    ----------
-    shard : tuple of int
-        (image, grid_y, grid_x) of a shard, in images and positions.
-    block : tuple of int
-        Positions of a block along each spatial axis, a multiple of the shard's.
-    wave : tuple of int
-        Most blocks of a wave: rows, then columns, which are few, since halos keep the tiles of a wave's row in memory.
-    """
-
-    shard: tuple[int, ...]
-    block: tuple[int, ...]
-    wave: tuple[int, ...]
+def block_size(units: Sequence[Units]) -> tuple[int, ...]:
+    """Shards of a block: as many as make it at least as wide as its halo."""
+    return tuple(_wide_enough(side) for side in units)
 
 
-def block_size(grid: PatchGrid, shard: tuple[int, ...]) -> tuple[int, ...]:
-    """Positions of a block: as many shards as make it at least as wide as its halo."""
-    return tuple(
-        size * max(1, -(-axis.halo().after // (size * axis.step))) for axis, size in zip(grid.axes, shard, strict=True)
-    )
+def _wide_enough(side: Units) -> int:
+    own = side.begins(1) - side.begins(0)
+    return min(max(1, len(side)), max(1, -(-halo_of(side) // own)))
 
 
-def cuts_of(axis: Axis, size: int) -> tuple[int, ...]:
-    """First positions of the blocks along `axis`, and the end.
+def halo_of(side: Units) -> int:
+    """Pixels that a unit takes beyond where the next begins, at most; a lone one has no neighbor."""
+    if len(side) < 2:
+        return 0
+    if isinstance(side, PositionUnits):
+        return side.axis.halo().after
+    return max(side.source(unit)[1] - side.begins(unit + 1) for unit in _sample(len(side) - 1))
+
+
+def _sample(count: int) -> range:
+    """All of few; of many the first, which repeat themselves."""
+    return range(min(count, 1024))
+
+
+def cuts_of(side: Units, size: int) -> tuple[int, ...]:
+    """First shards of the blocks along an axis, and the end.
 
     The last block takes in what would be too small a one: a tile narrower than the halo that its neighbor needs of it
     or than the pixels that reflected padding repeats, or a lone position that "shift" moved back into the tile before.
     """
-    count = len(axis)
+    count, axis = len(side), side.axis
     starts = list(range(0, count, size))
-    least = max(axis.halo().after, axis.reach - axis.n + 1)
+    least = halo_of(side)
+    if isinstance(side, PositionUnits):
+        least = max(least, axis.reach - axis.n + 1)
     while len(starts) > 1:
-        narrow = axis.n - starts[-1] * axis.step < least
-        moved = starts[-1] == count - 1 and not axis.is_regular
+        narrow = axis.n - side.begins(starts[-1]) < least
+        start, stop = side.positions(starts[-1])
+        moved = isinstance(side, PositionUnits) and start == stop - 1 and stop == len(axis) and not axis.is_regular
         if not (narrow or moved):
             break
         starts.pop()
     return (*starts, count)
 
 
-def tiles_of(axis: Axis, cuts: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+def tiles_of(side: Units, cuts: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Source pixels of consecutive blocks: where the first tile begins, and the width of each.
 
     The last tile holds its own halo; the others get theirs from the tile that follows.
     """
-    begins = [position * axis.step for position in cuts[:-1]]
-    _, end = axis.source(cuts[-2], cuts[-1])
+    begins = [side.begins(unit) for unit in cuts[:-1]]
+    end = max(side.source(unit)[1] for unit in (cuts[-1] - 1, max(cuts[-2], cuts[-1] - 2)))
     return begins[0], tuple(b - a for a, b in zip(begins, [*begins[1:], end], strict=True))
 
 
-def waves(grids: ImageGrids, shape: Shape) -> Iterator[Wave | Block]:
-    """All work in order: lone blocks where one block holds all that an image has, else waves of neighbors.
-
-    Lazy, and its cost does not grow with the number of patches.
-    """
-    together, images = shape.shard[0], len(grids.sizes)
-    if together > 1:  # images share shards only where the whole grid lies in one, so no block has a neighbor
-        whole = tuple((0, count) for count in grids.canvas.counts)
-        yield from (Block((a, min(a + together, images)), whole) for a in range(0, images, together))
-        return
-    for first, last in _runs(grids):
-        grid = grids.of(first)
-        if len(grid) == 0:
+def waves(shards: Shards, work: Work, first: int = 0) -> Iterator[Wave]:
+    """All shards in waves of neighboring blocks, a few blocks wide, since halos pin tiles along a wave's row."""
+    for (low, high), grid in shards.runs(first):
+        units = units_of(grid, shards.layout, shards.size[1:], whole=shards.whole)
+        if not all(len(side) for side in units):
             continue
-        cuts = [cuts_of(axis, size) for axis, size in zip(grid.axes, shape.block, strict=True)]
-        if all(len(along) == 2 for along in cuts):
-            everything = tuple((0, along[1]) for along in cuts)
-            yield from (Block((image, image + 1), everything) for image in range(first, last))
-        else:
-            yield from _neighbors((first, last), cuts, shape)
-
-
-def _runs(grids: ImageGrids) -> Iterator[Interval]:
-    """Consecutive images of one size."""
-    changes = np.flatnonzero((grids.sizes[1:] != grids.sizes[:-1]).any(axis=1)) + 1
-    edges = [0, *changes.tolist(), len(grids.sizes)]
-    yield from pairwise(edges)
-
-
-def _neighbors(images: Interval, cuts: list[tuple[int, ...]], shape: Shape) -> Iterator[Wave]:
-    pieces = [list(_pieces(along, most)) for along, most in zip(cuts, shape.wave, strict=True)]
-    together = max(1, prod(shape.wave) // prod(len(along) - 1 for along in cuts))
-    for first in range(*images, together):
-        for chosen in product(*pieces):
-            yield Wave((first, min(first + together, images[1])), chosen)
+        cuts = [cuts_of(side, size) for side, size in zip(units, work.block, strict=True)]
+        most = (work.rows, work.band)
+        pieces = [list(_pieces(along, n)) for along, n in zip(cuts, most, strict=True)]
+        together = max(1, prod(most) // prod(len(along) - 1 for along in cuts))
+        for image in range(low, high, together):
+            for chosen in product(*pieces):
+                yield Wave((image, min(image + together, high)), chosen)
 
 
 def _pieces(cuts: tuple[int, ...], most: int) -> Iterator[tuple[int, ...]]:

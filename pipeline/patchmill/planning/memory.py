@@ -2,62 +2,159 @@
 
 ::
 
-    peak = interpreter + tiles + working
+    by region    peak = interpreter + held + books + cache + loose + inflight * task
+    overlap      the same, with `waiting` for the cache
 
     interpreter  the process with its libraries loaded
-    tiles        source pixels that wait for their neighbors: two rows of a wave, since halos reach into the next row
-    working      what each worker holds at a time: a block's tile joined with its halo, one shard on its way to the
-                 store, and what its statistics need
+    held         what lies in it anyway: an array that is the source, other libraries
+    books        what is known of each image and shard
+    cache        decoded source chunks kept for the next tasks
+    waiting      tiles that wait for their neighbors: two rows of a wave, since halos reach into the next row
+    loose        what the allocator has got back, and not given back yet
+
+    task         tile + changed + the most of reading, looking, writing, which come one after the other
+
+                 read              look                     write
+                 +--------------+  +---------------------+  +----------------------------+
+                 | source chunks|  | statistics, copies  |  | copies, shard as stored    |
+                 +--------------+--+---------------------+--+----------------------------+
+                 | tile, and where values are changed, what became of them              |
+                 +----------------------------------------------------------------------+
+
+Pixels are taken to pack not at all: noise does not, and a limit is a promise.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from patchmill.types import as_bytes, as_int
 
-INTERPRETER = 200 * 2**20
-"""Resident bytes of a process with numpy, dask, zarr, xarray and tensorstore loaded; 142 MiB were measured."""
+INTERPRETER = 104 * 2**20
+"""Resident bytes of a process that has cut something small, with numpy, dask, zarr and tensorstore loaded: 88 to 109
+MiB were measured."""
+
+LIBRARIES = 48 * 2**20
+"""How many of these come with the libraries that the first cut loads: 35 to 48 MiB were measured."""
+
+LAZY = 64 * 2**20
+"""On top where the source is a Dask array: dask.array, xarray and pandas."""
+
+WORKER = 40 * 2**20
+"""On top in a worker of a Dask cluster: distributed, and its own threads."""
+
+_LOOSE = 32 * 2**20
+"""Loose bytes of a process, see `patchmill.storage.heap`."""
+
+_LOOSE_SHARE = 8
+"""Beside them one for so many that tasks hold, two where a cache does, whose chunks lie among what is freed."""
+
+_MAPPED = 32 * 2**20
+"""Larger allocations go back when they are freed: glibc maps each one by itself."""
+
+_SHARD, _IMAGE = 24, 64
+"""Bytes of books for each shard, and each image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One variable's share of a block.
+    """One variable's share of a task, in bytes.
 
     Parameters
     ----------
-    pixel : int
-        Bytes of a pixel with all its channels.
-    shard : int
-        Bytes of a shard, raw.
+    tile : int
+        Its source pixels, halo included.
+    changed : int
+        What becomes of them, all the time that the task has them; 0 where nothing does.
+    reading : int
+        Source chunks that are on their way in, packed and unpacked.
+    looking : int
+        Working space of statistics, and of functions.
+    writing : int
+        Copies of patches, and the shard as it is stored.
     """
 
-    pixel: int
-    shard: int
+    tile: int
+    changed: int
+    reading: int
+    looking: int
+    writing: int
 
 
-def peak(pieces: Iterable[Piece], tile: tuple[int, ...], halo: tuple[int, ...], across: int, workers: int) -> int:
-    """Bytes that a run holds at most.
+def task_bytes(pieces: Sequence[Piece]) -> int:
+    """Bytes that one task holds at most: the tiles of all variables, and one variable's work at a time."""
+    tiles = sum(piece.tile + piece.changed for piece in pieces)
+    return tiles + max(max(piece.reading, piece.looking, piece.writing) for piece in pieces)
+
+
+def reading_bytes(touched: int, chunk: int) -> int:
+    """Bytes that a read holds beside its result: a few source chunks or a single one, packed and unpacked.
+
+    The chunks of a shard are packed until the last is unpacked: tensorstore reads what lies side by side in one piece.
+    """
+    return 2 * max(chunk, min(touched, READING))
+
+
+READING = 16 * 2**20
+"""Bytes of chunks that one read unpacks at a time: see `patchmill.storage.bulk`."""
+
+
+def peak(
+    pieces: Sequence[Piece],
+    *,
+    inflight: int,
+    cache: int,
+    chunk: int,
+    waiting: int,
+    held: int,
+    shards: int,
+    images: int,
+) -> int:
+    """Bytes that a process holds at most.
 
     Parameters
     ----------
-    pieces : iterable of Piece
+    pieces : sequence of Piece
         The variables.
-    tile, halo : tuple of int
-        Pixels of a block's own tile, and beyond it, along each axis.
-    across : int
-        Blocks along a wave's row.
-    workers : int
-        Threads.
+    inflight : int
+        Tasks under way at a time.
+    cache : int
+        Bytes of the cache of decoded chunks.
+    chunk : int
+        Bytes of a decoded chunk.
+    waiting : int
+        Bytes of tiles that wait for neighbors.
+    held : int
+        Bytes that lie in this process anyway.
+    shards, images : int
+        How many there are.
     """
-    own, joined = prod(tile), prod(n + h for n, h in zip(tile, halo, strict=True))
-    waiting = sum(piece.pixel for piece in pieces) * own * 2 * (across + 1) if any(halo) else 0
-    working = sum(piece.pixel * joined * 2 + piece.shard * 3 for piece in pieces)
-    return INTERPRETER + waiting + workers * working
+    books = shards * _SHARD + images * _IMAGE
+    tasks = inflight * task_bytes(pieces)
+    small = tasks + 2 * cache + waiting if chunk <= _MAPPED else inflight * (task_bytes(pieces) - 2 * chunk)
+    loose = _LOOSE + max(0, small) // _LOOSE_SHARE
+    return INTERPRETER + held + books + cache + waiting + loose + tasks
+
+
+def held_beyond(resident: int, held: int) -> int:
+    """Bytes of a process that `INTERPRETER` does not count, in steps, so that two plans in a row are the same one.
+
+    Parameters
+    ----------
+    resident : int
+        Bytes that are resident before the run.
+    held : int
+        Bytes of the source among them.
+    """
+    beyond = resident + LIBRARIES - held - INTERPRETER
+    return -(-max(0, beyond) // _STEP) * _STEP
+
+
+_STEP = 32 * 2**20
 
 
 def memory_limit(memory: int | str | None) -> int:
@@ -112,3 +209,8 @@ def _control_groups() -> set[Path]:
         own = root / path.lstrip("/")
         found |= {folder for folder in (own, *own.parents) if folder == root or root in folder.parents}
     return found
+
+
+def bytes_of(shape: Sequence[int], itemsize: int) -> int:
+    """Raw bytes of an array."""
+    return prod(shape) * itemsize

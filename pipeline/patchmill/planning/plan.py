@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from patchmill.errors import PatchmillError
 from patchmill.grid import ImageGrids, PatchGrid
-from patchmill.planning.blocks import Shape, block_size, cuts_of, tiles_of
-from patchmill.planning.memory import Piece, peak
-from patchmill.planning.shapes import Shapes, aligned, patch_shapes
-from patchmill.types import shown_bytes, shown_shape
+from patchmill.planning.blocks import Shards, Work, cuts_of, units_of
+from patchmill.planning.choosing import Case, Choice, Variable, bytes_decoded, choose
+from patchmill.planning.shapes import Shapes, aligned, aligned_canvas, canvas_shapes, patch_shapes
+from patchmill.types import Layout, shown_bytes, shown_shape
 
-_ACROSS, _DOWN = 4, 16
-"""Most blocks along a wave's row and rows of a wave: 256 x 4 held 267 MiB where 32 x 32 held 918."""
+_SHARE = 16
+"""Statistics are kept where they take no more than a sixteenth of the pixels' bytes, unless they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +29,73 @@ class PlannedVariable:
     ----------
     name : str
         The source's name for it.
-    dtype : str
+    dtype, source_dtype : str
+        As stored, and as read.
     channels : int or None
         None for a variable without channels.
     source_chunk : tuple of int
         How the source is stored: (image, channel, y, x).
+    missing : bool
+        Whether it may hold values that stand for "nothing measured".
+    copied : bool
+        Whether patches are copied before they are packed: where a chunk holds several.
     shapes : Shapes
         Chunk and shard of the array to write.
     """
 
     name: str
     dtype: str
-    itemsize: int
+    source_dtype: str
     channels: int | None
     source_chunk: tuple[int, ...]
+    missing: bool
+    copied: bool
     shapes: Shapes
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of a stored element."""
+        return np.dtype(self.dtype).itemsize
+
+    @property
     def pixel(self) -> int:
-        """Bytes of a pixel with all channels."""
+        """Bytes of a stored pixel with all channels."""
         return self.itemsize * (self.channels or 1)
+
+    @property
+    def source_pixel(self) -> int:
+        """Bytes of a pixel of the source with all channels."""
+        return np.dtype(self.source_dtype).itemsize * (self.channels or 1)
+
+    @property
+    def channel_shards(self) -> int:
+        """Objects that a shard rectangle has, since very many channels are split."""
+        return 1 if self.channels is None else -(-self.channels // self.shapes.shard[1])
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutCost:
+    """What one layout costs.
+
+    Parameters
+    ----------
+    shards : int
+        Objects to write, over all variables.
+    shard_bytes : int
+        Raw bytes of the largest.
+    bytes_written : int
+        Raw bytes of all pixels stored.
+    bytes_read : int
+        Raw bytes of all source chunks unpacked; one that is unpacked for two tasks counts twice.
+    memory : int or None
+        Bytes of memory at the peak; None where the limit does not allow this layout.
+    """
+
+    shards: int
+    shard_bytes: int
+    bytes_written: int
+    bytes_read: int
+    memory: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +106,7 @@ class Plan:
     ----------
     grid : PatchGrid
         Over the canvas that holds every image.
+    layout : str
     images : int
         Images of the source.
     too_small : int
@@ -68,36 +118,68 @@ class Plan:
     pixels : int
         Pixels of all images.
     variables : tuple of PlannedVariable
-    work : Shape
-        Blocks and waves.
+    statistics : bool
+        Whether the catalog will hold mean, standard deviation, least and greatest.
+    whole : bool
+        Whether patches are looked at while they are cut: for statistics, missing values, or to decide which to keep.
+    work : Work
+        How the run is cut into tasks.
     tasks : int
-        Blocks to cut.
-    shards : int
-        Objects to write, over all variables.
-    bytes_source, bytes_read, bytes_written : int
-        Raw bytes: of all images, of all source chunks decoded (one that two blocks need counts twice), of all patches.
-    memory, limit : int
-        Bytes of memory at the peak, as computed, and allowed.
+        How many.
+    layouts : tuple of (str, LayoutCost)
+        Both layouts side by side.
+    bytes_source : int
+        Raw bytes of all images.
+    limit : int
+        Bytes of memory allowed.
     workers : int
-        Threads.
+        CPUs to keep busy.
+    free : int or None
+        Free bytes where the target is to lie, None where that can't be told; two plans may differ in it.
     """
 
     grid: PatchGrid
+    layout: Layout
     images: int
     too_small: int
     patches: int
     uncovered: int
     pixels: int
     variables: tuple[PlannedVariable, ...]
-    work: Shape
+    statistics: bool
+    whole: bool
+    work: Work
     tasks: int
-    shards: int
+    layouts: tuple[tuple[str, LayoutCost], ...]
     bytes_source: int
-    bytes_read: int
-    bytes_written: int
-    memory: int
     limit: int
     workers: int
+    free: int | None = field(default=None, compare=False)
+
+    @property
+    def cost(self) -> LayoutCost:
+        """Of the layout planned."""
+        return dict(self.layouts)[self.layout]
+
+    @property
+    def shards(self) -> int:
+        """Objects to write, over all variables."""
+        return self.cost.shards
+
+    @property
+    def bytes_read(self) -> int:
+        """Raw bytes of all source chunks unpacked."""
+        return self.cost.bytes_read
+
+    @property
+    def bytes_written(self) -> int:
+        """Raw bytes of all pixels stored."""
+        return self.cost.bytes_written
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory at the peak, as computed."""
+        return self.cost.memory or 0
 
     @property
     def overlap_factor(self) -> float:
@@ -106,13 +188,8 @@ class Plan:
 
     @property
     def read_amplification(self) -> float:
-        """Bytes decoded / bytes of the source."""
+        """Bytes unpacked / bytes of the source."""
         return self.bytes_read / max(1, self.bytes_source)
-
-    @property
-    def layouts(self) -> dict[str, int]:
-        """Raw bytes on disk in each layout: "patches" stores every patch in full, "canvas" every pixel once."""
-        return {"patches": self.bytes_written, "canvas": self.bytes_source}
 
     def to_json(self) -> str:
         """As text; ``Plan.from_json(plan.to_json()) == plan``."""
@@ -123,34 +200,32 @@ class Plan:
         """The plan that `to_json` wrote."""
         data = json.loads(text)
         data["grid"] = PatchGrid(**data["grid"])
-        data["work"] = Shape(**{key: tuple(value) for key, value in data["work"].items()})
+        data["work"] = Work(**_tuples(data["work"]))
+        data["layouts"] = tuple((name, LayoutCost(**cost)) for name, cost in data["layouts"])
         data["variables"] = tuple(
-            PlannedVariable(
-                **each
-                | {
-                    "source_chunk": tuple(each["source_chunk"]),
-                    "shapes": Shapes(**{key: tuple(value) for key, value in each["shapes"].items()}),
-                }
-            )
+            PlannedVariable(**_tuples(each) | {"shapes": Shapes(**_tuples(each["shapes"]))})
             for each in data["variables"]
         )
         return cls(**data)
 
     def rows(self) -> list[tuple[str, str]]:
         """The figures for people, a label and a text each."""
-        first = self.variables[0]
         small = f" ({self.too_small:,} smaller than a patch)" if self.too_small else ""
+        share = self.uncovered / max(1, self.pixels)
+        names = ", ".join(f"{v.name} {np.dtype(v.dtype)}" for v in self.variables)
+        grid = self.grid
+        free = [] if self.free is None else [("free disk", shown_bytes(self.free))]
         return [
             ("images", f"{self.images:,}{small}, up to {shown_shape(self.grid.shape)} pixels"),
             ("patches", f"{self.patches:,} of {shown_shape(self.grid.patch_shape)} pixels"),
-            ("step", f"{shown_shape(self.grid.step)}, edge {self.grid.edge!r}"),
+            ("grid", f"{shown_shape(grid.counts)} at most, step {shown_shape(grid.step)}, edge {grid.edge}"),
+            ("uncovered", f"{self.uncovered:,} pixels ({share:.1%})"),
+            ("variables", names),
             ("overlap factor", f"{self.overlap_factor:.2f}"),
-            ("left uncovered", f"{self.uncovered:,} pixels ({self.uncovered / max(1, self.pixels):.1%})"),
-            ("source", f"{shown_bytes(self.bytes_source)}, read {self.read_amplification:.2f} times"),
-            ("layout patches", f"{shown_bytes(self.bytes_written)} before compression"),
-            ("layout canvas", f"{shown_bytes(self.bytes_source)} before compression"),
-            ("shards", f"{self.shards:,}, of up to {shown_bytes(prod(first.shapes.shard) * first.itemsize)} raw"),
-            ("work", f"{self.tasks:,} blocks of {shown_shape(self.work.block)} positions, {self.workers} workers"),
+            ("read", f"{shown_bytes(self.bytes_read)} unpacked, {self.read_amplification:.2f} times the source"),
+            *((f"layout {name}", _shown_cost(cost, chosen=name == self.layout)) for name, cost in self.layouts),
+            *free,
+            ("work", f"{self.tasks:,} tasks, {self.work.inflight} under way at a time, {self.workers} workers"),
             ("memory", f"{shown_bytes(self.memory)} at the peak, {shown_bytes(self.limit)} allowed"),
         ]  # fmt: skip
 
@@ -164,143 +239,265 @@ class Plan:
         return plan_html(self)
 
 
-def make_plan(grids: ImageGrids, parts: Sequence[Mapping[str, Any]], *, limit: int, workers: int) -> Plan:
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def _shown_cost(cost: LayoutCost, *, chosen: bool) -> str:
+    memory = "does not fit in memory" if cost.memory is None else f"{shown_bytes(cost.memory)} of memory"
+    return (
+        f"{shown_bytes(cost.bytes_written)} before compression, {cost.shards:,} shards of up to "
+        f"{shown_bytes(cost.shard_bytes)}, {memory}{' (this one)' if chosen else ''}"
+    )
+
+
+# -- making one --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a plan needs to know of one variable; fields as in `PlannedVariable`.
+
+    Parameters
+    ----------
+    changed, transformed : bool
+        Whether values are changed pixel by pixel; or patches as a whole.
+    """
+
+    name: str
+    dtype: str
+    source_dtype: str
+    channels: int | None
+    source_chunk: tuple[int, ...]
+    missing: bool
+    changed: bool
+    transformed: bool
+
+
+def make_plan(
+    grids: ImageGrids,
+    parts: Sequence[Part],
+    *,
+    layout: Layout,
+    statistics: bool | None,
+    looked_at: bool,
+    handed_over: bool,
+    lazy: bool,
+    held: int,
+    limit: int,
+    workers: int,
+    tuning: Mapping[str, Any],
+    free: int | None,
+) -> Plan:
     """The plan for cutting `parts` by `grids` within `limit` bytes.
 
     Parameters
     ----------
     grids : ImageGrids
         At least one patch.
-    parts : sequence of mapping
-        name, dtype, itemsize, channels and source_chunk of each variable.
+    parts : sequence of Part
+    layout : str
+    statistics : bool or None
+        Whether the catalog shall hold them; None where they are small beside the pixels.
+    looked_at : bool
+        Whether patches are looked at for another reason: to decide which to keep.
+    handed_over : bool
+        Whether a function that decides it gets whole patches.
+    lazy : bool
+        Whether the source is a Dask array.
+    held : int
+        Bytes that lie in this process anyway: of the source, of libraries.
     limit : int
         Bytes of memory allowed.
     workers : int
-        Most threads; fewer are planned where memory is short.
+        CPUs to keep busy.
+    tuning : mapping
+        Fields of `Work` that the user decided.
+    free : int or None
+        Free bytes where the target is to lie.
 
     Raises
     ------
     PatchmillError
-        If not even one worker fits in memory.
+        If not even one task fits in memory.
     """
-    grid, patches = grids.canvas, len(grids)
-    variables = _variables(grids, parts)
-    axes = grid.ndim
-    shard = (variables[0].shapes.shard[0], *variables[0].shapes.shard[-2 * axes : -axes])
-    work, memory, fitting = _fit(grid, len(grids.sizes), variables, shard, limit=limit, workers=workers)
-    pixel = sum(each.pixel for each in variables)
-    pixels, uncovered, tasks, shards = _count(grids, work)
+    found: dict[str, tuple[Case, Choice | None, bool]] = {}
+    layouts: tuple[Layout, ...] = ("patches", "canvas")
+    for each in layouts:
+        variables = _variables(grids, parts, each)
+        kept = _keeps_statistics(grids, variables, each) if statistics is None else statistics
+        case = _case(
+            grids, parts, variables, each, whole=kept or looked_at, handed_over=handed_over, lazy=lazy, held=held
+        )
+        try:
+            choice = choose(case, limit=limit, workers=workers, tuning=tuning)
+        except PatchmillError:
+            if each == layout:
+                raise
+            choice = None
+        found[each] = (case, choice, kept)
+        if each == layout:
+            planned = variables
+    case, chosen, kept = found[layout]
+    if chosen is None:
+        raise AssertionError("the planned layout has no way to work")
+    pixels, uncovered = _count(grids)
     return Plan(
-        grid=grid,
+        grid=grids.canvas,
+        layout=layout,
         images=len(grids.sizes),
         too_small=len(grids.too_small),
-        patches=patches,
+        patches=len(grids),
         uncovered=uncovered,
         pixels=pixels,
-        variables=variables,
-        work=work,
-        tasks=tasks,
-        shards=shards * sum(_channel_shards(each) for each in variables),
-        bytes_source=pixels * pixel,
-        bytes_read=_bytes_read(grids, variables, work),
-        bytes_written=patches * prod(grid.patch_shape) * pixel,
-        memory=memory,
+        variables=planned,
+        statistics=kept,
+        whole=case.whole,
+        work=chosen.work,
+        tasks=_tasks(case, chosen.work),
+        layouts=tuple((each, _cost(found[each][0], found[each][1])) for each in layouts),
+        bytes_source=pixels * sum(part.source_pixel for part in planned),
         limit=limit,
-        workers=fitting,
+        workers=workers,
+        free=free,
     )
 
 
-def _variables(grids: ImageGrids, parts: Sequence[Mapping[str, Any]]) -> tuple[PlannedVariable, ...]:
-    counts = tuple(max(1, n) for n in grids.canvas.counts)
-    pitch = tuple(min(axis.step, axis.n) for axis in grids.canvas.axes)
-    patch = grids.canvas.patch_shape
-    shapes = [patch_shapes(part["channels"], counts, patch, part["itemsize"], pitch) for part in parts]
-    common = aligned(shapes, grids.canvas.ndim)
-    return tuple(PlannedVariable(**part, shapes=each) for part, each in zip(parts, common, strict=True))
+def _variables(grids: ImageGrids, parts: Sequence[Part], layout: Layout) -> tuple[PlannedVariable, ...]:
+    grid = grids.canvas
+    sizes = [np.dtype(part.dtype).itemsize for part in parts]
+    if layout == "patches":
+        counts = tuple(max(1, n) for n in grid.counts)
+        pitch = tuple(min(axis.step, axis.n) for axis in grid.axes)
+        shapes = [
+            patch_shapes(part.channels, counts, grid.patch_shape, size, pitch)
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+        common = aligned(shapes, grid.ndim)
+    else:
+        shapes = [
+            canvas_shapes(part.channels, grid.shape, grid.patch_shape, grid.step, size)
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+        common = aligned_canvas(shapes, grid.shape)
+    return tuple(
+        PlannedVariable(
+            name=part.name,
+            dtype=part.dtype,
+            source_dtype=part.source_dtype,
+            channels=part.channels,
+            source_chunk=part.source_chunk,
+            missing=part.missing,
+            copied=layout == "patches" and not _is_alone(each, grid.ndim),
+            shapes=each,
+        )
+        for part, each in zip(parts, common, strict=True)
+    )
 
 
-def _fit(
-    grid: PatchGrid,
-    images: int,
+def _is_alone(shapes: Shapes, axes: int) -> bool:
+    """Whether a chunk holds one patch only."""
+    return shapes.chunk[0] == 1 and set(shapes.chunk[-2 * axes : -axes]) == {1}
+
+
+def _keeps_statistics(grids: ImageGrids, variables: Sequence[PlannedVariable], layout: Layout) -> bool:
+    grid = grids.canvas
+    pixels = prod(grid.patch_shape) if layout == "patches" else prod(min(axis.step, axis.n) for axis in grid.axes)
+    needed = sum(4 * (4 if v.itemsize <= 2 else 8) * (v.channels or 1) for v in variables)
+    return needed * _SHARE <= pixels * sum(v.pixel for v in variables)
+
+
+def _case(
+    grids: ImageGrids,
+    parts: Sequence[Part],
     variables: Sequence[PlannedVariable],
-    shard: tuple[int, ...],
+    layout: Layout,
     *,
-    limit: int,
-    workers: int,
-) -> tuple[Shape, int, int]:
-    """Blocks, waves and workers within `limit`: narrower waves first, then fewer workers."""
-    block = block_size(grid, shard[1:])
-    halo = tuple(axis.halo().after for axis in grid.axes)
-    tile = tuple(
-        min(size * axis.step, axis.n) if size < len(axis) else axis.n
-        for size, axis in zip(block, grid.axes, strict=True)
-    )
-    together = min(shard[0], images)
-    pieces = [Piece(v.pixel * together, prod(v.shapes.shard[1:]) * v.itemsize * together) for v in variables]
-    alone = all(size >= len(axis) for size, axis in zip(block, grid.axes, strict=True))
-    for threads in range(workers, 0, -1):
-        for across in (1,) if alone else range(_ACROSS, 0, -1):
-            needed = peak(pieces, tile, (0,) * len(halo) if alone else halo, across, threads)
-            if needed <= limit:
-                wave = (*(1 for _ in halo[:-2]), *(_DOWN, across)[-len(halo) :])
-                return Shape(shard, block, wave), needed, threads
-    raise PatchmillError(
-        f"one block of {shown_shape(tile)} pixels needs {shown_bytes(needed)} of memory, "
-        f"and the limit is {shown_bytes(limit)}: "
-        "raise memory, or choose a smaller patch or a larger step"
+    whole: bool,
+    handed_over: bool,
+    lazy: bool,
+    held: int,
+) -> Case:
+    first, axes = variables[0].shapes.shard, grids.canvas.ndim
+    spatial = first[-2 * axes : -axes] if layout == "patches" else first[-axes:]
+    return Case(
+        grids=grids,
+        layout=layout,
+        variables=tuple(
+            Variable(
+                source_chunk=v.source_chunk,
+                source_pixel=v.source_pixel,
+                pixel=v.pixel,
+                changed=part.changed,
+                transformed=part.transformed,
+                copied=v.copied,
+                shapes=v.shapes,
+                itemsize=v.itemsize,
+            )
+            for part, v in zip(parts, variables, strict=True)
+        ),
+        shard=(first[0], *spatial),
+        whole=whole or any(v.missing for v in variables),
+        handed_over=handed_over,
+        lazy=lazy,
+        held=held,
+        channel_shards=sum(v.channel_shards for v in variables),
     )
 
 
-def _count(grids: ImageGrids, work: Shape) -> tuple[int, int, int, int]:
-    """Pixels, uncovered pixels, blocks and shard rectangles of all images, by distinct sizes."""
-    pixels = uncovered = tasks = shards = 0
-    for size, images in _distinct(grids):
-        grid = grids.canvas.resized(size)
-        pixels += prod(size) * images
+def _cost(case: Case, choice: Choice | None) -> LayoutCost:
+    shards = read = stored = 0
+    images = len(case.grids.sizes)
+    work = choice.work if choice is not None else None
+    for grid, count in _distinct(case.grids):
+        rectangles = prod(len(side) for side in case.units(grid))
+        shards += rectangles * count
+        stored += count * (len(grid) * prod(grid.patch_shape) if case.layout == "patches" else prod(grid.shape))
+        read += bytes_decoded(case, work, grid) * count if work is not None else 0
+    together = min(case.shard[0], images)
+    shards = shards if case.shard[0] == 1 else -(-images // case.shard[0])
+    return LayoutCost(
+        shards=shards * case.channel_shards,
+        shard_bytes=max(prod(v.shapes.shard[1:]) * together * v.itemsize for v in case.variables),
+        bytes_written=stored * sum(v.pixel for v in case.variables),
+        bytes_read=read,
+        memory=None if choice is None else choice.memory,
+    )
+
+
+def _tasks(case: Case, work: Work) -> int:
+    """Blocks to cut."""
+    if case.shard[0] > 1:
+        return -(-len(case.grids.sizes) // case.shard[0])
+    return sum(count * _blocks(case, work, grid) for grid, count in _distinct(case.grids))
+
+
+def _blocks(case: Case, work: Work, grid: PatchGrid) -> int:
+    units = units_of(grid, case.layout, case.shard[1:], whole=case.whole)
+    if work.read == "region" or not all(len(side) for side in units):
+        return prod(len(side) for side in units)
+    return prod(len(cuts_of(side, size)) - 1 for side, size in zip(units, work.block, strict=True))
+
+
+def _count(grids: ImageGrids) -> tuple[int, int]:
+    """Pixels, and pixels that no patch holds, of all images."""
+    pixels = uncovered = 0
+    for grid, images in _distinct(grids):
+        pixels += prod(grid.shape) * images
         uncovered += grid.uncovered * images
-        if len(grid):
-            cuts = [cuts_of(axis, n) for axis, n in zip(grid.axes, work.block, strict=True)]
-            tasks += images * prod(len(along) - 1 for along in cuts)
-            shards += images * prod(-(-n // s) for n, s in zip(grid.counts, work.shard[1:], strict=True))
-    together = work.shard[0]
-    return pixels, uncovered, -(-tasks // together), -(-shards // together)
+    return pixels, uncovered
 
 
-def _distinct(grids: ImageGrids) -> list[tuple[tuple[int, ...], int]]:
-    import numpy as np
-
+def _distinct(grids: ImageGrids) -> Iterator[tuple[PatchGrid, int]]:
+    """The grid of each size of image, and how many images have it."""
+    if not grids.differ:
+        yield grids.canvas, len(grids.sizes)
+        return
     sizes, images = np.unique(grids.sizes, axis=0, return_counts=True)
-    return [(tuple(size), n) for size, n in zip(sizes.tolist(), images.tolist(), strict=True)]
+    for size, count in zip(sizes.tolist(), images.tolist(), strict=True):
+        yield grids.canvas.resized(size), count
 
 
-def _channel_shards(variable: PlannedVariable) -> int:
-    return 1 if variable.channels is None else -(-variable.channels // variable.shapes.shard[1])
-
-
-def _bytes_read(grids: ImageGrids, variables: Sequence[PlannedVariable], work: Shape) -> int:
-    """Bytes of source chunks that tiles decode: a chunk counts once for every tile that touches it."""
-    total = 0
-    for size, images in _distinct(grids):
-        grid = grids.canvas.resized(size)
-        if len(grid) == 0:
-            continue
-        for variable in variables:
-            chunks = variable.source_chunk[-grid.ndim :]
-            along = [
-                _decoded(axis, cuts_of(axis, block), wave, chunk)
-                for axis, block, wave, chunk in zip(grid.axes, work.block, work.wave, chunks, strict=True)
-            ]
-            total += images * prod(along) * variable.pixel
-    return total
-
-
-def _decoded(axis: Any, cuts: tuple[int, ...], wave: int, chunk: int) -> int:
-    """Pixels along one axis that the tiles of all waves decode."""
-    pixels = 0
-    for start in range(0, len(cuts) - 1, wave):
-        begin, widths = tiles_of(axis, cuts[start : start + wave + 1])
-        for width in widths:
-            first, last = begin // chunk, -(-(begin + width) // chunk)
-            pixels += min(last * chunk, axis.n) - first * chunk
-            begin += width
-    return pixels
+def shards_of(plan: Plan, grids: ImageGrids) -> Shards:
+    """The shard rectangles of a planned set."""
+    return Shards(grids, plan.layout, plan.work.shard, plan.whole)

@@ -16,7 +16,7 @@ by image has the same bytes as one that was cut in one go.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 
 TILE = 512
 """Side of a chunk of images, in pixels: measured best for reading patches of 256, and 0.5 MiB of uint16."""
@@ -129,6 +129,99 @@ def image_shapes(channels: int | None, sizes: tuple[int, ...], itemsize: int) ->
     (64, 28, 28)
     """
     tile = tuple(min(TILE, n) for n in sizes)
+    return _tiled(channels, sizes, tile, itemsize)
+
+
+def canvas_shapes(
+    channels: int | None, sizes: tuple[int, ...], patch_shape: tuple[int, ...], step: tuple[int, ...], itemsize: int
+) -> Shapes:
+    """Shapes for layout "canvas": (image, channel, y, x), to read windows of `patch_shape` from.
+
+    Parameters
+    ----------
+    channels : int or None
+        None for a variable without channels; its array has no such axis.
+    sizes : tuple of int
+        Pixels of the canvas along each spatial axis, at least 1.
+    patch_shape : tuple of int
+        Pixels that a patch reaches over: its span, where it is dilated.
+    step : tuple of int
+        Pixels between neighboring origins.
+    itemsize : int
+        Bytes of an element.
+
+    Examples
+    --------
+    >>> canvas_shapes(4, (8192, 8192), (256, 256), (128, 128), 2)
+    Shapes(chunk=(1, 4, 128, 128), shard=(1, 4, 2048, 2048))
+    >>> canvas_shapes(4, (8192, 8192), (224, 224), (100, 100), 2).chunk
+    (1, 4, 100, 100)
+    >>> canvas_shapes(3, (28, 28), (16, 16), (8, 8), 1).chunk
+    (16, 3, 28, 28)
+    """
+    axes = zip(patch_shape, step, sizes, strict=True)
+    tile = tuple(min(canvas_side(patch, along), n) for patch, along, n in axes)
+    shapes = _tiled(channels, sizes, tile, itemsize)
+    return aligned_canvas([shapes], sizes)[0]
+
+
+def canvas_side(patch: int, step: int) -> int:
+    """Side of a chunk that windows of `patch` pixels, `step` apart, are read from: about half a patch.
+
+    Taken are half the patch and the divisors of `step` from a third of the patch to all of it, where origins fall on
+    borders of chunks; the one of which a window decodes the fewest pixels, the largest of several.
+
+    ::
+
+        patch 224, step 100      side    chunks a window touches    pixels decoded
+                                 100     3                          300
+                                 112     2.96                       332
+    """
+    divisors = [side for side in range(-(-patch // 3), patch + 1) if step % side == 0]
+    return min({max(1, patch // 2), *divisors}, key=lambda side: (_decoded(side, patch, step), -side))
+
+
+def _decoded(side: int, patch: int, step: int) -> float:
+    """Pixels of the chunks that a window touches along one axis, on average over all origins.
+
+    Origins lie at the multiples of g = gcd(step, side) within a chunk, all as often, so by Hermite's identity a window
+    touches 1 + ((patch - 1) // g) * g / side chunks.
+    """
+    common = gcd(step, side)
+    return side + (patch - 1) // common * common
+
+
+def aligned_canvas(shapes: list[Shapes], sizes: tuple[int, ...]) -> list[Shapes]:
+    """The same shapes with one shard rectangle for all, and sides that reach beyond the canvas cut off.
+
+    Extents along an axis are one tile times powers of two, so the smallest shard is a multiple of every smaller chunk.
+    A chunk is cut to the canvas only where the chunks of all variables reach its end.
+
+    Parameters
+    ----------
+    shapes : list of Shapes
+        Of the variables of one set, from `canvas_shapes`.
+    sizes : tuple of int
+        Pixels of the canvas along each spatial axis.
+    """
+    first = -len(sizes)
+    images = min(each.shard[0] for each in shapes)
+    sides: list[tuple[list[int], int]] = []  # for each axis: chunk of each variable, shard of all
+    for at, n in enumerate(sizes, first):
+        short = [each.shard[at] for each in shapes if each.chunk[at] < n]
+        shard = min(short) if short else n
+        sides.append(([min(each.chunk[at], shard) if each.chunk[at] < n else shard for each in shapes], shard))
+    return [
+        Shapes(
+            chunk=(min(each.chunk[0], images), *each.chunk[1:first], *(chunks[at] for chunks, _ in sides)),
+            shard=(images, *each.shard[1:first], *(shard for _, shard in sides)),
+        )
+        for at, each in enumerate(shapes)
+    ]
+
+
+def _tiled(channels: int | None, sizes: tuple[int, ...], tile: tuple[int, ...], itemsize: int) -> Shapes:
+    """Chunk and shard of (image, channel, y, x), grown from one `tile` of pixels."""
     counts = tuple(-(-n // side) for n, side in zip(sizes, tile, strict=True))
     unit = prod(tile) * itemsize
     chunk, shard = _units(channels or 1, counts, unit, unit)

@@ -1,0 +1,376 @@
+"""How a run is cut into tasks: every sensible way is priced, and the cheapest that memory allows is taken.
+
+The price is CPU time by measured rates: decoding source chunks, packing shards. A source chunk that several tasks need
+is decoded once if the cache holds it until the last of them, else once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, Literal
+
+from patchmill.errors import PatchmillError
+from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.planning.blocks import Work, block_size, cuts_of, halo_of, tiles_of, units_of
+from patchmill.planning.memory import Piece, peak, reading_bytes
+from patchmill.planning.shapes import Shapes
+from patchmill.planning.units import Units
+from patchmill.types import Layout, shown_bytes, shown_shape
+
+_BANDS = (8, 4, 2, 1)
+_ROWS = 16
+"""Rows of a wave: 256 x 4 blocks held 267 MiB where 32 x 32 held 918."""
+
+_DECODE, _ENCODE = 1.4e9, 1.0e9
+"""Bytes a second of one core."""
+
+_BUSY = {1: 0.65, 2: 0.9}
+"""Share of the cores' time that one or two tasks under way at a time make use of; three and more use all of it."""
+
+_SAMPLE = 4096
+_WORKING = 24 * 2**20
+"""Working space of statistics, at most; they go through a tile in strips."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """What decides the cost of one array.
+
+    Parameters
+    ----------
+    source_chunk : tuple of int
+        (image, channel, y, x) of the source.
+    source_pixel, pixel : int
+        Bytes of a pixel with all channels, as read and as stored.
+    changed : bool
+        Whether pixels are changed on the way, one by one.
+    transformed : bool
+        Whether patches are, as a whole.
+    copied : bool
+        Whether patches are copied before they are packed.
+    shapes : Shapes
+        Of the array to write.
+    itemsize : int
+        Bytes of a stored element.
+    """
+
+    source_chunk: tuple[int, ...]
+    source_pixel: int
+    pixel: int
+    changed: bool
+    transformed: bool
+    copied: bool
+    shapes: Shapes
+    itemsize: int
+
+    @property
+    def channels(self) -> int:
+        """Number of channels, 1 without such an axis."""
+        return self.pixel // self.itemsize
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the source has chunks: what lies in memory has not."""
+        return prod(self.source_chunk) > 1
+
+    @property
+    def chunk_pixel(self) -> int:
+        """Bytes of a pixel with the channels that one source chunk holds."""
+        return self.source_pixel // self.channels * min(self.channels, self.source_chunk[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A cut to be planned: everything but memory and cores."""
+
+    grids: ImageGrids
+    layout: Layout
+    variables: tuple[Variable, ...]
+    shard: tuple[int, ...]
+    whole: bool
+    handed_over: bool
+    lazy: bool
+    held: int
+    channel_shards: int
+
+    def units(self, grid: PatchGrid) -> tuple[Units, ...]:
+        """The shards of an image."""
+        return units_of(grid, self.layout, self.shard[1:], whole=self.whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way to work, with its price in seconds of CPU and its peak of memory in bytes."""
+
+    work: Work
+    seconds: float
+    memory: int
+
+
+def choose(case: Case, *, limit: int, workers: int, tuning: Mapping[str, Any]) -> Choice:
+    """The cheapest way to work within `limit` bytes.
+
+    Parameters
+    ----------
+    case : Case
+    limit : int
+        Bytes that the process may hold.
+    workers : int
+        CPUs to keep busy; one task more is under way, so that they are while shards go to the disk.
+    tuning : mapping
+        Fields of `Work` that the user decided.
+
+    Raises
+    ------
+    PatchmillError
+        If none fits; the text names what needs most, and the knob.
+    """
+    best = least = None
+    for work in _candidates(case, workers, tuning):
+        choice = Choice(work, _seconds(case, work, workers), _memory(case, work))
+        if least is None or choice.memory < least.memory:
+            least = choice
+        if choice.memory <= limit and (best is None or (choice.seconds, choice.memory) < (best.seconds, best.memory)):
+            best = choice
+    if best is None:
+        raise PatchmillError(_too_small(case, least, limit))
+    return best
+
+
+def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator[Work]:
+    units = case.units(case.grids.canvas)
+    read: Literal["region", "overlap"] = tuning.get("read") or ("overlap" if case.lazy else "region")
+    alone = prod(len(side) for side in units) == 1
+    block = block_size(units) if read == "overlap" else (1,) * len(units)
+    widest = 1 if alone else max(1, len(units[-1]))
+    bands = sorted({min(band, widest) for band in _BANDS}, reverse=True)
+    for inflight in range(workers + (read == "region"), 0, -1):
+        for band in bands:
+            rows = _ROWS if read == "overlap" else 1
+            work = Work(read, case.shard, block, band, rows, stack=1, inflight=inflight, cache=0)
+            work = replace(work, **{key: value for key, value in tuning.items() if key not in ("read", "cache")})
+            if "cache" in tuning:
+                yield replace(work, cache=tuning["cache"])
+                continue
+            yield work
+            if read == "region":
+                stacked = replace(work, stack=_stack(case))
+                cache = cache_for(case, stacked)
+                yield from (replace(stacked, cache=cache),) if cache else ()
+
+
+def _stack(case: Case) -> int:
+    """Shards along image that one source chunk reaches over."""
+    return -(-max(variable.source_chunk[0] for variable in case.variables) // case.shard[0])
+
+
+# -- prices ------------------------------------------------------------------------------------------------------------
+
+
+def _seconds(case: Case, work: Work, workers: int) -> float:
+    grid = case.grids.canvas
+    read = bytes_decoded(case, work, grid)
+    written = sum(_stored(case, grid) * variable.pixel for variable in case.variables)
+    return (read / _DECODE + written / _ENCODE) / (_BUSY.get(work.inflight, 1.0) if workers > 1 else 1.0)
+
+
+def _stored(case: Case, grid: PatchGrid) -> int:
+    return len(grid) * prod(grid.patch_shape) if case.layout == "patches" else prod(grid.shape)
+
+
+def bytes_decoded(case: Case, work: Work, grid: PatchGrid) -> int:
+    """Bytes of source chunks that cutting one image of `grid` unpacks; what two tasks unpack counts twice."""
+    units = case.units(grid)
+    if not all(len(side) for side in units):
+        return 0
+    total = 0
+    for variable in case.variables:
+        chunks = variable.source_chunk[-len(units) :]
+        groups = _together(work, units)
+        along = (_decoded(side, chunk, n) for side, chunk, n in zip(units, chunks, groups, strict=True))
+        decoded, images = _images_decoded(case, work, variable.source_chunk[0]), len(case.grids.sizes)
+        total += prod(along) * decoded * variable.source_pixel // images
+    return total
+
+
+def _images_decoded(case: Case, work: Work, chunk: int) -> int:
+    """Images of all chunks that cutting every image unpacks; a chunk over several shards counts for each of them."""
+    images, group = len(case.grids.sizes), case.shard[0]
+    if work.read == "overlap":
+        return images
+    group *= work.stack if work.cache else 1
+    chunk = min(chunk, images)
+    starts = range(0, images, group)
+    seen = starts[:_SAMPLE]
+    total = sum(_touched((first, min(first + group, images)), chunk, images) for first in seen)
+    return total * len(starts) // len(seen)
+
+
+def _together(work: Work, units: Sequence[Units]) -> tuple[int, ...]:
+    """Units along each axis that share what is unpacked."""
+    if work.read == "overlap":
+        return (work.rows * work.block[0], work.band * work.block[1])
+    return (len(units[0]), work.band) if work.cache else (1,) * len(units)
+
+
+def _decoded(side: Units, chunk: int, group: int) -> int:
+    """Pixels along one axis that groups of units unpack; beyond the first few thousand groups the rest is like them."""
+    count = -(-len(side) // group)
+    seen = min(count, _SAMPLE)
+    total = 0
+    for first in range(0, seen * group, group):
+        last = min(first + group, len(side)) - 1
+        total += _touched((side.source(first)[0], side.source(last)[1]), chunk, side.axis.n)
+    return total if seen == count else total * count // seen
+
+
+def _touched(pixels: tuple[int, int], chunk: int, n: int) -> int:
+    """Pixels of all chunks that an interval lies in."""
+    low, high = pixels
+    return min(-(-high // chunk) * chunk, n) - low // chunk * chunk
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def cache_for(case: Case, work: Work) -> int:
+    """Bytes of a cache that holds source chunks until the row below has had them; 0 where none is needed twice.
+
+    A sixty-fourth more than the pixels: a chunk that just does not fit would not be kept at all.
+    """
+    units = case.units(case.grids.canvas)
+    total = 0
+    for variable in case.variables:
+        chunks = variable.source_chunk[-len(units) :]
+        alike = variable.source_chunk[0] <= case.shard[0]
+        aligned = all(_is_aligned(side, chunk) for side, chunk in zip(units, chunks, strict=True))
+        if (alike and aligned) or not variable.is_packed:
+            continue
+        down = _most_touched(units[0], chunks[0], 1)
+        across = _most_touched(units[1], chunks[1], min(work.band, len(units[1])), work.band)
+        images = min(max(variable.source_chunk[0], case.shard[0]), len(case.grids.sizes))
+        # The end of a row and the beginning of the next are cut at a time, and share no wide chunks.
+        rows = 2 if work.inflight > 1 and chunks[1] > 2 * _own(units[1]) else 1
+        total += rows * down * across * images * variable.source_pixel
+    return total + total // 64
+
+
+def _own(side: Units) -> int:
+    """Pixels from one unit to the next."""
+    return side.begins(1) - side.begins(0)
+
+
+def _is_aligned(side: Units, chunk: int) -> bool:
+    """Whether no chunk is needed by two units."""
+    return len(side) < 2 or all(
+        -(-side.source(unit)[1] // chunk) <= side.source(unit + 1)[0] // chunk
+        for unit in range(min(len(side) - 1, _SAMPLE))
+    )
+
+
+def _most_touched(side: Units, chunk: int, group: int, every: int = 1) -> int:
+    """Pixels along an axis of the chunks that `group` units touch at most, of those groups that begin at `every`."""
+    starts = range(0, max(1, len(side)), every)
+    return max(
+        _touched((side.source(first)[0], side.source(min(first + group, len(side)) - 1)[1]), chunk, side.axis.n)
+        for first in _some(starts)
+    )
+
+
+def _some(units: range) -> set[int]:
+    """The first of many, which repeat themselves, and the last, which don't."""
+    return {*units[:64], *units[-2:]}
+
+
+def _memory(case: Case, work: Work) -> int:
+    units = case.units(case.grids.canvas)
+    images = min(case.shard[0], len(case.grids.sizes))
+    tile = _tile(work, units)
+    pieces = [_piece(case, variable, units, tile, images) for variable in case.variables]
+    waiting = 0
+    if work.read == "overlap":
+        waiting = sum(2 * (work.band + 1) * piece.tile for piece in pieces)
+    chunk = max(prod(_spatial(variable, units)) * variable.chunk_pixel for variable in case.variables)
+    return peak(
+        pieces,
+        inflight=work.inflight,
+        cache=work.cache,
+        chunk=chunk,
+        waiting=waiting,
+        held=case.held,
+        shards=-(-len(case.grids.sizes) // case.shard[0]) * prod(len(side) for side in units),
+        images=len(case.grids.sizes),
+    )
+
+
+def _piece(case: Case, variable: Variable, units: Sequence[Units], tile: Sequence[int], images: int) -> Piece:
+    """What a task holds of one variable."""
+    pixels = prod(tile) * images
+    shard = prod(variable.shapes.shard[1:]) * images * variable.itemsize
+    patches = _positions(units) * prod(case.grids.canvas.patch_shape) * images * variable.pixel
+    changed, looking = 0, _WORKING if case.whole else 0
+    if variable.changed:
+        changed = pixels * variable.pixel
+        looking += changed
+    if variable.transformed:
+        # The patches in a row, for the function as much again in double precision, and what it makes of that.
+        changed = patches
+        looking += patches + patches // variable.pixel * (variable.source_pixel + variable.channels * 8)
+    if case.handed_over:
+        looking += 2 * patches
+    return Piece(
+        tile=pixels * variable.source_pixel,
+        changed=changed,
+        reading=_reading(case, variable, units, tile),
+        looking=looking,
+        writing=shard * (2 if variable.copied else 1),
+    )
+
+
+def _positions(units: Sequence[Units]) -> int:
+    """The most that one shard owns."""
+    return prod(max(b - a for a, b in map(side.positions, _some(range(len(side))))) for side in units)
+
+
+def _reading(case: Case, variable: Variable, units: Sequence[Units], tile: Sequence[int]) -> int:
+    """Source chunks on their way in: what the tile touches, few at a time."""
+    sides = (len(case.grids.sizes), *case.grids.canvas.shape)
+    lengths = (case.shard[0], *tile)
+    chunk = [min(n, side) for n, side in zip(_spatial(variable, units), sides, strict=True)]
+    # An interval of n touches at most n / chunk chunks, rounded up, and one more.
+    touched = [
+        min(-(-n // each) + 1, -(-side // each)) * each for n, each, side in zip(lengths, chunk, sides, strict=True)
+    ]
+    return reading_bytes(prod(touched) * variable.source_pixel, prod(chunk) * variable.chunk_pixel)
+
+
+def _spatial(variable: Variable, units: Sequence[Units]) -> tuple[int, ...]:
+    """A source chunk without its channels: image, y, x."""
+    return (variable.source_chunk[0], *variable.source_chunk[-len(units) :])
+
+
+def _tile(work: Work, units: Sequence[Units]) -> tuple[int, ...]:
+    """Pixels of the largest tile, halo included."""
+    if work.read == "region":
+        return tuple(_most_touched(side, 1, 1) for side in units)
+    cuts = [cuts_of(side, size) for side, size in zip(units, work.block, strict=True)]
+    widths = (tiles_of(side, along)[1] for side, along in zip(units, cuts, strict=True))
+    return tuple(max(along) + halo_of(side) for side, along in zip(units, widths, strict=True))
+
+
+def _too_small(case: Case, least: Choice | None, limit: int) -> str:
+    if least is None:
+        raise AssertionError("no way to work was priced")
+    units = case.units(case.grids.canvas)
+    tile = _tile(least.work, units)
+    largest = max(case.variables, key=lambda variable: prod(variable.source_chunk) * variable.source_pixel)
+    chunk = prod(_spatial(largest, units)) * largest.chunk_pixel
+    what, way = (
+        (f"unpacking one source chunk of {shown_bytes(chunk)}", "store the source in smaller chunks")
+        if chunk > prod(tile) * largest.source_pixel
+        else (f"cutting one shard from {shown_shape(tile)} pixels", "choose a smaller patch or a larger step")
+    )
+    enough = f"{-(-least.memory // 2**20)} MiB"  # rounded up, so that it is
+    return f"{what} needs {enough} of memory, and the limit is {shown_bytes(limit)}: raise memory to {enough}, or {way}"

@@ -1,0 +1,156 @@
+"""The limit is kept: the peak of a fresh process against its plan, and the arithmetic of the plan."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import patchmill
+from patchmill.planning.memory import INTERPRETER, READING, Piece, held_beyond, peak, reading_bytes
+from patchmill.storage import Location, bulk, open_bulk
+
+MIB = 2**20
+BENCHMARK = Path(__file__).parents[2] / "benchmarks/memory.py"
+
+
+def measured(tmp_path, case, limit="512MiB", layout="patches", size="320MiB", **more):
+    """The row that the benchmark gives for a case."""
+    out = tmp_path / "memory.json"
+    options = {"case": case, "limit": limit, "layout": layout, "size": size, "folder": tmp_path, "out": out} | more
+    words = (str(word) for name, value in options.items() for word in (f"--{name}", value))
+    subprocess.run([sys.executable, BENCHMARK, *words], check=True, capture_output=True)
+    (row,) = json.loads(out.read_text())
+    assert "failed" not in row, row["failed"]
+    return row
+
+
+def check(row, limit, most=1.5):
+    """The law, and that nothing piles up from the first fifth of a run to its last."""
+    assert row["peak"] <= row["plan"] <= limit
+    assert row["plan"] <= most * row["peak"]
+    assert row["late"] <= row["plan"]
+
+
+# Short runs do not reach their peak each time: what is measured here is that they stay below it.
+@pytest.mark.parametrize(("case", "layout"), [("plain", "patches"), ("misaligned", "canvas"), ("strips", "patches")])
+def test_the_peak_is_below_the_plan_and_the_plan_below_the_limit(tmp_path, case, layout):
+    check(measured(tmp_path, case, layout=layout), 512 * MIB, most=2)
+
+
+SLOW = [
+    *((case, layout) for case in ("plain", "overlap", "statistics", "strips", "misaligned", "sharded", "cast", "scale",
+                                  "keep", "nan", "bands", "times") for layout in ("patches", "canvas")),
+    ("standardize", "patches"), ("dask", "patches"), ("dask", "canvas"),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "layout"), SLOW)
+def test_whatever_the_source(tmp_path, case, layout):
+    row = measured(tmp_path, case, layout=layout, size="2GiB")
+    check(row, 512 * MIB)
+    if row["decoded"]:  # what Dask reads, tensorstore does not count
+        assert row["decoded"] <= 1.1 * row["read"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["small", "tiny"])
+def test_many_small_things(tmp_path, case):
+    check(measured(tmp_path, case, size="4GiB"), 512 * MIB, most=1.6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_chunks_of_a_quarter_gigabyte_are_unpacked_once(tmp_path, layout):
+    row = measured(tmp_path, "quarter", limit="1GiB", layout=layout, size="3GiB")
+    check(row, 1024 * MIB)
+    assert row["decoded"] <= 1.05 * row["source"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 4, 8])
+def test_any_number_of_workers(tmp_path, workers):
+    tuning = json.dumps({"inflight": workers})
+    row = measured(tmp_path, "overlap", limit="2GiB", size="3GiB", workers=workers, tuning=tuning)
+    check(row, 2048 * MIB, most=1.6)
+
+
+@pytest.mark.slow
+def test_an_array_in_memory_counts(tmp_path):
+    check(measured(tmp_path, "numpy", limit="1GiB"), 1024 * MIB)
+
+
+@pytest.mark.slow
+def test_worker_processes_keep_it_too(tmp_path):
+    check(measured(tmp_path, "cluster", size="2GiB"), 512 * MIB, most=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["quarter", "numpy"])
+def test_the_number_that_an_error_names_is_enough(tmp_path, case):
+    with pytest.raises(AssertionError, match="raise memory to") as refused:
+        measured(tmp_path, case)
+    least = re.search(r"raise memory to (\d+ MiB)", str(refused.value))[1].replace(" ", "")
+    check(measured(tmp_path, case, limit=least), int(least[:-3]) * MIB)
+
+
+# -- arithmetic --------------------------------------------------------------------------------------------------------
+
+
+def test_reading_takes_a_few_chunks_or_a_single_one():
+    assert reading_bytes(3 * MIB, MIB) == 6 * MIB
+    assert reading_bytes(900 * MIB, MIB) == 2 * READING
+    assert reading_bytes(900 * MIB, 256 * MIB) == 512 * MIB
+
+
+def test_what_reads_and_what_plans_agree_on_how_much():
+    assert bulk.READING == READING
+
+
+def test_tasks_add_up():
+    piece = Piece(tile=10 * MIB, changed=0, reading=5 * MIB, looking=0, writing=8 * MIB)
+    one, two = (peak([piece], inflight=n, cache=0, chunk=MIB, waiting=0, held=0, shards=0, images=0) for n in (1, 2))
+    assert two - one == 18 * MIB * 9 // 8
+
+
+def test_what_else_lies_in_a_process_counts_in_steps():
+    assert held_beyond(60 * MIB - 7 * MIB, 0) == 0
+    assert held_beyond(INTERPRETER, 0) == held_beyond(INTERPRETER - MIB, 0) > 0
+    assert held_beyond(INTERPRETER + 500 * MIB, 500 * MIB) == held_beyond(INTERPRETER, 0)
+
+
+def test_sources_in_memory_need_no_cache():
+    assert patchmill.plan(np.zeros((3, 4000, 4000), "u1"), 256, 128, workers=2).work.cache == 0
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_reading_in_parts_gives_the_same(tmp_path, monkeypatch):
+    import zarr
+
+    values = np.random.default_rng(0).integers(0, 99, (3, 2, 37, 41), "uint16")
+    zarr.create_array(str(tmp_path / "a.zarr"), data=values, chunks=(2, 1, 5, 7))
+    array = open_bulk(Location.parse(tmp_path / "a.zarr"))
+    for most in (1, 200, 1000, 5000):
+        monkeypatch.setattr(bulk, "READING", most)
+        for region in (np.s_[0:3, 0:2, 0:37, 0:41], np.s_[1:3, 1:2, 4:21, 6:8], np.s_[2:3, 0:1, 5:10, 7:14]):
+            assert (array.read(region) == values[region]).all()
+
+
+def test_a_cache_ends_with_the_last_array_that_uses_it(tmp_path):
+    import zarr
+
+    zarr.create_array(str(tmp_path / "a.zarr"), data=np.ones((8, 8)))
+    first, second = (open_bulk(Location.parse(tmp_path / "a.zarr"), cache_bytes=12345) for _ in range(2))
+    assert first.pool is second.pool
+    del first, second
+    gc.collect()
+    assert 12345 not in bulk._pools
