@@ -101,8 +101,8 @@ def test_a_folder_that_is_no_store(tmp_path):
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(patchmill.PatchmillError, match="not a Zarr"):
         open_source(tmp_path)
-    with pytest.raises(ValueError, match="s3://"):
-        open_source("s3://bucket/x.zarr")
+    with pytest.raises(ValueError, match="ftp://"):
+        open_source("ftp://bucket/x.zarr")
 
 
 @pytest.fixture

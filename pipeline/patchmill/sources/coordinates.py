@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.grid import ImageGrids
+from patchmill.grid import Axis, ImageGrids
 from patchmill.sources.model import Source
 
 _AXES = ("y", "x")
@@ -25,10 +25,15 @@ class Coordinate:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def coordinates_of(source: Source, grids: ImageGrids) -> Iterator[Coordinate]:
-    """Every coordinate of a patch set that is cut out of `source` by `grids`."""
+def coordinates_of(source: Source, grids: ImageGrids, *, whole: bool = False) -> Iterator[Coordinate]:
+    """Every coordinate of a patch set that is cut out of `source` by `grids`.
+
+    `whole`: y and x of every pixel, for layout "canvas", rather than at the origins.
+    """
     for at, name in enumerate(_AXES):
-        yield from _origins(source, grids, at, name)
+        yield from _origins(grids, at, name)
+        if name in source.labels:
+            yield from _labels(source, grids, at, name, whole=whole)
     for name, label in source.labels.items():
         if name not in _AXES:
             yield Coordinate(_key(source, name), (name,), label.values, label.attributes)
@@ -49,16 +54,27 @@ def _key(source: Source, name: str) -> str:
     return source.dims.get(name, name) if taken else name
 
 
-def _origins(source: Source, grids: ImageGrids, at: int, name: str) -> Iterator[Coordinate]:
-    """Origins in pixels along one axis, and the source's own coordinates there where all images share them."""
+def _origins(grids: ImageGrids, at: int, name: str) -> Iterator[Coordinate]:
+    """Origins in pixels along one axis; with an image axis where images do not share them."""
     axis, dim = grids.canvas.axes[at], f"grid_{name}"
     lattice = np.arange(len(axis), dtype=np.int64) * axis.step
     if axis.edge == "shift" and grids.differ:
         last = np.maximum(grids.sizes[:, at] - axis.span, 0)
         yield Coordinate(f"origin_{name}", ("image", dim), np.minimum(lattice, last[:, None]), {"units": "pixel"})
         return
-    origins = np.minimum(lattice, axis.n - axis.span) if axis.edge == "shift" else lattice
-    yield Coordinate(f"origin_{name}", (dim,), origins, {"units": "pixel"})
-    if name in source.labels:
-        label = source.labels[name]
-        yield Coordinate(name, (dim,), label.values[origins], label.attributes)
+    yield Coordinate(f"origin_{name}", (dim,), _shared(axis), {"units": "pixel"})
+
+
+def _labels(source: Source, grids: ImageGrids, at: int, name: str, *, whole: bool) -> Iterator[Coordinate]:
+    """The source's own coordinates: of every pixel, or at the origins where all images share these."""
+    axis, label = grids.canvas.axes[at], source.labels[name]
+    if whole:
+        yield Coordinate(name, (name,), label.values, label.attributes)
+    elif not (axis.edge == "shift" and grids.differ):
+        yield Coordinate(name, (f"grid_{name}",), label.values[_shared(axis)], label.attributes)
+
+
+def _shared(axis: Axis) -> NDArray[np.int64]:
+    """Origins along one axis of the canvas, in pixels."""
+    lattice = np.arange(len(axis), dtype=np.int64) * axis.step
+    return np.minimum(lattice, axis.n - axis.span) if axis.edge == "shift" else lattice

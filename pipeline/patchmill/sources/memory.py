@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.grid import alike
 from patchmill.sources.model import (
-    AXES,
     Label,
     Source,
     Variable,
-    canonical_reader,
     channel_labels,
     label_of,
     one_name,
     plain_attributes,
     refuse_dtype,
+    unchanged,
+    vanished,
 )
 from patchmill.sources.naming import Dims, canonical_axes, own_dims, refuse_unknown
+from patchmill.sources.readers import AXES, Held, Turned, mapped_file
 from patchmill.sources.zarrs import nodata_of
 
 
@@ -30,13 +34,67 @@ def open_array_source(array: Any, *, dims: Dims) -> Source:
     if isinstance(getattr(array, "_meta", array), np.ma.MaskedArray):
         raise TypeError("a masked array lacks pixels, which a source can't: fill them first with array.filled(value)")
     axes = canonical_axes(None, array.ndim, dims, "the array")
-    variable = _variable("image", array, axes, array.__getitem__, {})
-    identity = {"shape": list(array.shape), "dtype": str(array.dtype), "content": _fingerprint(array)}
-    return Source("memory", (variable,), _sizes(variable), {}, identity=identity)
+    variable = _variable("image", array, axes, Held(array), {})
+    identity = {"shape": list(array.shape), "dtype": str(array.dtype)}
+    path = mapped_file(array)
+    if path is None:
+        identity["content"] = _fingerprint(array)
+        held = array.nbytes if isinstance(array, np.ndarray) and not isinstance(array, np.memmap) else 0
+        return Source("memory", (variable,), _sizes(variable), {}, identity=identity, held=held)
+    state = FileState.of(path)
+    identity |= {**state.to_dict(), "offset": array.offset}
+    return Source(state.path, (variable,), _sizes(variable), {}, identity=identity, check=state)
 
 
-def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims) -> Source:
-    """An ``xr.DataArray``, or those variables of an ``xr.Dataset`` that lie on one y and x."""
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells whether a file is still the one that was opened: called, it raises if not.
+
+    Parameters
+    ----------
+    path : str
+        Absolute.
+    size : int
+        Bytes.
+    changed : int
+        Time of its last change, in nanoseconds.
+    """
+
+    path: str
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: str) -> FileState:
+        """Of the file `path`, as it is now."""
+        path = os.path.abspath(path)
+        found = os.stat(path)
+        return cls(path, found.st_size, found.st_mtime_ns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As part of an identity."""
+        return {"file": self.path, "size": self.size, "changed": self.changed}
+
+    def __call__(self) -> None:
+        """Look again.
+
+        Raises
+        ------
+        SourceError
+            If the file is gone or is another one.
+        """
+        try:
+            now = FileState.of(self.path)
+        except OSError:
+            raise vanished(self.path) from None
+        if now != self:
+            raise vanished(self.path)
+
+
+def open_xarray_source(
+    data: Any, *, variables: Sequence[str] | None, dims: Dims, file: FileState | None = None
+) -> Source:
+    """An ``xr.DataArray``, or those variables of an ``xr.Dataset`` that lie on one y and x; maybe those of a `file`."""
     refuse_unknown(dims, data.dims, "the object")
     arrays = _chosen(data, variables, dims)
     parts: list[Variable] = []
@@ -46,18 +104,20 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
         axes = canonical_axes(names, array.ndim, own_dims(dims, names, data.dims), f"variable {name!r}")
         placed[name] = axes
         attributes = plain_attributes(dict(array.attrs))
-        parts.append(_variable(name, _held(array), axes, _getter(array), attributes))
+        parts.append(_variable(name, _held(array), axes, Held(array), attributes))
     shapes = {part.name: (part.shape[0], *part.shape[2:]) for part in parts}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(
             f"variables are cut together where they share (image, y, x), got {listed}: choose with variables="
         )
-    identity = {"arrays": {n: [list(a.shape), str(a.dtype), _fingerprint(_held(a))] for n, a in arrays.items()}}
+    contents = {n: [list(a.shape), str(a.dtype)] for n, a in arrays.items()}
+    if file is None:
+        contents = {n: [*each, _fingerprint(_held(arrays[n]))] for n, each in contents.items()}
     named = one_name([{a: str(arrays[n].dims[at]) for a, at in axes.items()} for n, axes in placed.items()])
     beside = _beside(data, named.get("image"))
     return Source(
-        url=str(data.encoding.get("source", "memory")),
+        url=file.path if file else str(data.encoding.get("source", "memory")),
         variables=tuple(parts),
         sizes=_extents(beside, parts[0]),
         dims=named,
@@ -65,7 +125,9 @@ def open_xarray_source(data: Any, *, variables: Sequence[str] | None, dims: Dims
         names=np.asarray(beside["name"].values).astype(object) if "name" in beside else None,
         crs=plain_attributes(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
         transform=_transform(beside),
-        identity=identity,
+        identity={"arrays": contents} | (file.to_dict() if file else {}),
+        check=file or unchanged,
+        held=sum(array.nbytes for array in arrays.values() if _is_loaded(array)),
     )
 
 
@@ -117,20 +179,21 @@ def _transform(beside: Mapping[str, Any]) -> Label | None:
     return Label(np.asarray(beside["transform"].values), plain_attributes(dict(beside["transform"].attrs)))
 
 
+def _is_loaded(array: Any) -> bool:
+    """Whether a DataArray's values lie in this process."""
+    return array.chunks is None and bool(array.variable._in_memory)  # noqa: SLF001 - xarray has no public word for it
+
+
 def _held(array: Any) -> Any:
     """The Dask array behind a DataArray, else the DataArray itself: a file that is not loaded stays so."""
     return array.data if array.chunks is not None else array
-
-
-def _getter(array: Any) -> Callable[[tuple[slice, ...]], NDArray[Any]]:
-    return lambda region: np.asarray(array.variable[region].values)
 
 
 def _variable(
     name: str,
     array: Any,
     axes: Mapping[str, int],
-    get: Callable[[tuple[slice, ...]], Any],
+    held: Held,
     attributes: Mapping[str, Any],
 ) -> Variable:
     refuse_dtype(name, np.dtype(array.dtype))
@@ -148,7 +211,7 @@ def _variable(
         shape=(image, channel, y, x),
         dtype=np.dtype(array.dtype).newbyteorder("="),
         chunks=(chunks[0], chunks[1], chunks[2], chunks[3]),
-        read=canonical_reader(lambda region: np.asarray(get(region)), axes, array.ndim),
+        read=Turned(held, axes, array.ndim),
         lazy=lazy,
         nodata=nodata_of(attributes, np.dtype(array.dtype)),
         attributes=attributes,
@@ -168,7 +231,7 @@ def _canonical_lazy(array: Any, axes: Mapping[str, int]) -> Any:
 
 
 def _sizes(variable: Variable) -> NDArray[np.int64]:
-    return np.tile(np.asarray(variable.shape[2:], np.int64), (variable.shape[0], 1))
+    return alike(variable.shape[2:], variable.shape[0])
 
 
 def _labels(

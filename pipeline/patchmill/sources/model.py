@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import SourceError
-
-Region4 = tuple[slice, slice, slice, slice]
-"""Half-open intervals of (image, channel, y, x)."""
-
-AXES = ("image", "channel", "y", "x")
+from patchmill.sources.readers import AXES, Reader, Region4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +37,8 @@ class Variable:
     dtype : numpy.dtype
     chunks : tuple of int
         Unit in which the source is stored, same axes as `shape`.
-    read : callable
-        From a `Region4` to its values, same axes as `shape`.
+    read : Reader
+        From a `Region4` to its values, same axes as `shape`. Its images may also be an array of ascending numbers.
     lazy : dask array, optional
         The same as a Dask array, where the source is one.
     nodata : number, optional
@@ -56,7 +52,7 @@ class Variable:
     shape: tuple[int, int, int, int]
     dtype: np.dtype[Any]
     chunks: tuple[int, int, int, int]
-    read: Callable[[Region4], NDArray[Any]]
+    read: Reader
     lazy: Any = None
     nodata: Any = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -67,9 +63,16 @@ class Variable:
         return self.shape[1] if self.has_channel else None
 
 
+def unchanged() -> None:
+    """What can't change behind anybody's back: an object of this process."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """Variables on the same images, y and x.
+
+    Another process gets the values of what is in memory. What is stored it opens by itself, once, by `recipe`; a store
+    that is not the one that was opened here is an error there.
 
     Parameters
     ----------
@@ -91,9 +94,14 @@ class Source:
     transform : Label, optional
         Affine transform of each image, shape (image, 6).
     identity : mapping
-        What a resume compares to know the source again; plain JSON.
+        What a resume compares to know the source again; plain JSON. A store that has only grown along its images has
+        the same.
     check : callable
         Raises `SourceError` if the source is no longer what was opened.
+    recipe : Recipe, optional
+        How another process opens it; None for what is in memory.
+    held : int
+        Bytes of it that lie in this process anyway.
     """
 
     url: str
@@ -105,7 +113,29 @@ class Source:
     crs: Mapping[str, Any] | None = None
     transform: Label | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], None] = unchanged
+    recipe: Any = None
+    held: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.recipe is None:
+            return (Source, tuple(getattr(self, each.name) for each in fields(self)))
+        from patchmill.sources.recipes import reopened
+
+        return (reopened, (self.recipe,))
+
+    def cached(self, nbytes: int) -> Source:
+        """The same source, read through up to `nbytes` of decoded chunks that are kept, so that each is decoded once.
+
+        Where nothing is decoded, in memory, it makes no difference. Sources of one number share the cache.
+        """
+        variables = tuple(replace(each, read=each.read.cached(nbytes)) for each in self.variables)
+        recipe = None if self.recipe is None else replace(self.recipe, cache_bytes=nbytes)
+        return replace(self, variables=variables, recipe=recipe)
+
+    def stored_ratio(self, variable: Variable) -> float | None:
+        """Stored bytes for each raw one of `variable`, estimated from a few chunks; None where it can't be told."""
+        return variable.read.stored_ratio()
 
     @property
     def images(self) -> int:
@@ -141,34 +171,6 @@ class Source:
                 part = variable.read((image, channels, rows, columns))
                 values[at, :, : part.shape[2], : part.shape[3]] = part[0]
         return values
-
-
-def canonical_reader(
-    get: Callable[[tuple[slice, ...]], NDArray[Any]], axes: Mapping[str, int], ndim: int
-) -> Callable[[Region4], NDArray[Any]]:
-    """Reader of canonical regions over an array whose axes lie in another order.
-
-    Parameters
-    ----------
-    get : callable
-        From one slice an own axis to the values.
-    axes : mapping
-        Canonical axis to own axis number; absent ones get length 1.
-    ndim : int
-        Own number of axes.
-    """
-    present = [axis for axis in AXES if axis in axes]
-    order = [axes[axis] for axis in present]
-    missing = tuple(at for at, axis in enumerate(AXES) if axis not in axes)
-
-    def read(region: Region4) -> NDArray[Any]:
-        own = [slice(None)] * ndim
-        for axis, wanted in zip(AXES, region, strict=True):
-            if axis in axes:
-                own[axes[axis]] = wanted
-        return np.expand_dims(np.transpose(get(tuple(own)), order), missing)
-
-    return read
 
 
 def label_of(values: NDArray[Any], attributes: Mapping[Any, Any]) -> Label:

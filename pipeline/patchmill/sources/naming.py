@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from patchmill.sources.model import AXES
+from patchmill.sources.readers import AXES
 
 _KNOWN = {
     "image": {"image", "images", "time", "t", "scene", "sample", "item", "date"},

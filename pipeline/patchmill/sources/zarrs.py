@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.errors import MissingSourceError, SourceError
+from patchmill.errors import MissingSourceError, PatchmillError, SourceError
+from patchmill.grid import alike
+from patchmill.sources.absent import sparse
 from patchmill.sources.model import (
-    AXES,
     Label,
     Source,
     Variable,
-    canonical_reader,
     channel_labels,
     label_of,
     one_name,
@@ -25,11 +29,14 @@ from patchmill.sources.model import (
     vanished,
 )
 from patchmill.sources.naming import Dims, canonical_axes, own_dims
-from patchmill.storage import Location, StoredGroup, digest, open_bulk, read_group
+from patchmill.sources.readers import AXES, Regional, Turned
+from patchmill.storage import Location, StoredGroup, TensorStoreArray, digest, open_bulk, read_group
 
 
-def open_zarr_source(place: Location, *, variables: Sequence[str] | None, dims: Dims) -> Source:
-    """The Zarr array or group at `place`.
+def open_zarr_source(
+    place: Location, *, variables: Sequence[str] | None, dims: Dims, opened: int | None = None
+) -> Source:
+    """The Zarr array or group at `place`, as it was at the moment `opened`: now, if None.
 
     Raises
     ------
@@ -47,14 +54,14 @@ def open_zarr_source(place: Location, *, variables: Sequence[str] | None, dims: 
     arrays = _chosen(node, place, own, variables, dims)
     every = {dim for array in arrays.values() for dim in _names(array) or ()}
     parts = {
-        name: _variable(place, name, array, own_dims(dims, _names(array) or every, every), own)
+        name: _variable(place, name, array, own_dims(dims, _names(array) or every, every), own, opened)
         for name, array in arrays.items()
     }
     found = {name: variable for name, (variable, _) in parts.items()}
     first = next(iter(found.values()))
     _refuse_other_canvas(found, place.url)
     named = one_name([names for _, names in parts.values()])
-    identity = {"url": place.url, "arrays": {name: _digest(place, name, array) for name, array in arrays.items()}}
+    check = Metadata.of(place, arrays)
     return Source(
         url=place.url,
         variables=tuple(found.values()),
@@ -64,8 +71,8 @@ def open_zarr_source(place: Location, *, variables: Sequence[str] | None, dims: 
         names=own.values("name") if own and "name" in own.arrays else None,
         crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node),
         transform=_transform(own),
-        identity=identity,
-        check=lambda: _check(place, arrays, identity),
+        identity={"url": place.url, "arrays": check.without_length(_image_axes(parts, arrays))},
+        check=check,
     )
 
 
@@ -75,7 +82,9 @@ def _open_node(place: Location) -> Any:
     if not place.exists():
         raise MissingSourceError(f"nothing is at {place.url}: check the path of the source")
     try:
-        return zarr.open(place.path, mode="r")
+        return zarr.open(place.store(), mode="r")
+    except PatchmillError:  # the store itself does not answer
+        raise
     except Exception as error:  # zarr-python raises many kinds for a folder that is no store
         raise SourceError(
             f"{place.url} is not a Zarr array or group: patchmill.ingest makes one of image files"
@@ -90,7 +99,8 @@ def _chosen(
         if wanted:
             raise ValueError(f"{place.url} is a single array and has no variables to choose from, got {list(wanted)}")
         return {"": node}
-    here = {str(name): array for name, array in node.arrays()}
+    # In a fixed order: without consolidated metadata zarr-python lists a folder in another one each time.
+    here = {str(name): array for name, array in sorted(node.arrays(), key=lambda each: str(each[0]))}
     names = wanted or (own.own["variables"] if own else [n for n, a in here.items() if _is_image(n, a, dims)])
     absent = [name for name in names if name not in here]
     if absent:
@@ -121,7 +131,7 @@ def _names(array: Any) -> tuple[str, ...] | None:
 
 
 def _variable(
-    place: Location, name: str, array: Any, dims: Dims, own: StoredGroup | None
+    place: Location, name: str, array: Any, dims: Dims, own: StoredGroup | None, opened: int | None
 ) -> tuple[Variable, dict[str, str]]:
     where = f"{place.url}/{name}" if name else place.url
     names = _names(array)
@@ -129,23 +139,30 @@ def _variable(
     refuse_dtype(where, np.dtype(array.dtype))
     if 0 in array.shape:
         raise SourceError(f"{where} has shape {tuple(array.shape)}, which holds no pixels")
-    if own is not None:
-        bulk = own.bulk(name)
-    else:
-        folder = place.child(name) if name else place
-        bulk = open_bulk(folder, zarr_format=array.metadata.zarr_format, missing_is_error=False)
+    folder = place.child(name) if name else place
+    bulk = own.bulk(name) if own else open_bulk(folder, zarr_format=array.metadata.zarr_format)
     attributes = plain_attributes({k: v for k, v in dict(array.attrs).items() if k != "_ARRAY_DIMENSIONS"})
     variable = Variable(
-        name=name or place.path.stem,
+        name=name or PurePosixPath(place.name).stem,
         has_channel="channel" in axes,
         shape=_canonical(bulk.shape, axes),
         dtype=bulk.dtype,
         chunks=_canonical(bulk.chunk, axes),
-        read=canonical_reader(bulk.read, axes, array.ndim),
+        read=Turned(_readable(bulk, own, opened), axes, array.ndim),
         nodata=nodata_of(attributes, bulk.dtype),
         attributes=attributes,
     )
     return variable, {axis: names[at] for axis, at in axes.items()} if names else {}
+
+
+def _readable(bulk: TensorStoreArray, own: StoredGroup | None, opened: int | None) -> Regional:
+    """With an answer to chunks that are missing: in a canonical store they are damage, elsewhere they may be fill.
+
+    Object stores keep no time at which something was deleted, so there fill is all that can be given.
+    """
+    if own is not None:
+        return bulk
+    return sparse(bulk, opened) if bulk.location.is_local else bulk.reopened(missing_is_error=False)
 
 
 def _canonical(values: Sequence[int], axes: Mapping[str, int]) -> tuple[int, int, int, int]:
@@ -189,7 +206,7 @@ def _refuse_other_canvas(variables: Mapping[str, Variable], url: str) -> None:
 def _sizes(own: StoredGroup | None, first: Variable) -> NDArray[np.int64]:
     if own is not None:
         return np.stack([own.values("height"), own.values("width")], axis=1).astype(np.int64)
-    return np.tile(np.asarray(first.shape[2:], np.int64), (first.shape[0], 1))
+    return alike(first.shape[2:], first.shape[0])
 
 
 def _labels(group: Any, parts: Mapping[str, tuple[Variable, dict[str, str]]]) -> dict[str, Label]:
@@ -222,13 +239,78 @@ def _transform(own: StoredGroup | None) -> Label | None:
     return Label(own.values("transform"), own.arrays["transform"]["attributes"])
 
 
-def _digest(place: Location, name: str, array: Any) -> str:
-    key = "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
-    data = place.read(f"{name}/{key}" if name else key)
-    return digest(data) if data is not None else ""
+def _image_axes(
+    parts: Mapping[str, tuple[Variable, dict[str, str]]], arrays: Mapping[str, Any]
+) -> dict[str, int | None]:
+    """For each array the number of its own image axis, None where it has none."""
+    axes = {}
+    for name, (variable, _) in parts.items():
+        reader = variable.read
+        axes[name] = reader.axes.get("image") if isinstance(reader, Turned) else None
+    return {name: axes.get(name) for name in arrays}
 
 
-def _check(place: Location, arrays: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    now = {name: _digest(place, name, array) for name, array in arrays.items()}
-    if now != identity["arrays"]:
-        raise vanished(place.url)
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The arrays' own metadata objects, as they were when the source was opened: called, it raises if they changed.
+
+    Parameters
+    ----------
+    place : Location
+    objects : tuple of (str, str, bytes)
+        Name of each array, key of its metadata object, the object.
+    files : tuple
+        What tells the files of these objects apart from others of the same content, on a local disk: a store that was
+        moved away and replaced by one of the same shape has the same metadata.
+    """
+
+    place: Location
+    objects: tuple[tuple[str, str, bytes], ...]
+    files: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, place: Location, arrays: Mapping[str, Any]) -> Metadata:
+        """Of zarr-python's `arrays`, read now."""
+        found = []
+        for name, array in arrays.items():
+            key = "zarr.json" if array.metadata.zarr_format == 3 else ".zarray"
+            path = f"{name}/{key}" if name else key
+            found.append((name, path, place.read(path) or b""))
+        return cls(place, tuple(found), _files(place, found))
+
+    def without_length(self, image_axes: Mapping[str, int | None]) -> dict[str, str]:
+        """A digest for each array, the same however many images there are: a source that grew is the same one."""
+        digests = {}
+        for name, _, data in self.objects:
+            document, axis = json.loads(data or b"{}"), image_axes[name]
+            if axis is not None and "shape" in document:
+                document["shape"][axis] = None
+            digests[name] = digest(json.dumps(document, sort_keys=True).encode())
+        return digests
+
+    def __call__(self) -> None:
+        """Look again.
+
+        Raises
+        ------
+        SourceError
+            If one of them is gone or another one.
+        """
+        same = all((self.place.read(path) or b"") == data for _, path, data in self.objects)
+        if not same or _files(self.place, self.objects) != self.files:
+            raise vanished(self.place.url)
+
+
+def _files(place: Location, objects: Sequence[tuple[str, str, bytes]]) -> tuple[Any, ...]:
+    """Number and time of each object's file; None where there is none, nothing where the store has no files."""
+    if not place.is_local:
+        return ()
+    found: list[tuple[int, int] | None] = []
+    for _, path, _ in objects:
+        try:
+            state = os.stat(place.path / path)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((state.st_ino, state.st_mtime_ns))
+    return tuple(found)
