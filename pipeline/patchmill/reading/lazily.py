@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from patchmill.reading.patchset import PatchSet, SetVariable
 
-_BLOCK = 8
-"""Positions of a Dask chunk along each axis of the grid: the shard's, for patches of ordinary size."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
@@ -42,29 +39,25 @@ class Stack:
         return len(self.shape)
 
     def __getitem__(self, wanted: tuple[slice, ...]) -> NDArray[Any]:
-        found = np.zeros([side.stop - side.start for side in wanted], self.dtype)
-        images, *_ = wanted
-        for at, image in enumerate(range(images.start, images.stop)):
-            start = [side.start for side in wanted[-4:-2]]
-            counts = self.ps.grids.counts[image].tolist()
-            stop = [min(side.stop, count) for side, count in zip(wanted[-4:-2], counts, strict=True)]
-            if all(a < b for a, b in zip(start, stop, strict=True)):
-                patches = self.variable.pixels.rectangle(image, start, stop)
-                rows, columns = (slice(0, b - a) for a, b in zip(start, stop, strict=True))
-                inside: tuple[Any, ...] = (*wanted[1:-4], ..., *wanted[-2:])
-                found[at][..., rows, columns, :, :] = patches[inside]
-        return found
+        images, rows, columns = (wanted[axis] for axis in (0, -4, -3))
+        exists = self.ps.numbering.exists(images, rows, columns)
+        start, stop = [rows.start, columns.start], [rows.stop, columns.stop]
+        patches: NDArray[Any] = self.variable.pixels.rectangle(images, start, stop, exists)
+        inside: tuple[Any, ...] = (slice(None), *wanted[1:-4], ..., *wanted[-2:])
+        cut: NDArray[Any] = patches[inside]
+        return cut
 
 
 def dask_of(ps: PatchSet, variable: SetVariable) -> Any:
     """The patches of one variable: (image, channel, grid_y, grid_x, patch_y, patch_x)."""
     import dask.array as da
 
-    stack = Stack(ps, variable)
+    stack, together = Stack(ps, variable), variable.pixels.together
     channel = () if variable.channels is None else (-1,)
+    images, rows, columns = (max(1, min(n, stack.shape[axis])) for n, axis in zip(together, (0, -4, -3), strict=True))
     return da.from_array(
         stack,
-        chunks=(1, *channel, _BLOCK, _BLOCK, -1, -1),
+        chunks=(images, *channel, rows, columns, -1, -1),
         name=f"patches-{uuid.uuid4().hex}",
         asarray=False,
         fancy=False,
@@ -78,19 +71,38 @@ def catalog_of(ps: PatchSet) -> xr.Dataset:
 
     if ps.stored is not None:
         pixels = [each.array for each in ps.variables]
-        stored: xr.Dataset = xr.open_zarr(ps.stored.place.url, chunks={})
-        return stored.drop_vars(pixels)
+        stored: xr.Dataset = xr.open_zarr(ps.stored.place.store(), chunks={}, consolidated=True).drop_vars(pixels)
+        return _at_origins(stored) if ps.layout == "canvas" else stored
     everything = slice(None)
-    data = {"exists": (("image", "grid_y", "grid_x"), ps.grids.exists(everything, everything, everything))}
+    data = {"exists": (("image", "grid_y", "grid_x"), ps.numbering.exists(everything, everything, everything))}
     return xr.Dataset(data, coords=dict(ps.coordinates))
+
+
+def _at_origins(data: xr.Dataset) -> xr.Dataset:
+    """A canvas' coordinates of pixels, y(y), as layout "patches" has them: y(grid_y), at the origins.
+
+    Where each image has origins of its own, as with "shift" and sizes that differ, no such axis exists.
+    """
+    for axis in ("y", "x"):
+        if axis not in data.variables or data[axis].dims != (axis,):
+            continue
+        pixels, origins = data[axis].variable, data[f"origin_{axis}"].variable
+        data = data.drop_vars(axis)
+        if origins.ndim == 1:
+            at = (origins.dims, pixels.values[origins.values], pixels.attrs)
+            data = data.assign_coords({axis: at})
+    return data
 
 
 def dataset_of(ps: PatchSet) -> xr.Dataset:
     """Patches and catalog, with the source's own names for its axes."""
-    data = catalog_of(ps)
+    data, only = catalog_of(ps), len(ps.variables) == 1
     for each in ps.variables:
         channel = () if each.channels is None else (each.channel_dim,)
-        data[each.array] = (("image", *channel, "grid_y", "grid_x", "patch_y", "patch_x"), dask_of(ps, each))
+        data["patches" if only else each.array] = (
+            ("image", *channel, "grid_y", "grid_x", "patch_y", "patch_x"),
+            dask_of(ps, each),
+        )
     return _own_names(data, ps)
 
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from patchmill.errors import IncompleteError, NotAPatchSetError
-from patchmill.grid import ImageGrids, PatchGrid
-from patchmill.patches.fills import as_fill
+from patchmill.grid import ImageGrids, KeptPatches, Numbering, PatchGrid
+from patchmill.patches.fills import as_fill, stored_fill
 from patchmill.patches.views import Padding
 from patchmill.reading.patchset import PatchSet, SetVariable
-from patchmill.reading.pixels import StoredPatches, Windows
+from patchmill.reading.pixels import Pixels, StoredPatches
+from patchmill.reading.windows import Windows, canvas_variable
 from patchmill.sources import Dims, coordinates_of, image_grids, open_source
-from patchmill.storage import Location, StoredGroup, begun, read_group
+from patchmill.storage import Location, StoredGroup, TensorStoreArray, begun, read_group
 from patchmill.types import Edge, PadMode, PerAxis, as_word
 
 
-def open_patches(target: str | os.PathLike[str]) -> PatchSet:
+def open_patches(target: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> PatchSet:
     """The patch set that `write_patches` wrote to `target`.
 
     Parameters
     ----------
-    target : path
+    target : path or URL
+    storage_options : mapping, optional
+        For a URL, in fsspec's spelling (anon, endpoint_url, ...); secrets come from the environment.
 
     Returns
     -------
@@ -36,18 +39,26 @@ def open_patches(target: str | os.PathLike[str]) -> PatchSet:
         If the set was begun and not finished.
     NotAPatchSetError
         If something else is there, or nothing.
+    ValueError
+        If the place or an option can't be, or an option is a secret.
     """
-    place = Location.parse(target)
+    place = Location.parse(target, options=storage_options)
     group = read_group(place)
     if group is None or group.own.get("kind") != "patches":
         raise _not_a_set(place, group)
+    if group.own["layout"] not in ("patches", "canvas"):
+        raise NotAPatchSetError(
+            f"{place.url} has layout {group.own['layout']!r}, which this patchmill does not know: "
+            "use the version that wrote it"
+        )
     grids = _grids(group)
     described = group.own["source"]["variables"]
     return PatchSet(
         url=place.url,
         layout=group.own["layout"],
         grids=grids,
-        variables=tuple(_stored_variable(group, name, each) for name, each in described.items()),
+        numbering=_numbering(group, grids),
+        variables=tuple(_stored_variable(group, grids, name, each) for name, each in described.items()),
         dims=group.own["source"]["dims"],
         stored=group,
         coordinates={},
@@ -73,10 +84,17 @@ def _grids(group: StoredGroup) -> ImageGrids:
     return ImageGrids.uniform(grid, int(group.own["request"]["images"]))
 
 
-def _stored_variable(group: StoredGroup, name: str, described: dict[str, Any]) -> SetVariable:
+def _numbering(group: StoredGroup, grids: ImageGrids) -> Numbering:
+    """The grids themselves, unless patches were dropped."""
+    if "dropped" not in group.arrays:
+        return grids
+    return KeptPatches(grids, group.values("count"), group.bulk("exists").read)
+
+
+def _stored_variable(group: StoredGroup, grids: ImageGrids, name: str, described: dict[str, Any]) -> SetVariable:
     array = group.bulk(described["array"])
     names = group.arrays[described["array"]]["dimension_names"]
-    has_channel = len(names) == 6
+    has_channel = len(names) == (6 if group.own["layout"] == "patches" else 4)
     return SetVariable(
         name=name,
         array=described["array"],
@@ -84,8 +102,17 @@ def _stored_variable(group: StoredGroup, name: str, described: dict[str, Any]) -
         channels=array.shape[1] if has_channel else None,
         channel_dim=names[1] if has_channel else "channel",
         source_chunk=tuple(described["chunk"][2:]),
-        pixels=StoredPatches(array, has_channel),
+        pixels=_pixels(group, grids, array, described),
     )
+
+
+def _pixels(group: StoredGroup, grids: ImageGrids, array: TensorStoreArray, described: dict[str, Any]) -> Pixels:
+    ndim = len(array.shape)
+    if group.own["layout"] == "patches":
+        return StoredPatches(array, has_channel=ndim == 6)
+    mode, value = group.own["grid"]["pad_mode"], described.get("pad_value", 0)
+    variable = canvas_variable(described["array"], array, has_channel=ndim == 4)
+    return Windows(variable, grids, Padding(mode, stored_fill(value, array.dtype)))
 
 
 def view_patches(
@@ -99,12 +126,14 @@ def view_patches(
     pad_value: Any = 0,
     variables: Sequence[str] | None = None,
     dims: Dims = None,
+    channels: Sequence[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> PatchSet:
     """A patch set over an existing array, nothing written: to look before cutting.
 
     Parameters
     ----------
-    source, patch_shape, step, dilation, edge, pad_mode, pad_value, variables, dims
+    source, patch_shape, step, dilation, edge, pad_mode, pad_value, variables, dims, channels, storage_options
         As for `write_patches`.
 
     Returns
@@ -127,13 +156,14 @@ def view_patches(
     (168, (3, 256, 256))
     """
     as_word(pad_mode, "pad_mode", PadMode)
-    opened = open_source(source, variables=variables, dims=dims)
+    opened = open_source(source, variables=variables, dims=dims, channels=channels, storage_options=storage_options)
     grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)
     several = len(opened.variables) > 1
     return PatchSet(
         url=opened.url,
         layout="view",
         grids=grids,
+        numbering=grids,
         variables=tuple(
             SetVariable(
                 name=variable.name,
@@ -142,9 +172,7 @@ def view_patches(
                 channels=variable.channels,
                 channel_dim=opened.channel_dim(variable),
                 source_chunk=variable.chunks[2:],
-                pixels=Windows(
-                    opened, variable, grids, Padding(pad_mode, as_fill(pad_value, variable.dtype, "pad_value"))
-                ),
+                pixels=Windows(variable, grids, Padding(pad_mode, as_fill(pad_value, variable.dtype, "pad_value"))),
             )
             for variable in opened.variables
         ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.grid import ImageGrids, Numbering, PatchGrid
 from patchmill.reading.lazily import catalog_of, dask_of, dataset_of
 from patchmill.reading.pixels import Pixels
 from patchmill.types import shown_bytes, shown_shape
@@ -31,7 +31,7 @@ class SetVariable:
     name : str
         The source's name for it.
     array : str
-        Key of its pixels in the stored set; "patches" where it is the only one.
+        Key of its pixels in the stored set; "patches" or "canvas" where it is the only one.
     dtype : numpy.dtype
     channels : int or None
         None for a variable without channels.
@@ -60,9 +60,11 @@ class PatchSet:
     url : str
         Where it lies.
     layout : str
-        "patches", or "view" for windows of an image that is not a patch set.
+        "patches"; "canvas" for windows of images stored once; "view" for windows of an image that is not a patch set.
     grids : ImageGrids
         One grid an image.
+    numbering : Numbering
+        Which positions exist and how they are numbered; `grids` themselves where none was dropped.
     variables : tuple of SetVariable
     dims : mapping
         Canonical axis to the source's own name for it.
@@ -87,6 +89,7 @@ class PatchSet:
     url: str
     layout: str
     grids: ImageGrids
+    numbering: Numbering
     variables: tuple[SetVariable, ...]
     dims: Mapping[str, str]
     stored: Any
@@ -124,7 +127,7 @@ class PatchSet:
         return len(self) * prod(self.grid.patch_shape) * pixel
 
     def __len__(self) -> int:
-        return len(self.grids)
+        return len(self.numbering)
 
     def locate(self, indices: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Which image patches come from, and their first pixels.
@@ -139,7 +142,7 @@ class PatchSet:
         origin : ndarray, shape (n, 2)
             y, x in pixels of the image.
         """
-        image, position = self.grids.locate(indices)
+        image, position = self.numbering.locate(indices)
         return image, self.grids.origins(image, position)
 
     # -- pixels -----------------------------------------------------------------------------------------------------
@@ -188,7 +191,7 @@ class PatchSet:
         CorruptChunkError
             If a patch is missing or damaged on disk.
         """
-        image, position = self.grids.locate(indices)
+        image, position = self.numbering.locate(indices)
         found = {each.name: each.pixels.batch(image, position) for each in self.variables}
         return found if len(found) > 1 else found[self.variables[0].name]
 
