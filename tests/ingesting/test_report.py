@@ -44,6 +44,23 @@ def test_html_is_escaped_small_and_without_script():
     assert not re.search(r"\son\w+=", text)
 
 
+def test_what_an_append_has_to_say():
+    grown = report(added=1, changed=(("<a>.png", "had 3 bytes and has 4"),), vanished=("z.png",))
+    assert "2 images (1 new) of" in repr(grown)
+    assert "1 changed, 1 vanished" in repr(grown)
+    assert "2 images (nothing new) of" in repr(report(added=0))
+    assert grown.warnings() == (
+        "<a>.png changed since it was ingested: it had 3 bytes and has 4",
+        "z.png was ingested and is no longer there",
+    )
+    text = grown._repr_html_()
+    assert "&lt;a&gt;.png" in text
+    assert "is no longer there" in text
+    assert dict(grown.rows())["changed"].startswith("1: the store keeps what was ingested")
+    many = report(added=0, vanished=tuple(f"{number}.png" for number in range(5000)))
+    assert len(many._repr_html_()) < 50_000
+
+
 def test_the_sample(tmp_path):
     seen = []
     report = patchmill.ingest("sample:", tmp_path / "t.zarr", progress=lambda *args: seen.append(args))

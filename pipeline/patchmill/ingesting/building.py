@@ -21,6 +21,7 @@ from patchmill.ingesting.decoding import Pixels, read
 from patchmill.ingesting.describing import pixel_arrays
 from patchmill.ingesting.pairing import Candidate
 from patchmill.ingesting.scenes import Scene, UnfitError, first_line
+from patchmill.ingesting.standing import Standing
 from patchmill.ingesting.tiling import Window, group_shape, parts_of, windows
 from patchmill.storage import Location, declare, open_bulk
 
@@ -45,6 +46,8 @@ class Building:
         Bytes for pixels on their way.
     grown : callable
         Told how many bytes of pixels more are written, of an image that is read in pieces.
+    standing : Standing, optional
+        The store whose images come first. Those in its last shards are written here again, with what shares these.
     """
 
     def __init__(
@@ -57,11 +60,14 @@ class Building:
         workers: int,
         budget: int,
         grown: Callable[[int], None],
+        standing: Standing | None = None,
     ) -> None:
-        self.done = 0
+        self.done = 0 if standing is None else len(standing.candidates)
         self._place, self._layouts, self._bound = place, {layout.name: layout for layout in layouts}, bound
         self._pool, self._workers, self._budget, self._grown = pool, workers, budget, grown
-        self._pending: dict[str, list[NDArray[Any]]] = {layout.name: [] for layout in layouts}
+        self._pending: dict[str, list[NDArray[Any]]] = {
+            layout.name: [] if standing is None else standing.tail(layout) for layout in layouts
+        }
         self._writes: deque[tuple[Future[None], int]] = deque()
         specs = pixel_arrays(layouts, bound, {})
         for key, data in declare(specs, {}).items():

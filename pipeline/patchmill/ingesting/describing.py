@@ -17,10 +17,9 @@ The names are not CF's, so that xarray gives the values as they are stored.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ _TRANSFORM = {
 }
 
 _LISTED = 1000
-"""Files that the root names; of more it keeps number, size and a digest, since each opening reads the root."""
+"""Files that the root names as skipped; of more it keeps the number, since each opening reads the root."""
 
 
 # -- pixels ---------------------------------------------------------------------------------------------------------
@@ -83,17 +82,19 @@ def channel_dims(layouts: Sequence[Layout]) -> dict[str, str]:
     return {layout.name: "channel" if agree else f"channel_{layout.name}" for layout in with_channels}
 
 
-def pixel_attributes(layout: Layout, scenes: Sequence[Scene], *, crs: bool) -> dict[str, Any]:
-    """What all images of a variable share."""
+def pixel_attributes(
+    layout: Layout, scenes: Sequence[Scene], *, crs: bool, kept: Collection[str] = ()
+) -> dict[str, Any]:
+    """What all images of a variable share; for what differs there is an array, which once there is `kept`."""
     found: dict[str, Any] = {}
     title, nodata = _shared([scene.title for scene in scenes]), _shared([_plain(scene.nodata) for scene in scenes])
     if title is not None and layout.channels is None:
         found["long_name"] = title
-    if nodata is not None:
+    if nodata is not None and f"nodata_{layout.name}" not in kept:
         found["nodata"] = nodata
     for name in ("scales", "offsets"):
         values = _shared([getattr(scene, name) for scene in scenes])
-        if values is not None:
+        if values is not None and f"{name[:-1]}_{layout.name}" not in kept:
             found[name] = list(values)
     if crs:
         found["grid_mapping"] = "spatial_ref"
@@ -115,20 +116,39 @@ def _plain(nodata: float | None) -> Any:
 # -- coordinates ----------------------------------------------------------------------------------------------------
 
 
-def small_arrays(layouts: Sequence[Layout], candidates: Sequence[Candidate]) -> list[ArraySpec]:
-    """Extents, names and places of the images, and names of the channels."""
+def small_arrays(
+    layouts: Sequence[Layout], candidates: Sequence[Candidate], names: Sequence[str], kept: Collection[str] = ()
+) -> list[ArraySpec]:
+    """Extents, names and places of the images, and names of the channels.
+
+    Parameters
+    ----------
+    layouts : sequence of Layout
+    candidates : sequence of Candidate
+    names : sequence of str
+        Of the images.
+    kept : collection of str
+        Arrays that a store has already: what once differed between images does so for good.
+    """
     first = [candidate.scenes[IMAGE] for candidate in candidates]
     arrays = [
         ArraySpec.of("height", ("image",), np.array([scene.height for scene in first], np.int64), {"units": "pixel"}),
         ArraySpec.of("width", ("image",), np.array([scene.width for scene in first], np.int64), {"units": "pixel"}),
-        ArraySpec.of("name", ("image",), names_of(candidates)),
+        ArraySpec.of("name", ("image",), list(names)),
     ]
-    arrays += [*_places(first), *_differing(layouts, candidates), *_labels(layouts)]
+    arrays += [*_places(first), *_differing(layouts, candidates, kept), *_labels(layouts)]
     return arrays
 
 
-def names_of(candidates: Sequence[Candidate]) -> list[str]:
-    """One name an image; of files of which several variables are taken, with the variable."""
+def names_of(candidates: Sequence[Candidate], given: Sequence[str] = ()) -> list[str]:
+    """One name an image; of files of which several variables are taken, with the variable.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    given : sequence of str
+        Names that the first of them have already, and keep.
+    """
     variables: dict[str, set[str]] = {}
     for each in candidates:
         variables.setdefault(each.file.path, set()).add(each.file.variable)
@@ -137,7 +157,8 @@ def names_of(candidates: Sequence[Candidate]) -> list[str]:
         [
             (each.file.path, (f":{each.file.variable}" if each.file.path in several else "") + each.label)
             for each in candidates
-        ]
+        ],
+        given,
     )
 
 
@@ -158,20 +179,23 @@ def _places(scenes: Sequence[Scene]) -> Iterator[ArraySpec]:
         yield ArraySpec.of("transform", ("image", "affine"), values, _TRANSFORM)
 
 
-def _differing(layouts: Sequence[Layout], candidates: Sequence[Candidate]) -> Iterator[ArraySpec]:
+def _differing(
+    layouts: Sequence[Layout], candidates: Sequence[Candidate], kept: Collection[str]
+) -> Iterator[ArraySpec]:
     """What images of one variable do not share."""
     dims = channel_dims(layouts)
     for layout in layouts:
         scenes = [candidate.scenes[layout.name] for candidate in candidates]
-        if len({repr(scene.nodata) for scene in scenes}) > 1:
+        if len({_plain(scene.nodata) for scene in scenes}) > 1 or f"nodata_{layout.name}" in kept:
             values = [math.nan if scene.nodata is None else scene.nodata for scene in scenes]
             yield ArraySpec.of(f"nodata_{layout.name}", ("image",), np.array(values, np.float64))
         for name, neutral in (("scales", 1.0), ("offsets", 0.0)):
             given = [getattr(scene, name) for scene in scenes]
-            if len(set(given)) > 1:
+            array = f"{name[:-1]}_{layout.name}"
+            if len(set(given)) > 1 or array in kept:
                 rows = np.array([each or (neutral,) * (layout.channels or 1) for each in given], np.float64)
                 channel = (dims[layout.name],) if layout.name in dims else ()
-                yield ArraySpec.of(f"{name[:-1]}_{layout.name}", ("image", *channel), rows if channel else rows[:, 0])
+                yield ArraySpec.of(array, ("image", *channel), rows if channel else rows[:, 0])
 
 
 def _labels(layouts: Sequence[Layout]) -> Iterator[ArraySpec]:
@@ -185,8 +209,17 @@ def _labels(layouts: Sequence[Layout]) -> Iterator[ArraySpec]:
 # -- root -----------------------------------------------------------------------------------------------------------
 
 
-def declared(specs: Sequence[ArraySpec], variables: Sequence[str], provenance: Mapping[str, Any]) -> dict[str, bytes]:
-    """All metadata objects of the store; the root knows the digests of the arrays'."""
+def declared(specs: Sequence[ArraySpec], variables: Sequence[str], own: Mapping[str, Any]) -> dict[str, bytes]:
+    """All metadata objects of a group; its root knows the digests of the arrays'.
+
+    Parameters
+    ----------
+    specs : sequence of ArraySpec
+    variables : sequence of str
+        Arrays of pixels.
+    own : mapping
+        What patchmill says about the group, beside format, variables and digests; plain JSON.
+    """
     objects = declare(specs, {})
     attributes = {
         "patchmill": {
@@ -194,40 +227,36 @@ def declared(specs: Sequence[ArraySpec], variables: Sequence[str], provenance: M
             "kind": "source",
             "variables": list(variables),
             "digests": {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs},
-            "provenance": dict(provenance),
+            **own,
         },
         "coordinates": " ".join(
             spec.name for spec in specs if spec.name not in variables and (spec.name,) != spec.dims
         ),
     }
-    return objects | {"zarr.json": declare([_bare(spec) for spec in specs], attributes)["zarr.json"]}
+    return objects | {"zarr.json": declare([replace(spec, data=None) for spec in specs], attributes)["zarr.json"]}
 
 
-def _bare(spec: ArraySpec) -> ArraySpec:
-    from dataclasses import replace
+def provenance(
+    candidates: Sequence[Candidate], skipped: Sequence[tuple[str, str]], ignored: int, created: str | None
+) -> dict[str, Any]:
+    """From how many files the store was made, when, and by what; the files themselves stand in a group of their own.
 
-    return replace(spec, data=None)
-
-
-def provenance(candidates: Sequence[Candidate], skipped: Sequence[tuple[str, str]], ignored: int) -> dict[str, Any]:
-    """From which files the store was made, when, and by what."""
-    files = [_file(path) for path in dict.fromkeys(each.file.path for each in candidates)]
-    text = json.dumps(files, sort_keys=True).encode()
-    short = {"count": len(files), "bytes": sum(each["bytes"] for each in files), "digest": digest(text)}
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    skipped : sequence of (str, str)
+    ignored : int
+    created : str, optional
+        When the store was begun; now, where it is not there yet.
+    """
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    files = {each.file.path: each.marks[IMAGE].nbytes for each in candidates}
     return {
-        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "created": created or now,
+        "changed": now,
         "patchmill": __version__,
-        "files": files if len(files) <= _LISTED else short,
+        "files": {"count": len(files), "bytes": sum(files.values())},
         "skipped": [list(each) for each in skipped[:_LISTED]],
         "skipped_count": len(skipped),
         "ignored_count": ignored,
-    }
-
-
-def _file(path: str) -> dict[str, Any]:
-    about = os.stat(path)
-    return {
-        "path": path,
-        "bytes": about.st_size if os.path.isfile(path) else 0,
-        "modified": dt.datetime.fromtimestamp(about.st_mtime, dt.UTC).isoformat(timespec="seconds"),
     }

@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from patchmill.ingesting.growing import append
 from patchmill.ingesting.limits import SMALLEST_MEMORY, Limits
+from patchmill.ingesting.ordering import Order
 from patchmill.ingesting.pairing import IMAGE, as_patterns
 from patchmill.ingesting.problems import OnError
-from patchmill.ingesting.publishing import CreateMode
+from patchmill.ingesting.publishing import IngestMode
 from patchmill.ingesting.report import IngestReport
-from patchmill.ingesting.running import Order, run
+from patchmill.ingesting.running import run
 from patchmill.ingesting.scenes import Reading
 from patchmill.planning import memory_limit, worker_count
 from patchmill.sources import Dims
@@ -28,7 +30,7 @@ def ingest(
     on_error: OnError = "raise",
     max_errors: int | None = None,
     level: int = 0,
-    mode: CreateMode = "create",
+    mode: IngestMode = "create",
     max_bytes: int | str = "2GiB",
     dims: Dims = None,
     channels: Sequence[str] | None = None,
@@ -68,8 +70,13 @@ def ingest(
         With "skip", stop after all where more than so many can't be used.
     level : int
         Level of image pyramids, 0 is the full size; files without that level can't be used.
-    mode : {"create", "overwrite"}
-        Where `target` exists: stop, or replace it at the very end, which is done to stores that ingest wrote only.
+    mode : {"create", "overwrite", "append"}
+        Where `target` exists: stop, or replace it at the very end, or add the files that it does not hold yet; the
+        latter two are done to stores that ingest wrote only. "append" leaves all images where they are and puts new
+        ones behind them, which must agree with the store as those of one ingest do; readers are not disturbed. Files
+        that changed or vanished are named in the report, and what was ingested of them stays. Files that could not be
+        used before are tried again. `level`, `dims`, `channels` and the names of `variables` must be those with which
+        the store was begun.
     max_bytes : int or str
         Most that may be decoded in one go: whole pictures, single strips and tiles. A file that would grow beyond it
         and a thousandfold is refused as well.
@@ -116,7 +123,7 @@ def ingest(
     >>> folder.cleanup()
     """
     as_word(on_error, "on_error", OnError)
-    as_word(mode, "mode", CreateMode)
+    as_word(mode, "mode", IngestMode)
     if max_errors is not None and on_error == "raise":
         raise ValueError('max_errors counts what on_error="skip" lists, and on_error is "raise": leave one of them out')
     shared: dict[str, Any] = {"level": _count(level, "level"), "dims": _dims(dims)}
@@ -134,8 +141,20 @@ def ingest(
         limits=Limits(as_bytes(max_bytes, "max_bytes"), _memory(memory)),
         workers=worker_count(workers),
         progress=progress,
+        arguments=_arguments(level, shared["dims"], channels, patterns),
     )
-    return run(order)
+    return append(order) if mode == "append" else run(order)
+
+
+def _arguments(level: int, dims: Dims, channels: Sequence[str] | None, patterns: Mapping[str, str]) -> dict[str, Any]:
+    """What decides which images a file holds and how they are read, as plain JSON; patterns only say where to look."""
+    named = {str(axis): str(name) for axis, name in dims.items()} if isinstance(dims, Mapping) else dims and list(dims)
+    return {
+        "level": int(level),
+        "dims": named,
+        "channels": None if channels is None else list(channels),
+        "variables": list(patterns),
+    }
 
 
 def _count(value: Any, name: str) -> int:

@@ -60,7 +60,7 @@ class Found:
     ignored: int = 0
 
 
-def find(images: Any, target: Location) -> Found:
+def find(images: Any, target: Location, *, or_none: bool = False) -> Found:
     """The files that `images` names, each once; none of the target's own.
 
     Parameters
@@ -69,6 +69,8 @@ def find(images: Any, target: Location) -> Found:
         A list keeps its order; what a folder or a glob offers comes in natural order, ``2.png`` before ``10.png``.
     target : Location
         Left out of folders and globs.
+    or_none : bool
+        Whether a place that is there may offer nothing.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def find(images: Any, target: Location) -> Found:
     for entry in _entries(images):
         _add(found, entry, target)
     found.files = list(dict.fromkeys(found.files))
-    if not found.files:
+    if not found.files and not (or_none and not found.missing):
         raise MissingSourceError(_nothing(images, found))
     return found
 

@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 
 
-def image_names(files: Sequence[tuple[str, str]]) -> list[str]:
+def image_names(files: Sequence[tuple[str, str]], given: Sequence[str] = ()) -> list[str]:
     """One name an image, no two the same.
 
     Parameters
     ----------
     files : sequence of (path, label)
         Absolute path of the file, and what tells the image from others in it.
+    given : sequence of str
+        Names that the first of these have already, and keep, whoever comes later.
 
     Returns
     -------
@@ -32,7 +34,7 @@ def image_names(files: Sequence[tuple[str, str]]) -> list[str]:
         short |= {path: os.path.splitext(os.path.relpath(path, root))[0].replace(os.sep, "/") for path in group}
     for group in _same(short):
         short |= {path: short[path] + os.path.splitext(path)[1] for path in group}
-    return _numbered([short[path] + label for path, label in files])
+    return [*given, *_numbered([short[path] + label for path, label in files[len(given) :]], given)]
 
 
 def _same(names: Mapping[str, str]) -> list[list[str]]:
@@ -43,9 +45,9 @@ def _same(names: Mapping[str, str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
+def _numbered(names: Sequence[str], taken_before: Sequence[str]) -> list[str]:
     """Names with numbers where some are still the same."""
-    taken, result = set[str](), []
+    taken, result = set(taken_before), []
     given = set(names)
     for name in names:
         number, free = 1, name

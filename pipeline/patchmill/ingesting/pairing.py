@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
 from patchmill.ingesting.finding import File, is_inside, split_variable
 from patchmill.ingesting.kinds import open_scenes
 from patchmill.ingesting.limits import Limits, refuse_large
+from patchmill.ingesting.recognizing import Mark, mark_of
 from patchmill.ingesting.scenes import Reading, Scene, UnfitError
 from patchmill.storage import Location
 from patchmill.types import shown_shape
@@ -23,7 +24,7 @@ _FIELDS = ("stem", "name", "parent")
 # fmt: off
 _TAKEN = frozenset((
     "image", "channel", "y", "x", "height", "width", "name", "crs", "spatial_ref", "transform", "affine",
-    "patches", "canvas", "origin_y", "origin_x", "exists", "valid_fraction", "split",
+    "provenance", "patches", "canvas", "origin_y", "origin_x", "exists", "valid_fraction", "split",
 ))
 # fmt: on
 _PREFIXES = ("channel_", "nodata_", "scale_", "offset_", "stat_", "grid_", "patch_")
@@ -40,16 +41,24 @@ class Candidate:
         What tells the image from others in its file.
     scenes : dict
         Name of a variable to its scene; "image" comes first.
+    marks : dict
+        Name of a variable to what its file is known by later.
     """
 
     file: File
     label: str
     scenes: Mapping[str, Scene]
+    marks: Mapping[str, Mark] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
         """How reports name it."""
         return self.file.given + self.label
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from other images: path, variable and label."""
+        return self.file.path, self.file.variable, self.label
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,10 +145,13 @@ def candidates_of(
             scenes[name] = _partners(files[name], name, scenes[IMAGE], readings[name], target)
         for name, each in files.items():
             _about(name, files, lambda each=each, name=name: refuse_large(each.path, scenes[name], limits))
+        marks = {name: mark_of(each) for name, each in files.items()}
     except UnfitError as error:
         return [Problem(file.given, str(error))]
+    except OSError as error:
+        return [Problem(file.given, f"can't be read: {error.strerror}")]
     return [
-        _candidate(file, {name: every[at] for name, every in scenes.items()}, files, limits)
+        _candidate(file, {name: every[at] for name, every in scenes.items()}, files, marks, limits)
         for at in range(len(scenes[IMAGE]))
     ]
 
@@ -167,7 +179,7 @@ def _partners(file: File, name: str, images: Sequence[Scene], reading: Reading, 
 
 
 def _candidate(
-    file: File, scenes: Mapping[str, Scene], files: Mapping[str, File], limits: Limits
+    file: File, scenes: Mapping[str, Scene], files: Mapping[str, File], marks: Mapping[str, Mark], limits: Limits
 ) -> Candidate | Problem:
     first = scenes[IMAGE]
     shown = file.given + first.label
@@ -180,4 +192,4 @@ def _candidate(
         if reason is not None:
             return Problem(shown, where + reason)
     reason = limits.reason_for_memory(scenes.values())
-    return Problem(shown, reason) if reason is not None else Candidate(file, first.label, scenes)
+    return Problem(shown, reason) if reason is not None else Candidate(file, first.label, scenes, marks)

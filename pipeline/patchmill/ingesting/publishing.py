@@ -7,6 +7,8 @@
       source/                the new store
       old/                   the one it replaces, for the moment of the swap
     out.zarr/                the new store, once all is well
+
+How a store grows is in `patchmill.ingesting.appending`.
 """
 
 from __future__ import annotations
@@ -19,18 +21,19 @@ from pathlib import Path
 from typing import Literal
 
 from patchmill.errors import PatchmillError, TargetExistsError
+from patchmill.ingesting import appending
 from patchmill.storage import Location, begun, read_group
 
-CreateMode = Literal["create", "overwrite"]
+IngestMode = Literal["create", "overwrite", "append"]
 
 
-def refuse_taken(target: Location, mode: CreateMode) -> None:
+def refuse_taken(target: Location, mode: IngestMode) -> None:
     """Raise where `mode` may not touch what is at `target`.
 
     Raises
     ------
     TargetExistsError
-        If it holds something; with "overwrite" if that is not a source that patchmill wrote.
+        If it holds something; with "overwrite" and "append" if that is not a source that patchmill wrote.
     """
     if begun(target) is not None:
         raise TargetExistsError(
@@ -45,11 +48,14 @@ def refuse_taken(target: Location, mode: CreateMode) -> None:
             f"{target.url} exists and is not a source that patchmill wrote, so it is left alone: choose another target"
         )
     if mode == "create":
-        raise TargetExistsError(f'{target.url} exists, and mode="create" replaces nothing: use mode="overwrite"')
+        raise TargetExistsError(
+            f'{target.url} exists, and mode="create" replaces nothing: use mode="overwrite", '
+            'or mode="append" for new files'
+        )
 
 
 @contextmanager
-def built_aside(target: Location, mode: CreateMode) -> Iterator[Location]:
+def built_aside(target: Location, mode: IngestMode) -> Iterator[Location]:
     """A folder to build in; it becomes `target` if all goes well, and otherwise nothing is left of it.
 
     Raises
@@ -63,8 +69,7 @@ def built_aside(target: Location, mode: CreateMode) -> Iterator[Location]:
     made: list[Path] = []
     try:
         made += _parents(target)
-        with _held(target.workshop):
-            _restore(target)
+        with _held(target):
             refuse_taken(target, mode)
             building = target.workshop.child("source")
             building.remove()  # of a process that was killed
@@ -77,6 +82,20 @@ def built_aside(target: Location, mode: CreateMode) -> Iterator[Location]:
             with suppress(OSError):
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def kept_open(target: Location) -> Iterator[None]:
+    """Keep other processes from writing a store that grows; what a killed one left is completed or dropped before.
+
+    Raises
+    ------
+    PatchmillError
+        If another process holds it, or it can't be written.
+    """
+    _parents(target)
+    with _held(target):
+        yield
 
 
 def _parents(target: Location) -> list[Path]:
@@ -92,10 +111,15 @@ def _parents(target: Location) -> list[Path]:
 
 
 @contextmanager
-def _held(workshop: Location) -> Iterator[None]:
-    """Keep other processes out of `workshop`, and remove it at the end."""
+def _held(target: Location) -> Iterator[None]:
+    """Keep other processes out of the workshop, and remove it at the end, unless that must still be published."""
+    workshop = target.workshop
     path = workshop.path / "ingest.lock"
-    with open(path, "a") as file:
+    try:
+        file = open(path, "a")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise PatchmillError(f"{workshop.url} can't be written, {error.strerror}: see to its permissions") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -107,10 +131,13 @@ def _held(workshop: Location) -> Iterator[None]:
         if not path.exists() or os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
             raise PatchmillError(f"{workshop.url} was just given up by another process: try again")
         try:
+            _restore(target)
+            appending.finish(target)
             yield
         finally:
-            with suppress(OSError):
-                workshop.remove()
+            if not appending.is_publishing(target):
+                with suppress(OSError):
+                    workshop.remove()
 
 
 def _swap(building: Location, target: Location) -> None:

@@ -39,6 +39,13 @@ class IngestReport:
         Files in folders that are not called like images, or hidden.
     notes : tuple of str
         What differs between the images, and where the store keeps it.
+    added : int or None
+        With mode="append", how many of the images are new: the last ones.
+    changed : tuple of (str, str)
+        Files that are no longer what they were when they were ingested, and how they differ; the store keeps what it
+        has.
+    vanished : tuple of str
+        Files that are no longer there; the store keeps what it has.
     """
 
     target: str
@@ -52,6 +59,9 @@ class IngestReport:
     skipped: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
     notes: tuple[str, ...] = ()
+    added: int | None = None
+    changed: tuple[tuple[str, str], ...] = ()
+    vanished: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -61,8 +71,10 @@ class IngestReport:
         """The figures, a label and a text each."""
         skipped = [("skipped", f"{len(self.skipped):,}")] if self.skipped else []
         ignored = [("ignored", f"{self.ignored:,} files that are not called like images")] if self.ignored else []
+        added = [] if self.added is None else [("new", self._added_shown())]
         return [
             ("images", f"{len(self):,}, {self.extent}"),
+            *added,
             ("pixels", f"{self.dtype}, {self._channels_shown()}"),
             ("variables", ", ".join(self.variables)),
             ("size", f"{shown_bytes(self.nbytes)} raw"),
@@ -70,7 +82,23 @@ class IngestReport:
             *(("note", note) for note in self.notes),
             *ignored,
             *skipped,
+            *self._differing(),
         ]
+
+    def warnings(self) -> tuple[str, ...]:
+        """What became of files since they were ingested, a sentence each; empty where all are as they were."""
+        changed = [f"{path} changed since it was ingested: it {reason}" for path, reason in self.changed]
+        return (*changed, *(f"{path} was ingested and is no longer there" for path in self.vanished))
+
+    def _added_shown(self) -> str:
+        return f"{self.added:,} of them" if self.added else "none, nothing was changed"
+
+    def _differing(self) -> list[tuple[str, str]]:
+        kept = 'the store keeps what was ingested, mode="overwrite" makes it anew'
+        return [(what, f"{count:,}: {kept}") for what, count in self._counts() if count]
+
+    def _counts(self) -> list[tuple[str, int]]:
+        return [("changed", len(self.changed)), ("vanished", len(self.vanished))]
 
     @property
     def extent(self) -> str:
@@ -87,8 +115,10 @@ class IngestReport:
 
     def __repr__(self) -> str:
         left_out = f", {len(self.skipped):,} skipped" if self.skipped else ""
+        left_out += "".join(f", {count:,} {what}" for what, count in self._counts() if count)
+        added = "" if self.added is None else f" ({self.added:,} new)" if self.added else " (nothing new)"
         return (
-            f"IngestReport({len(self):,} images of {self.extent}, {self.dtype}, {self._channels_shown()}, "
+            f"IngestReport({len(self):,} images{added} of {self.extent}, {self.dtype}, {self._channels_shown()}, "
             f"{shown_bytes(self.nbytes)}{left_out}: {self.target})"
         )
 

@@ -2,100 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from patchmill.errors import SourceError
 from patchmill.ingesting.agreeing import Agreement, agree
 from patchmill.ingesting.building import Building
+from patchmill.ingesting.concluding import describe, report_of
 from patchmill.ingesting.decoding import ahead, cost
-from patchmill.ingesting.describing import (
-    channel_dims,
-    declared,
-    names_of,
-    pixel_arrays,
-    pixel_attributes,
-    provenance,
-    shared_crs,
-    small_arrays,
-)
 from patchmill.ingesting.finding import File, Found, find
-from patchmill.ingesting.limits import Limits
-from patchmill.ingesting.pairing import IMAGE, Candidate, Problem, candidates_of
-from patchmill.ingesting.problems import OnError, listed, refuse_problems
-from patchmill.ingesting.publishing import CreateMode, built_aside, refuse_taken
+from patchmill.ingesting.ordering import Order, Watch, Work
+from patchmill.ingesting.pairing import Candidate, Problem, candidates_of
+from patchmill.ingesting.problems import listed, refuse_problems
+from patchmill.ingesting.publishing import built_aside, refuse_taken
 from patchmill.ingesting.report import IngestReport
-from patchmill.ingesting.scenes import Reading, UnfitError
-from patchmill.storage import Location, write_small
-
-Watch = Callable[[int, int, int], None]
+from patchmill.ingesting.scenes import UnfitError
+from patchmill.storage import Location
 
 _AHEAD = 2
 """Images on their way for each worker."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Order:
-    """An ingest as asked for, every argument checked.
-
-    Parameters
-    ----------
-    images : Any
-        As the user gave it.
-    target : Location
-    patterns : mapping
-        Further variables.
-    channels : tuple of str, optional
-    on_error : {"raise", "skip"}
-    max_errors : int, optional
-    mode : {"create", "overwrite"}
-    readings : mapping
-        How the files of each variable are read.
-    limits : Limits
-    workers : int
-    progress : callable, optional
-    """
-
-    images: Any
-    target: Location
-    patterns: Mapping[str, str]
-    channels: tuple[str, ...] | None
-    on_error: OnError
-    max_errors: int | None
-    mode: CreateMode
-    readings: Mapping[str, Reading]
-    limits: Limits
-    workers: int
-    progress: Watch | None
-
-
-@dataclass(slots=True, eq=False)
-class _State:
-    """What is known so far.
-
-    Parameters
-    ----------
-    candidates : list of Candidate
-    places : list of (int, int)
-        Of each candidate, its file's place in the list, and its own in the file.
-    refused : dict
-        Place to what is not taken and why, as found before decoding.
-    failed : dict
-        Number of each candidate that could not be decoded, to the reason.
-    """
-
-    candidates: list[Candidate] = field(default_factory=list)
-    places: list[tuple[int, int]] = field(default_factory=list)
-    refused: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-
-    def problems(self, agreement: Agreement) -> dict[tuple[int, int], tuple[str, str]]:
-        """Everything that is not taken."""
-        reasons = {**agreement.reasons, **self.failed}
-        return self.refused | {self.places[n]: (self.candidates[n].shown, reason) for n, reason in reasons.items()}
 
 
 def run(order: Order) -> IngestReport:
@@ -109,20 +36,26 @@ def run(order: Order) -> IngestReport:
     refuse_taken(order.target, order.mode)
     found = find(order.images, order.target)
     try:
-        with _pool(order.workers) as pool:
-            state = _look(order, found, pool)
-        agreement = _agreed(order, state)
+        with threads(order.workers) as pool:
+            state = look(order, Work(), found, pool)
+        agreement = agreed(order, state)
         with built_aside(order.target, order.mode) as place:
-            agreement = _write(order, state, agreement, place)
-            return _commit(order, state, agreement, place, found.ignored)
+            agreement = write_pixels(order, state, agreement, place)
+            arrays = describe(order, state, agreement, place, found.ignored)
+            return report_of(order, state, agreement, found.ignored, arrays)
     finally:
-        for reading in order.readings.values():
-            reading.files.clear()
-            reading.arrays.clear()
+        let_go(order)
+
+
+def let_go(order: Order) -> None:
+    """Close what the readers keep open."""
+    for reading in order.readings.values():
+        reading.files.clear()
+        reading.arrays.clear()
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
+def threads(workers: int) -> Iterator[Executor]:
     """Threads; what they have not begun when something fails is dropped."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="patchmill-ingest")
     try:
@@ -134,12 +67,12 @@ def _pool(workers: int) -> Iterator[Executor]:
 # -- before decoding ------------------------------------------------------------------------------------------------
 
 
-def _look(order: Order, found: Found, pool: Executor) -> _State:
-    """Open every file, decode none."""
-    state = _State()
+def look(order: Order, state: Work, found: Found, pool: Executor) -> Work:
+    """Open every file, decode none; images that the store holds already are passed over."""
+    held = {each.key for each in state.before}
     for number, name in enumerate(found.missing):
         state.refused[len(found.files) + number, 0] = (name, "is not there")
-    _refuse(order, state.refused)
+    refuse(order, state.refused)
 
     def opened(file: File) -> list[Candidate | Problem]:
         return candidates_of(file, order.patterns, order.readings, order.limits, order.target)
@@ -148,45 +81,46 @@ def _look(order: Order, found: Found, pool: Executor) -> _State:
         for at, each in enumerate(images):
             if isinstance(each, Problem):
                 state.refused[number, at] = (each.shown, each.reason)
-                _refuse(order, state.refused)
-            else:
+                refuse(order, state.refused)
+            elif each.key not in held:
                 state.candidates.append(each)
                 state.places.append((number, at))
     return state
 
 
-def _refuse(order: Order, problems: Mapping[tuple[int, int], tuple[str, str]]) -> None:
+def refuse(order: Order, problems: Mapping[tuple[int, int], tuple[str, str]]) -> None:
+    """Raise where there are more problems than the user allows."""
     refuse_problems(problems, on_error=order.on_error, max_errors=order.max_errors)
 
 
-def _agreed(order: Order, state: _State) -> Agreement:
+def agreed(order: Order, state: Work) -> Agreement:
     """What the images that are left agree on; raises where too few are."""
-    agreement = agree(state.candidates, state.failed, order.channels)
-    problems = state.problems(agreement)
-    _refuse(order, problems)
-    if not agreement.accepted:
-        ordered = [problems[place] for place in sorted(problems)]
-        raise SourceError(f"none of the images can be taken: {listed(ordered)}")
+    layouts = state.standing.layouts if state.standing is not None else ()
+    agreement = agree(state.candidates, state.failed, order.channels, layouts, order.target.url)
+    refuse(order, state.problems(agreement))
+    if not agreement.accepted and state.standing is None:
+        raise SourceError(f"none of the images can be taken: {listed(state.skipped(agreement))}")
     return agreement
 
 
 # -- decoding and writing -------------------------------------------------------------------------------------------
 
 
-def _write(order: Order, state: _State, agreement: Agreement, place: Location) -> Agreement:
+def write_pixels(order: Order, state: Work, agreement: Agreement, place: Location) -> Agreement:
     """Write all pixels; begin again where an image fails on which shape, dtype or channels had hung."""
-    while True:
-        workers = _threads(order, [state.candidates[number] for number in agreement.accepted])
-        with _pool(workers) as pool:
+    while agreement.accepted:
+        workers = _as_many(order, [state.candidates[number] for number in agreement.accepted])
+        with threads(workers) as pool:
             written = _try(order, state, agreement, place, pool, workers)
         if written is not None:
             return written
-        agreement = _agreed(order, state)
+        agreement = agreed(order, state)
         for child in list(place.path.iterdir()):
-            Location(str(child), child).remove()
+            place.child(child.name).remove()
+    return agreement
 
 
-def _threads(order: Order, candidates: Sequence[Candidate]) -> int:
+def _as_many(order: Order, candidates: Sequence[Candidate]) -> int:
     """As many as can decode the largest image at a time.
 
     More would not only wait: the C library keeps for each thread what a decoder once asked for.
@@ -196,12 +130,19 @@ def _threads(order: Order, candidates: Sequence[Candidate]) -> int:
 
 
 def _try(
-    order: Order, state: _State, agreement: Agreement, place: Location, pool: Executor, workers: int
+    order: Order, state: Work, agreement: Agreement, place: Location, pool: Executor, workers: int
 ) -> Agreement | None:
     """Write the images that agree; None once one fails without which the others would be written differently."""
     budget, tally = order.limits.budget, _Tally(len(agreement.accepted), order.progress)
     building = Building(
-        place, agreement.layouts, tally.total, pool=pool, workers=workers, budget=budget, grown=tally.piece
+        place,
+        agreement.layouts,
+        len(state.before) + tally.total,
+        pool=pool,
+        workers=workers,
+        budget=budget,
+        grown=tally.piece,
+        standing=state.standing,
     )
     numbered = [(number, state.candidates[number]) for number in agreement.accepted]
     results = ahead(pool, numbered, lambda: budget - building.held, building.flush, _AHEAD * workers)
@@ -215,7 +156,7 @@ def _try(
         except UnfitError as error:
             tally.image(None)
             state.failed[number] = str(error)
-            left = _agreed(order, state)
+            left = agreed(order, state)
             if left.layouts != agreement.layouts or left.accepted != _without(agreement.accepted, number):
                 return None
             agreement = left
@@ -253,61 +194,3 @@ class _Tally:
     def _tell(self) -> None:
         if self.progress is not None:
             self.progress(self.images, self.total, self.nbytes + self.pieces)
-
-
-# -- the store's own description ------------------------------------------------------------------------------------
-
-
-def _commit(order: Order, state: _State, agreement: Agreement, place: Location, ignored: int) -> IngestReport:
-    """Write what describes the pixels, the root last."""
-    candidates = [state.candidates[number] for number in agreement.accepted]
-    layouts = agreement.layouts
-    crs = shared_crs([each.scenes[IMAGE] for each in candidates]) is not None
-    attributes = {
-        layout.name: pixel_attributes(layout, [each.scenes[layout.name] for each in candidates], crs=crs)
-        for layout in layouts
-    }
-    pixels, small = pixel_arrays(layouts, len(candidates), attributes), small_arrays(layouts, candidates)
-    problems = state.problems(agreement)
-    skipped = [problems[at] for at in sorted(problems)]
-    names = [layout.name for layout in layouts]
-    objects = declared([*pixels, *small], names, provenance(candidates, skipped, ignored))
-    write_small(place, [*pixels, *small], objects)
-    place.write("zarr.json", objects["zarr.json"])
-    return _report(order, agreement, candidates, skipped, ignored, [spec.name for spec in small])
-
-
-def _report(
-    order: Order,
-    agreement: Agreement,
-    candidates: Sequence[Candidate],
-    skipped: Sequence[tuple[str, str]],
-    ignored: int,
-    arrays: Sequence[str],
-) -> IngestReport:
-    image = agreement.layouts[0]
-    scenes = [candidate.scenes[IMAGE] for candidate in candidates]
-    return IngestReport(
-        target=order.target.url,
-        variables=tuple(layout.name for layout in agreement.layouts),
-        names=tuple(names_of(candidates)),
-        sizes=tuple((scene.height, scene.width) for scene in scenes),
-        dtype=image.dtype,
-        channels=image.channels,
-        labels=image.labels if image.name in channel_dims(agreement.layouts) else None,
-        nbytes=sum(scene.nbytes for candidate in candidates for scene in candidate.scenes.values()),
-        skipped=tuple(skipped),
-        ignored=ignored,
-        notes=tuple(_notes(arrays)),
-    )
-
-
-def _notes(arrays: Sequence[str]) -> Iterator[str]:
-    """What differs between the images, by the arrays that keep it."""
-    kinds = {"nodata_": "nodata differs", "scale_": "the scale differs", "offset_": "the offset differs"}
-    for name in arrays:
-        if name == "crs":
-            yield "the CRS differs between images: each has its own in crs(image)"
-        for prefix, what in kinds.items():
-            if name.startswith(prefix):
-                yield f"{what} between images of {name.removeprefix(prefix)!r}: each has its own in {name}"

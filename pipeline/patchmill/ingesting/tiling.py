@@ -66,7 +66,8 @@ def parts_of(
 ) -> list[Part]:
     """What to write into one shard.
 
-    Chunks that hold several images are as large as the canvas, so the rectangle around their extents is exact.
+    Chunks that hold several images are as large as the canvas was at first, so the rectangle around their extents is
+    exact; an image that ends before this shard, which has room for a canvas that grew, has no part in it.
 
     Parameters
     ----------
@@ -85,7 +86,10 @@ def parts_of(
     parts: list[Part] = []
     for at in range(0, len(pixels), together):
         group = pixels[at : at + together]
-        extent = [max(part.shape[axis] for part in group) for axis in range(3)]
+        inside = [part for part in group if part.size]
+        if not inside:
+            continue
+        extent = [max(part.shape[axis] for part in inside) for axis in range(3)]
         stored = [
             min(-(-n // size) * size, end - a) for n, size, end, a in zip(extent, chunk, ends, origin, strict=True)
         ]
