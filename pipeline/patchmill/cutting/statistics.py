@@ -1,53 +1,73 @@
 """What is in each patch: share of valid values, mean, standard deviation, least and greatest, by channel.
 
-Overlapping patches share most of their pixels, so nothing is summed twice that need not be. One axis at a time, pixels
-are first gathered into cells as wide as the greatest common divisor of step and patch, then cells into patches::
+Overlapping patches share most of their pixels, so nothing is summed twice that need not be: first along y, pixels to
+cells to patches (see `gathering`), in strips that fit the processor's cache, then what came out along x.
 
-    patch 6, step 4      cells of 2      a a b b c c d d e e
-                                         |- patch 0-|
-                                                 |- patch 1-|
-
-Every sum runs in an order that depends on the grid alone, so no block size can change a byte.
+Whatever the tile a patch is seen in, its statistics are the same to the last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import gcd
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.cutting.cells import (
+    Known,
+    Missing,
+    Scratch,
+    Strip,
+    count_cells,
+    dot_cells,
+    exact_cells,
+    exact_moments,
+    float_cells,
+    float_moments,
+    is_exact,
+    join_by,
+    join_floats,
+    join_measured,
+    join_moments,
+    whole,
+)
+from patchmill.cutting.gathering import Along, Array, Cells, Join, Nodes, Run, shared_cell, strips
 from patchmill.grid import Axis
+
+__all__ = [
+    "FIELDS", "Along", "measured_values", "patch_statistics", "patch_statistics_of", "precision", "temporary_bytes",
+]  # fmt: skip
 
 FIELDS = ("valid", "mean", "std", "min", "max")
 
-
-@dataclass(frozen=True, slots=True)
-class Along:
-    """Positions [start, stop) of an axis, seen by a tile whose first pixel is `begin`."""
-
-    axis: Axis
-    start: int
-    stop: int
-    begin: int
-
-    def origins(self) -> list[int]:
-        """First pixels in the tile's own frame."""
-        return [self.axis[position] - self.begin for position in range(self.start, self.stop)]
-
-    def inner(self) -> int:
-        """How many of the positions lie on the lattice and wholly inside the image; they come first."""
-        axis, stop = self.axis, self.stop
-        if not axis.is_regular:
-            stop = min(stop, len(axis) - 1)
-        whole = max(0, (axis.n - axis.span) // axis.step + 1) if axis.n >= axis.span else 0
-        return max(0, min(stop, whole) - self.start)
+STRIP = 2**17
+"""Pixels that are worked on together: one MiB in double precision."""
 
 
-def patch_statistics(tile: NDArray[Any], along: Sequence[Along], nodata: Any) -> dict[str, NDArray[np.float64]]:
+def precision(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Single precision holds what 16 bits do; the rest gets double."""
+    return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+
+
+def measured_values(pixels: Array, nodata: Any) -> Missing:
+    """Which values are neither `nodata` nor NaN, shape as `pixels`; None where that is all of them."""
+    absent = np.isnan(pixels) if pixels.dtype.kind in "fc" else None
+    if nodata is not None and nodata == nodata:  # a NaN is found above
+        same = pixels == nodata
+        absent = same if absent is None else absent | same
+    return None if absent is None or not absent.any() else ~absent
+
+
+def patch_statistics(
+    tile: Array,
+    along: Sequence[Along],
+    nodata: Any,
+    *,
+    measured: Missing = None,
+    fields: Collection[str] = FIELDS,
+) -> dict[str, Array]:
     """Statistics of patches.
 
     Parameters
@@ -58,105 +78,273 @@ def patch_statistics(tile: NDArray[Any], along: Sequence[Along], nodata: Any) ->
         The positions, one an axis: y, x.
     nodata : number or None
         Value that stands for "nothing measured"; NaN is always taken for that.
+    measured : ndarray of bool, shape as `tile`, or None
+        Which values count beside these, where what they were is no longer seen.
+    fields : collection of str
+        Which of `FIELDS`; "valid" alone costs little, and nothing where there is no nodata and there are no NaN.
 
     Returns
     -------
     dict of ndarray, shape (image, channel, grid_y, grid_x)
-        ``valid`` is the share of the patch's values inside the image and measured; the others are over those values,
-        NaN where there is none. For complex numbers there is ``valid`` only, since they have no order.
+        ``valid``, float64, is the share of the patch's values inside the image and measured. The others are over those
+        values, NaN where there is none, in `precision`. For complex numbers there is ``valid`` only, since they have no
+        order.
     """
-    size = along[0].axis.patch * along[1].axis.patch
-    measured = _measured(tile, nodata)
-    if measured is None:
-        inside = [_gather(np.ones((side.axis.n - side.begin, 1)), np.add, side, np.float64)[:, 0] for side in along]
-        count = np.multiply.outer(inside[0], inside[1])
-        count = np.broadcast_to(count, (*tile.shape[:2], *count.shape))
+    y, x = along
+    inside = np.multiply.outer(y.inside(), x.inside()) / (y.axis.patch * x.axis.patch)
+    shape = (*tile.shape[:2], *inside.shape)
+    wanted = _wanted(fields, tile.dtype)
+    if wanted == ["valid"] and tile.dtype.kind not in "fc" and nodata is None and measured is None:
+        return {"valid": np.broadcast_to(inside, shape)}
+    found = {name: np.empty(shape, _kind(name, tile.dtype)) for name in wanted}
+    if "valid" in found:
+        found["valid"][...] = inside
+    for rows in y.runs() if found else ():
+        for columns in x.runs():
+            region = (slice(None), slice(None), rows.pixels, columns.pixels)
+            own = None if measured is None else ~measured[region]
+            pixels, absent = _filled(tile[region], own, rows.length, columns.length)
+            where = tuple(slice(run.first, run.first + run.lattice.number) for run in (rows, columns))
+            parts = {name: _planes(values)[:, *where] for name, values in found.items()}
+            _reduce(_planes(pixels), absent, (rows, columns), nodata, parts)
+    return found
+
+
+def patch_statistics_of(
+    patches: Array,
+    measured: NDArray[np.bool_] | None,
+    nodata: Any,
+    *,
+    axes: Sequence[Axis],
+    fields: Collection[str] = FIELDS,
+) -> dict[str, Array]:
+    """Statistics of patches that lie side by side in memory: the same as of the tile they were cut from.
+
+    Parameters
+    ----------
+    patches : ndarray, shape (n, channel, y, x)
+    measured : ndarray of bool, shape (n, channel, y, x), or None
+        Which values count, beside NaN and nodata; for patches that go on beyond the border. None: all.
+    nodata : number or None
+    axes : sequence of Axis
+        The grid's y and x: they settle the order of sums.
+    fields : collection of str
+
+    Returns
+    -------
+    dict of ndarray, shape (n, channel)
+        See `patch_statistics`.
+    """
+    absent = None if measured is None else _planes(np.broadcast_to(~measured, patches.shape))
+    found = {name: np.ones(patches.shape[:2], _kind(name, patches.dtype)) for name in _wanted(fields, patches.dtype)}
+    if patches.size and found:
+        rows, columns = (Run.alone(axis) for axis in axes)
+        parts = {name: values.reshape(-1, 1, 1) for name, values in found.items()}
+        _reduce(_planes(patches), absent, (rows, columns), nodata, parts)
+    return found
+
+
+def temporary_bytes(shape: Sequence[int], dtype: np.dtype[Any], axes: Sequence[Axis]) -> int:
+    """Bytes that `patch_statistics` holds at most beside the tile, its result included.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        (image, channel, y, x) of the tile.
+    dtype : dtype
+        Of the tile.
+    axes : sequence of Axis
+        The grid's y and x.
+    """
+    *planes, height, width = shape
+    counts = [max(1, -(-(n - axis.span) // axis.step) + 1) for n, axis in zip((height, width), axes, strict=True)]
+    rows, columns = (Run.of(axis, 0, count, 0, 0) for axis, count in zip(axes, counts, strict=True))
+    way = _Way.of(dtype, rows, columns, None, only_valid=False)
+    down, number = way.down, prod(planes)
+    strip = min(STRIP + down.several * down.length * width, number * height * width)
+    held = max(down.groups * down.several, counts[0])
+    nodes = min(max(STRIP, 256 * held), number * held * width)
+    lines = min(max(STRIP, held * width), number * held * width)
+    partial = any(axis.edge == "pad" for axis in axes)
+    edges = min(axes[0].span * width + height * axes[1].span, 4 * height * width) * number if partial else 0
+    per = 24 if way.exact else 32
+    return (
+        strip * per
+        + (nodes + lines) * (8 if way.early else 48)
+        + edges * (dtype.itemsize + 2)
+        + number * prod(counts) * 64
+    )
+
+
+def _wanted(fields: Collection[str], dtype: np.dtype[Any]) -> list[str]:
+    return [name for name in FIELDS if name in fields and (name == "valid" or dtype.kind != "c")]
+
+
+def _kind(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float64) if name == "valid" else precision(dtype)
+
+
+def _planes(values: Array) -> Array:
+    """(image, channel, y, x) -> (plane, y, x)."""
+    return values.reshape(-1, *values.shape[2:])
+
+
+def _filled(pixels: Array, absent: Missing, rows: int, columns: int) -> tuple[Array, Missing]:
+    """A partial patch goes on beyond the border, where nothing is measured."""
+    lacking = (rows - pixels.shape[2], columns - pixels.shape[3])
+    if lacking == (0, 0):
+        return pixels, None if absent is None else _planes(absent)
+    ends = ((0, 0), (0, 0), (0, lacking[0]), (0, lacking[1]))
+    own = np.zeros(pixels.shape, bool) if absent is None else absent
+    return np.pad(pixels, ends), _planes(np.pad(own, ends, constant_values=True))
+
+
+# -- a rectangle of regular positions, all pixels at hand --------------------------------------------------------------
+
+
+class _Way(NamedTuple):
+    """How a rectangle is reduced.
+
+    Parameters
+    ----------
+    exact, only_valid : bool
+        Which of the kernels of `cells`.
+    nodata : number or None
+    down, across : Cells
+        Along y and x.
+    early : bool
+        Whether cells along x are formed before rows are added.
+    sizes : tuple of int
+        Pixels of a cell along y; of a column of a patch; of a patch.
+    scratch : Scratch
+    """
+
+    exact: bool
+    only_valid: bool
+    nodata: Any
+    down: Cells
+    across: Cells
+    early: bool
+    sizes: tuple[int, int, int]
+    scratch: Scratch
+
+    @classmethod
+    def of(cls, dtype: np.dtype[Any], rows: Run, columns: Run, nodata: Any, *, only_valid: bool) -> _Way:
+        """The cheapest."""
+        exact = is_exact(dtype) and not only_valid
+        dots = dot_cells(columns.lattice, dtype) if exact else None
+        shared = shared_cell(rows.lattice)
+        cell = shared if exact and shared >= 4 else rows.cell
+        patch = rows.lattice.patch
+        return cls(
+            exact=exact,
+            only_valid=only_valid,
+            nodata=nodata,
+            down=Cells.of(rows.lattice, cell),
+            across=Cells.of(columns.lattice, 1) if dots is None else dots,
+            early=dots is not None,
+            sizes=(cell, patch, patch * columns.lattice.patch),
+            scratch=Scratch(),
+        )
+
+    def strip(self, pixels: Array, absent: Missing) -> Known:
+        """From pixels to cells."""
+        strip = Strip(pixels, absent, self.nodata, self.down, self.across if self.early else None, self.scratch)
+        if self.only_valid:
+            return count_cells(strip)
+        return exact_cells(strip) if self.exact else float_cells(strip)
+
+
+def _reduce(pixels: Array, absent: Missing, runs: Sequence[Run], nodata: Any, found: dict[str, Array]) -> None:
+    """Fill `found`, arrays of shape (plane, grid_y, grid_x), from pixels, shape (plane, y, x)."""
+    rows, columns = runs
+    pixels = pixels.view(np.uint8) if pixels.dtype == bool else pixels
+    way = _Way.of(pixels.dtype, rows, columns, nodata, only_valid=set(found) == {"valid"})
+    held = max(way.down.groups * way.down.several, rows.lattice.number) * pixels.shape[2]
+    with np.errstate(all="ignore"):
+        for planes in strips(len(pixels), held, STRIP):
+            known = _along_y(pixels[planes], None if absent is None else absent[planes], rows.lattice.number, way)
+            for part in strips(rows.lattice.number, pixels.shape[2] * (planes.stop - planes.start), STRIP):
+                piece = _along_x({name: values[:, part] for name, values in known.items()}, way)
+                for name, values in _finish(piece, way).items():
+                    if name in found:
+                        found[name][planes, part] = values
+
+
+def _along_y(pixels: Array, absent: Missing, positions: int, way: _Way) -> Known:
+    """(plane, y, x) -> (plane, grid_y, line)."""
+    planes, _, width = pixels.shape
+    nodes = way.down.groups * way.down.several
+    pieces = [slice(0, width)] if way.early else strips(width, nodes, max(STRIP, 256 * nodes))
+    found: Known = {}
+    for columns in pieces:
+        known = _cells(pixels[:, :, columns], None if absent is None else absent[:, :, columns], way)
+        known = _gathered(known, way.down.gather, way.sizes[0], way)
+        if len(pieces) == 1:
+            return known
+        _place(known, (slice(None), slice(None), columns), (planes, positions, width), way.sizes[1], found)
+    return found
+
+
+def _cells(pixels: Array, absent: Missing, way: _Way) -> Known:
+    """(plane, y, x) -> (plane, group, cell, line), strip by strip."""
+    down = way.down
+    group = (down.every if way.exact else down.several * down.length) * pixels.shape[2]
+    found: Known = {}
+    for planes in strips(len(pixels), group * down.groups, STRIP):
+        for groups in strips(down.groups, group * (planes.stop - planes.start), STRIP):
+            where = (planes, down.pixels(groups))
+            known = way.strip(pixels[where], None if absent is None else absent[where])
+            _place(known, (planes, groups), (len(pixels), down.groups, down.several), way.sizes[0], found)
+    return whole(found, way.across if way.early else None) if way.exact else found
+
+
+def _place(known: Known, where: tuple[slice, ...], shape: tuple[int, ...], full: int, found: Known) -> None:
+    """Put what is known of a part into the whole. Where a part has no count it is `full`."""
+    for name, values in known.items():
+        if name not in found:
+            lengths = (*shape, *values.shape[len(shape) :])
+            found[name] = np.full(lengths, full, values.dtype) if name == "count" else np.empty(lengths, values.dtype)
+        found[name][where] = values
+
+
+def _along_x(known: Known, way: _Way) -> Known:
+    """(plane, grid_y, line) -> (plane, grid_y, grid_x)."""
+    across = way.across
+    turned = {}
+    for name, values in known.items():
+        cells = values.reshape(*values.shape[:2], across.groups, -1) if way.early else across.view(values, 2)[..., 0]
+        turned[name] = cells.transpose(0, 2, 3, 1)
+    return {name: np.swapaxes(v, 1, 2) for name, v in _gathered(turned, across.gather, way.sizes[1], way).items()}
+
+
+def _gathered(known: Known, gather: Callable[[Nodes, Join, int], Nodes], leaf: int, way: _Way) -> Known:
+    """Everything that is known, one axis on."""
+    found = {name: known[name] for name in ("sum", "square", "count", "low", "high") if name in known}
+    # Where nothing was measured, whole numbers have the farthest bound, others a NaN, which fmin and fmax pass over.
+    low, high = (np.minimum, np.maximum) if way.exact else (np.fmin, np.fmax)
+    combine = {"sum": np.add, "square": np.add, "count": np.add, "low": low, "high": high}
+    if way.exact or way.only_valid:
+        join = join_by([combine[name] for name in found])
     else:
-        count = _over(measured.view(np.uint8), np.add, along, np.int64).astype(np.float64)
-    found = {"valid": count / size}
-    if tile.dtype.kind == "c":
+        join = join_floats(join_measured if "count" in found else join_moments, join_by([low, high]))
+    return dict(zip(found, gather(list(found.values()), join, leaf), strict=True))
+
+
+def _finish(known: Known, way: _Way) -> Known:
+    """From what is known of patches to the fields."""
+    found: Known = {}
+    size = way.sizes[2]
+    if "count" in known:
+        found["valid"] = known["count"] / size
+    if way.only_valid:
         return found
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        mean, std = _moments(tile, measured, along, count)
-    least, greatest = _bounds(tile, measured, along)
-    empty = count == 0
-    return found | {
-        name: np.where(empty, np.nan, values.astype(np.float64))
-        for name, values in (("mean", mean), ("std", std), ("min", least), ("max", greatest))
-    }
-
-
-def _measured(tile: NDArray[Any], nodata: Any) -> NDArray[np.bool_] | None:
-    """Which values count; None where all do."""
-    floating = tile.dtype.kind in "fc"
-    absent = np.isnan(tile) if floating else None
-    if nodata is not None and nodata == nodata:  # a NaN is found above
-        same = tile == nodata
-        absent = same if absent is None else absent | same
-    return None if absent is None or not absent.any() else ~absent
-
-
-def _moments(
-    tile: NDArray[Any], measured: NDArray[np.bool_] | None, along: Sequence[Along], count: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    values = tile.view(np.uint8) if tile.dtype == bool else tile
-    if measured is not None:
-        values = np.where(measured, values, values.dtype.type(0))
-    exact = values.dtype.kind in "ui" and values.dtype.itemsize <= 2  # squares and their sums fit 64 bits
-    if exact:
-        wide: Any = np.uint32 if values.dtype.kind == "u" else np.int32
-        squares = np.multiply(values, values, dtype=wide)
-    else:
-        values = values.astype(np.float64)
-        squares = values * values
-    kind = np.int64 if exact else np.float64
-    mean = _over(values, np.add, along, kind) / count
-    square = _over(squares, np.add, along, kind) / count
-    return mean, np.sqrt(np.maximum(square - mean * mean, 0))
-
-
-def _bounds(
-    tile: NDArray[Any], measured: NDArray[np.bool_] | None, along: Sequence[Along]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    values = tile.view(np.uint8) if tile.dtype == bool else tile
-    low = high = values
-    if measured is not None:
-        info: Any = np.finfo(values.dtype) if values.dtype.kind == "f" else np.iinfo(values.dtype)
-        low, high = (np.where(measured, values, values.dtype.type(other)) for other in (info.max, info.min))
-    kind = values.dtype
-    return _over(low, np.minimum, along, kind), _over(high, np.maximum, along, kind)
-
-
-def _over(values: NDArray[Any], combine: Any, along: Sequence[Along], kind: Any) -> NDArray[Any]:
-    """`combine` over the pixels of each patch: (..., y, x) -> (..., grid_y, grid_x)."""
-    rows = _gather(values, combine, along[0], kind)
-    turned = np.ascontiguousarray(np.swapaxes(rows, -1, -2))
-    return np.swapaxes(_gather(turned, combine, along[1], kind), -1, -2)
-
-
-def _gather(values: NDArray[Any], combine: Any, side: Along, kind: Any) -> NDArray[Any]:
-    """`combine` along axis -2 over the pixels of each position: (..., n, m) -> (..., positions, m)."""
-    axis, inner, origins = side.axis, side.inner(), side.origins()
-    shape = (*values.shape[:-2], len(origins), values.shape[-1])
-    result = np.empty(shape, kind)
-    if inner:
-        result[..., :inner, :] = _lattice(values[..., origins[0] :, :], combine, axis, inner, kind)
-    for at in range(inner, len(origins)):
-        stop = min(origins[at] + axis.span, axis.n - side.begin)
-        pixels = values[..., origins[at] : stop : axis.dilation, :]
-        result[..., at, :] = combine.reduce(pixels, axis=-2, dtype=kind)
-    return result
-
-
-def _lattice(values: NDArray[Any], combine: Any, axis: Axis, count: int, kind: Any) -> NDArray[Any]:
-    width = gcd(axis.step, axis.patch) if axis.dilation == 1 else 1
-    if width > 1:
-        cells = ((count - 1) * axis.step + axis.patch) // width
-        parts = values[..., : cells * width, :].reshape(*values.shape[:-2], cells, width, values.shape[-1])
-        values = combine.reduce(parts, axis=-2, dtype=kind)
-    step, apart = axis.step // width, axis.dilation
-    reach = (count - 1) * step + 1
-    result = values[..., :reach:step, :].astype(kind)
-    for k in range(1, axis.patch // width):
-        combine(result, values[..., k * apart : k * apart + reach : step, :], out=result)
-    return result
+    found["mean"], found["std"] = (exact_moments if way.exact else float_moments)(known, size)
+    found["min"], found["max"] = known["low"], known["high"]
+    empty = known["count"] == 0 if "count" in known else None
+    for name in ("mean", "std", "min", "max"):
+        if not way.exact or empty is not None:
+            found[name] = found[name] + 0.0  # no -0.0, which would depend on the order; and a number that can be NaN
+        if empty is not None:
+            found[name][empty] = np.nan
+    return found
