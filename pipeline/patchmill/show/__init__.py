@@ -6,7 +6,8 @@ from patchmill.show.figures import coverage, gallery, histograms, limits, mosaic
 from patchmill.show.notebook import Result, say, show_figure
 from patchmill.show.peeks import chosen, placed_titles, short, thumbnail
 from patchmill.show.picks import channel_names, one_variable, patch_figures, patches_of_image, some_patches, too_small
-from patchmill.show.progress import Progress, reporter
+from patchmill.show.progress import reporter
+from patchmill.types import Progress
 
 __all__ = [
     "Progress",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,21 @@ _LONGEST = 300
 
 
 def report_html(report: IngestReport) -> str:
-    """The figures of an ingest, and the first of what was skipped, each with its reason; reads no pixel."""
-    return card_html("IngestReport", report.rows(), "") + _skipped(report)
+    """The figures of an ingest, and the first of what was skipped or is gone, each with its reason; reads no pixel."""
+    gone = [(path, "is no longer there") for path in report.vanished]
+    listed = {"skipped": report.skipped, "changed since they were ingested": (*report.changed, *gone)}
+    return card_html("IngestReport", report.rows(), "") + "".join(
+        _listed(what, files) for what, files in listed.items()
+    )
 
 
-def _skipped(report: IngestReport) -> str:
-    if not report.skipped:
+def _listed(what: str, files: Sequence[tuple[str, str]]) -> str:
+    if not files:
         return ""
-    rows = [(_cut(name), _cut(reason)) for name, reason in report.skipped[:_SHOWN]]
-    more = len(report.skipped) - len(rows)
+    rows = [(_cut(name), _cut(reason)) for name, reason in files[:_SHOWN]]
+    more = len(files) - len(rows)
     rest = f"<p>{escape(f'and {more:,} more')}</p>" if more > 0 else ""
-    return f"<details open><summary>skipped</summary>{table_html(rows)}{rest}</details>"
+    return f"<details open><summary>{escape(what)}</summary>{table_html(rows)}{rest}</details>"
 
 
 def _cut(text: str) -> str:

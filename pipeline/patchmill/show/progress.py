@@ -1,11 +1,11 @@
 """How far a long call is: rich on a terminal, one display in a notebook, few plain lines elsewhere.
 
-Who works knows nothing of this: it calls a `Progress` with the numbers it has. Who watches asks `reporter` for the one
-that fits the place::
+Who works knows nothing of this: it calls a function with a `Progress`. Who watches asks `reporter` for the one that
+fits the place::
 
     with reporter("cutting", unit="patches") as report:
         ...
-        report(done, total, nbytes)      # totals so far, from any thread, as often as one likes
+        report(Progress(done, total, nbytes))      # totals so far, from any thread, as often as one likes
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Self, TextIO
 
-from patchmill.types import shown_bytes
+from patchmill.show.pace import Pace
+from patchmill.types import Progress, shown_megabytes, shown_rate
 
 _PLAIN_SECONDS = 10.0
 """Between two plain lines: a log of a night stays readable."""
@@ -31,49 +32,77 @@ _NOTEBOOK_SECONDS = 0.25
 """Between two states of a notebook's display: each is a message, and may be saved to disk."""
 
 
-class Progress(Protocol):
-    """What a long call calls: how much is done, of how much, and how many bytes that was."""
-
-    def __call__(self, done: int, total: int, nbytes: int, /) -> None:
-        """Totals since the beginning, not steps."""
-
-
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far a call is: counts of `unit`, bytes, and seconds since it began."""
+    """How far a call is, for people.
+
+    Parameters
+    ----------
+    label : str
+        What is being done.
+    unit : str
+        What is counted, in the plural.
+    now : Progress
+    seconds : float
+        Since it began.
+    rate : float, optional
+        Bytes a second, of late.
+    left : float, optional
+        Seconds to the end, at the pace of late.
+    idle : bool
+        Whether there was nothing left to do when it began.
+    stopped : bool
+        Whether it ended before everything was done.
+    """
 
     label: str
     unit: str
-    done: int
-    total: int
-    nbytes: int
+    now: Progress
     seconds: float
+    rate: float | None = None
+    left: float | None = None
+    idle: bool = False
+    stopped: bool = False
 
     @property
-    def fraction(self) -> float:
-        """Done of total, between 0 and 1; nothing to do is done."""
-        return min(1.0, self.done / self.total) if self.total else 1.0
+    def is_over(self) -> bool:
+        """Whether nothing follows."""
+        return self.stopped or self.now.done >= self.now.total
 
     def __str__(self) -> str:
         """One line.
 
         Examples
         --------
-        >>> print(State("cutting", "patches", 43, 172, 8_454_144, 4.0))
-        cutting: 43 of 172 patches (25 %), 8.1 MiB, 2.0 MiB/s, 12 s left
-        >>> print(State("cutting", "patches", 172, 172, 0, 16.0))
-        cutting: 172 of 172 patches (100 %), 16 s
+        >>> print(State("cutting", "patches", Progress(43, 172, 8_454_144, 12, 48), 4.0, rate=2_113_536.0, left=12.0))
+        cutting: 43 of 172 patches (25 %), 12 of 48 shards, 8.5 MB, 2.1 MB/s, 12 s left
+        >>> print(State("cutting", "patches", Progress(172, 172, 33_816_576), 16.0))
+        cutting: 172 of 172 patches (100 %), 33.8 MB, 2.1 MB/s, 16 s
+        >>> print(State("cutting", "patches", Progress(172, 172), 0.0, idle=True))
+        cutting: nothing left to do, 172 of 172 patches are there
         """
-        parts = [f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({100 * self.fraction:.0f} %)"]
-        if self.nbytes:
-            parts.append(shown_bytes(self.nbytes))
-        if self.nbytes and self.seconds > 0:
-            parts.append(f"{shown_bytes(self.nbytes / self.seconds)}/s")
-        if self.done >= self.total:
-            parts.append(shown_seconds(self.seconds))
-        elif self.fraction > 0:
-            parts.append(f"{shown_seconds(self.seconds * (1 - self.fraction) / self.fraction)} left")
-        return ", ".join(parts)
+        now = self.now
+        if self.idle:
+            return f"{self.label}: nothing left to do, {now.done:,} of {now.total:,} {self.unit} are there"
+        # Rounded down: 100 % is said when it is.
+        parts = [f"{self.label}: {now.done:,} of {now.total:,} {self.unit} ({int(100 * now.fraction)} %)"]
+        if now.shards_total:
+            parts.append(f"{now.shards:,} of {now.shards_total:,} shards")
+        return ", ".join([*parts, *self._flow(), *self._time()])
+
+    def _flow(self) -> list[str]:
+        # At the end what this call has written in all its time; before, how fast it is by now.
+        over = self.now.nbytes / self.seconds if self.is_over and self.seconds > 0 else None
+        rate = over or self.rate
+        written = [shown_megabytes(self.now.nbytes)] if self.now.nbytes else []
+        return written + ([shown_rate(rate)] if rate and self.now.nbytes else [])
+
+    def _time(self) -> list[str]:
+        if self.stopped:
+            return [f"stopped after {shown_seconds(self.seconds)}"]
+        if self.is_over:
+            return [shown_seconds(self.seconds)]
+        return [] if self.left is None else [f"{shown_seconds(self.left)} left"]
 
 
 def shown_seconds(seconds: float) -> str:
@@ -96,18 +125,23 @@ def shown_seconds(seconds: float) -> str:
 
 @dataclass
 class Reporter:
-    """A `Progress` that shows itself in one of three ways, and whose last state stays. Leave it through `with`."""
+    """Told how far a call is, it shows that in one of three ways, and its last state stays. Leave it through `with`."""
 
     label: str
     unit: str
     began: float = field(default_factory=time.monotonic)
     last: State | None = field(default=None, init=False)
+    _pace: Pace = field(default_factory=Pace, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def __call__(self, done: int, total: int, nbytes: int = 0, /) -> None:
-        """Show `done` of `total`; the numbers are totals so far."""
+    def __call__(self, now: Progress | int, total: int = 0, nbytes: int = 0, /) -> None:
+        """Show how far it is: a `Progress`, or its first three numbers."""
+        now = now if isinstance(now, Progress) else Progress(now, total, nbytes)
         with self._lock:
-            self.last = State(self.label, self.unit, done, total, nbytes, time.monotonic() - self.began)
+            idle = now.done >= now.total and now.nbytes == 0 and (self.last is None or self.last.idle)
+            seconds = time.monotonic() - self.began
+            self._pace.add(seconds, now)
+            self.last = State(self.label, self.unit, now, seconds, self._pace.rate, self._pace.left, idle)
             self.show(self.last)
 
     def __enter__(self) -> Self:
@@ -118,6 +152,8 @@ class Reporter:
     ) -> None:
         with self._lock:
             if self.last is not None:
+                seconds = time.monotonic() - self.began
+                self.last = replace(self.last, seconds=seconds, stopped=self.last.stopped or kind is not None)
                 self.close(self.last)
 
     def show(self, state: State) -> None:
@@ -136,7 +172,7 @@ class PlainReporter(Reporter):
 
     def show(self, state: State) -> None:
         """Write a line, if the last one is long ago."""
-        if state.seconds >= self._next and state.done < state.total:
+        if state.seconds >= self._next and not state.is_over:
             self._write(state)
             self._next = state.seconds + _PLAIN_SECONDS
 
@@ -169,7 +205,8 @@ class NotebookReporter(Reporter):
     def _draw(self, state: State) -> None:
         from patchmill.show.notebook import show_bundle
 
-        bar = f'<progress value="{state.fraction:.4f}" max="1" style="width: 16em; vertical-align: middle"></progress>'
+        value = f'value="{state.now.fraction:.4f}" max="1"'
+        bar = f'<progress {value} style="width: 16em; vertical-align: middle"></progress>'
         bundle = {"text/plain": str(state), "text/html": f"{bar} <span>{html.escape(str(state))}</span>"}
         self._handle = show_bundle(bundle, replaces=self._handle)
 
@@ -187,7 +224,7 @@ class TerminalReporter(Reporter):
             self._bar = _rich_bar()
             self._task = self._bar.add_task("", total=None, text="")
             self._bar.start()
-        self._bar.update(self._task, total=max(state.total, 1), completed=state.fraction * state.total, text=str(state))
+        self._bar.update(self._task, total=1.0, completed=state.now.fraction, text=str(state))
 
     def close(self, state: State) -> None:
         """Take the bar away, and leave the last state as a line."""
@@ -233,8 +270,8 @@ def _has_rich() -> bool:
 
 
 def _rich_bar() -> Any:
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    columns = SpinnerColumn(), BarColumn(), TextColumn("{task.fields[text]}", markup=False)
-    return Progress(*columns, console=Console(stderr=True), transient=True, expand=False)
+    columns = bars.SpinnerColumn(), bars.BarColumn(), bars.TextColumn("{task.fields[text]}", markup=False)
+    return bars.Progress(*columns, console=Console(stderr=True), transient=True, expand=False)
