@@ -1,0 +1,150 @@
+"""What happens inside the processes of a cluster: one run's tasks, so many at a time, until the run is stopped."""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from patchmill.cutting.job import Job
+from patchmill.cutting.tasks import Done, cut_shards
+from patchmill.planning import Key
+
+_KNOWN = 64
+"""Runs that a process remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What every task of a run is told.
+
+    Parameters
+    ----------
+    token : str
+        Names the run.
+    at_a_time : int
+        Tasks of the run that may work in one process at a time, however many threads it has: the plan's memory is for
+        so many.
+    """
+
+    token: str
+    at_a_time: int
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this process was told to do no more for the run."""
+        return self.token in _STOPPED
+
+    def run(self, work: Callable[[], Iterator[Done]]) -> list[Done]:
+        """Do `work`, shard by shard, as soon as fewer than `at_a_time` others are at it; none of a run that is stopped.
+
+        Not in the thread that calls, but in one of as many as may work: glibc keeps what each thread freed, so eight
+        threads that take turns hold eight times what one does.
+        """
+        return _pool(self).submit(_count_in, self, work).result()
+
+
+def _count_in(order: Order, work: Callable[[], Iterator[Done]]) -> list[Done]:
+    done: list[Done] = []
+    with _LOCK:
+        _BUSY[order.token] += 1
+    try:
+        shards = work()
+        while not order.stopped and (each := next(shards, None)) is not None:
+            done.append(each)
+    finally:
+        with _LOCK:
+            _BUSY[order.token] -= 1
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A job on its way to other processes, small, which each of them unpacks once.
+
+    The scheduler unpacks every graph that it is given; a job in it would open the source there.
+    """
+
+    data: bytes
+    order: Order
+
+    @classmethod
+    def of(cls, job: Job, order: Order) -> Sent:
+        """Packed; the extents of many images of one size take no room."""
+        return cls(zlib.compress(packed(job), 1), order)
+
+    def job(self) -> Job:
+        """The job."""
+        return _unpacked(self.data)
+
+
+def packed(job: Job) -> bytes:
+    """A job as bytes; functions of a notebook included."""
+    import cloudpickle
+
+    data: bytes = cloudpickle.dumps(job)
+    return data
+
+
+def unpacked(data: bytes) -> Job:
+    """The reverse, in the process that got it."""
+    import cloudpickle
+
+    job: Job = cloudpickle.loads(data)
+    return job
+
+
+@lru_cache(maxsize=4)
+def _unpacked(data: bytes) -> Job:
+    return unpacked(zlib.decompress(data))
+
+
+def cut_batch(job: Job, order: Order, keys: Sequence[Key]) -> list[Done]:
+    """Cut shards one after the other; of a run that is stopped only those that were begun."""
+    return order.run(lambda: (done for key in keys for done in cut_shards(job, [key])))
+
+
+# -- this process ------------------------------------------------------------------------------------------------------
+
+_LOCK = threading.Lock()
+_POOLS: dict[str, ThreadPoolExecutor] = {}
+_STOPPED: dict[str, None] = {}
+_BUSY: Counter[str] = Counter()
+
+
+def _pool(order: Order) -> ThreadPoolExecutor:
+    with _LOCK:
+        if order.token not in _POOLS:
+            _trim(_POOLS)
+            _POOLS[order.token] = ThreadPoolExecutor(order.at_a_time, thread_name_prefix="patchmill")
+        return _POOLS[order.token]
+
+
+def _trim(known: dict[str, Any]) -> None:
+    while len(known) >= _KNOWN:
+        known.pop(next(iter(known)))
+
+
+def stop(token: str) -> None:
+    """Do no more for a run: tasks under way end with the shard they are at."""
+    with _LOCK:
+        _trim(_STOPPED)
+        _STOPPED[token] = None
+
+
+def busy(token: str) -> int:
+    """Tasks of a run that work in this process."""
+    with _LOCK:
+        return _BUSY[token]
+
+
+def trimming() -> int | None:
+    """glibc's threshold for giving freed memory back, in bytes, as the environment of this process sets it."""
+    text = os.environ.get("MALLOC_TRIM_THRESHOLD_", "")
+    return int(text) if text.isdigit() else None
