@@ -1,0 +1,198 @@
+"""A walk over a committed group: every object that must be there is read, every object that is there must belong.
+
+Tasks are made one after the other and few are under way, so memory does not grow with the number of objects.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from patchmill.cutting.comparing import Comparing
+from patchmill.cutting.expected import Expected, Index, expected_of
+from patchmill.cutting.reports import Finding
+from patchmill.errors import CorruptChunkError, Interrupted
+from patchmill.storage import StoredGroup, begun
+from patchmill.storage.checking import Look, look_at
+
+_TOLD_SECONDS = 0.2
+
+_RECORD = "provenance"
+"""The record that `ingest` keeps of its files in a source: a group of its own, which the root does not vouch for."""
+
+Watch = Callable[..., None]
+Target = tuple[str, Index]
+"""An array, and one of its objects."""
+
+Seen = tuple[Finding | None, int]
+"""What is wrong with an object, and its stored bytes."""
+
+
+@dataclass(slots=True, eq=False)
+class Survey:
+    """What was seen so far.
+
+    Parameters
+    ----------
+    group : StoredGroup
+    workers : int
+        Objects that are read at a time.
+    watch : callable or None
+        Called with objects done and in all, and stored bytes.
+    stop : Any
+        Its `requested` is true once somebody asked to stop.
+    comparing : Comparing or None
+        Compares pixels with the catalog.
+    """
+
+    group: StoredGroup
+    workers: int
+    watch: Watch | None
+    stop: Any
+    comparing: Comparing | None = None
+    objects: int = 0
+    nbytes: int = 0
+    total: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _told: float = 0.0
+
+    def everything(self) -> None:
+        """Metadata, every object that must be there, and every object that is there."""
+        self._metadata()
+        expected = expected_of(self.group)
+        self.total = self.objects + sum(len(each) for each in expected.values() if each is not None)
+        self._note_unknown(expected)
+        self.these((name, index) for name, each in expected.items() if each is not None for index in each)
+        self._strangers(expected)
+        self._tell(self.total)
+
+    def these(self, targets: Iterable[Target]) -> None:
+        """Look at some objects."""
+        expected = expected_of(self.group)
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="patchmill-verify") as pool:
+            under_way: set[Future[Seen]] = set()
+            try:
+                for name, index in targets:
+                    under_way.add(pool.submit(self._look, name, index, expected[name]))
+                    if len(under_way) >= 2 * self.workers:
+                        under_way = self._collected(under_way)
+                while under_way:
+                    under_way = self._collected(under_way)
+            except BaseException:
+                for future in under_way:
+                    future.cancel()
+                raise
+
+    def _collected(self, under_way: set[Future[Seen]]) -> set[Future[Seen]]:
+        done, left = wait(under_way, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            found, nbytes = future.result()
+            self.objects += 1
+            self.nbytes += nbytes
+            if found is not None:
+                self.findings.append(found)
+        self._tell(self.objects)
+        if self.stop.requested:
+            raise Interrupted(f"interrupted after {self.objects:,} of about {self.total:,} objects", self.stop.signal)
+        return left
+
+    def _tell(self, done: int) -> None:
+        now = time.monotonic()
+        if self.watch is not None and (now - self._told > _TOLD_SECONDS or done == self.total):
+            self._told = now
+            self.watch(done, max(self.total, done), self.nbytes)
+
+    # -- objects that must be there ---------------------------------------------------------------------------------
+
+    def _look(self, name: str, index: Index, expected: Expected | None) -> Seen:
+        if expected is None:
+            return None, 0
+        place, key = self.group.place.child(name), expected.form.key(index)
+        look = look_at(place, key, expected.form, expected.chunks(index))
+        if not look.ok:
+            return finding_of(self.group, name, index, expected, look), max(0, look.nbytes)
+        return None if self.comparing is None else self.comparing.differs(name, index, expected), look.nbytes
+
+    def _note_unknown(self, expected: Mapping[str, Expected | None]) -> None:
+        for name, each in expected.items():
+            if each is None:
+                self.notes.append(
+                    f"{name} was not checked, since the extents of the images are damaged: repair these first"
+                )
+
+    # -- metadata ---------------------------------------------------------------------------------------------------
+
+    def _metadata(self) -> None:
+        for name in self.group.arrays:
+            self.objects += 1
+            key = f"{name}/zarr.json"
+            data = self.group.place.read(key)
+            if data is None:
+                self.findings.append(Finding(name, key, None, "the metadata of an array is missing", kind="missing"))
+                continue
+            self.nbytes += len(data)
+            try:
+                self.group.check_metadata(name)
+            except CorruptChunkError:
+                self.findings.append(
+                    Finding(name, key, None, "the metadata of an array is not what the root says of it")
+                )
+
+    # -- objects that are there -------------------------------------------------------------------------------------
+
+    def _strangers(self, expected: Mapping[str, Expected | None]) -> None:
+        """Objects that belong to no array; those of one where nothing may be are damage, since readers see them."""
+        growing = begun(self.group.place) is not None
+        if growing:
+            self.notes.append("a generation was begun and not finished: its objects are not looked at")
+        for key in self.group.place.keys():  # noqa: SIM118 - not a mapping
+            name, _, rest = key.partition("/")
+            if key == "zarr.json" or (rest == "zarr.json" and name in self.group.arrays):
+                continue
+            if name not in expected:
+                if name != _RECORD or self.group.own.get("kind") != "source":
+                    self.foreign.append(key)
+                continue
+            each = expected[name]
+            index = None if each is None else each.form.index_of(rest)
+            if index is not None and each is not None:
+                if index not in each:
+                    self.findings.append(_extra(self.group, name, index, each, key))
+            elif each is not None and not (growing and rest.startswith("c/")):
+                self.foreign.append(key)
+
+
+def finding_of(group: StoredGroup, name: str, index: Index, expected: Expected, look: Look) -> Finding:
+    """What is said of an object that is not as it was written."""
+    key = f"{name}/{expected.form.key(index)}"
+    if look.nbytes < 0:
+        return Finding(name, key, index, "it is missing", _where(group, name, expected.form.region(index)), "missing")
+    if look.whole:
+        return Finding(name, key, index, look.whole, _where(group, name, expected.form.region(index)))
+    numbers = list(look.chunks)
+    regions = np.asarray([expected.form.region(index, number) for number in numbers])
+    box = tuple((int(a), int(b)) for a, b in zip(regions[..., 0].min(axis=0), regions[..., 1].max(axis=0), strict=True))
+    said = look.chunks[numbers[0]]
+    text = f"a chunk {said}" if len(numbers) == 1 else f"{len(numbers):,} chunks are wrong, the first {said}"
+    return Finding(name, key, index, text, _where(group, name, box))
+
+
+def _extra(group: StoredGroup, name: str, index: Index, expected: Expected, key: str) -> Finding:
+    where = _where(group, name, expected.form.region(index))
+    return Finding(name, key, index, "it lies where no image reaches, and readers take it for pixels", where, "extra")
+
+
+def _where(group: StoredGroup, name: str, region: tuple[tuple[int, int], ...]) -> dict[str, tuple[int, int]]:
+    """A region by the names of the dimensions that tell where it is."""
+    metadata = group.arrays[name]
+    dims = metadata.get("dimension_names") or [f"axis {n}" for n in range(len(region))]
+    return {
+        str(dim): side for dim, side in zip(dims, region, strict=True) if not str(dim).startswith(("patch_", "channel"))
+    }

@@ -1,0 +1,270 @@
+"""`verify`: whether a committed store is, byte for byte, what was written; and how it becomes that again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from typing import Any
+
+from patchmill.cutting.comparing import Comparing
+from patchmill.cutting.expected import pixel_names
+from patchmill.cutting.lease import Lease, take
+from patchmill.cutting.remaking import request_from_stored
+from patchmill.cutting.repairing import bench_for, repair_metadata
+from patchmill.cutting.reports import Finding, Report
+from patchmill.cutting.stopping import stoppable
+from patchmill.cutting.surveying import Survey
+from patchmill.errors import CorruptChunkError, IncompleteError, NotAPatchSetError, PatchmillError
+from patchmill.planning import memory_limit, worker_count
+from patchmill.reading import open_patches
+from patchmill.storage import Location, StoredGroup, begun, read_group
+from patchmill.storage.checking import ObjectFormat
+from patchmill.storage.seals import has_seal, is_sealed, mended
+
+_ROOT = "zarr.json"
+
+Watch = Callable[..., None]
+
+
+def verify(
+    target: str | os.PathLike[str],
+    *,
+    repair: bool = False,
+    source: Any = None,
+    deep: bool = False,
+    transform: Any = None,
+    keep: Any = None,
+    memory: int | str | None = None,
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    target_options: Mapping[str, Any] | None = None,
+    progress: Watch | None = None,
+) -> Report:
+    """Check a patch set, or a source that `ingest` wrote: every byte of it, and that nothing is missing.
+
+    Parameters
+    ----------
+    target : path or URL
+        A patch set or a canonical source.
+    repair : bool
+        Whether to make damaged and missing objects again from the source, each byte as it was.
+    source : path, URL or object, optional
+        For a repair: where the source is by now, or the object that the set was cut from. By default it is looked for
+        where it was.
+    deep : bool
+        Whether to compute least, greatest and mean of every patch again and compare them with the catalog, as far as it
+        has them: finds shards that are whole and lie in the wrong place.
+    transform, keep : callable or mapping, optional
+        For a repair: the functions that the set was cut with, where they can't be imported by their names.
+    memory : int or str, optional
+        As for `write_patches`.
+    workers : int, optional
+        Threads; by default the CPUs that affinity allows.
+    storage_options, target_options : mapping, optional
+        For remote sources and targets, in fsspec's spelling; no secrets, which come from the environment.
+    progress : callable, optional
+        Called with (objects done, objects in all, bytes read).
+
+    Returns
+    -------
+    Report
+        Its `ok` says whether all is well.
+
+    Raises
+    ------
+    NotAPatchSetError, IncompleteError
+        If there is no committed store at `target`.
+    HeldError
+        If somebody writes there, of a repair.
+    SourceError, ValueError
+        If a repair needs the source, and it is not there, is another one, or can't be cut as it was.
+    PatchmillError
+        If a repair can't help: more than one byte of the root is wrong, or images must be ingested again.
+
+    Examples
+    --------
+    >>> import numpy as np, os, patchmill, tempfile
+    >>> image = np.arange(40 * 50, dtype="uint16").reshape(40, 50)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ps = patchmill.write_patches(image, f"{folder}/patches.zarr", 16, step=8)
+    ...     os.truncate(f"{folder}/patches.zarr/patches/c/0/0/0/0/0", 100)
+    ...     report = patchmill.verify(f"{folder}/patches.zarr")
+    ...     again = patchmill.verify(f"{folder}/patches.zarr", repair=True, source=image)
+    >>> report.ok, again.ok, report.damaged[0].object
+    (False, True, 'patches/c/0/0/0/0/0')
+    """
+    place = Location.parse(target, options=target_options)
+    began = time.monotonic()
+    with stoppable() as stop:
+        call = _Call(place, target_options, memory, workers, progress, deep, stop)
+        if not repair:
+            survey, _ = call.survey()
+            return call.report(survey, [], began)
+        call.group_and_root()  # before a workshop is made beside what is none
+        with take(place.workshop) as lease:
+            remake = partial(
+                request_from_stored,
+                source=source,
+                transform=transform,
+                keep=keep,
+                storage_options=storage_options,
+                memory=memory,
+                workers=workers,
+            )
+            return _repair(call, lease, remake, began)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """One call of `verify`: where, and with what."""
+
+    place: Location
+    options: Mapping[str, Any] | None
+    memory: int | str | None
+    workers: int | None
+    progress: Watch | None
+    deep: bool
+    stop: Any
+
+    def group_and_root(self) -> tuple[StoredGroup | None, list[Finding]]:
+        """The group, as its root was sealed where that can be told, and what is wrong with the root."""
+        root = self.place.read(_ROOT)
+        if root is None:
+            raise _no_set(self.place)
+        if is_sealed(root):
+            group = read_group(self.place)
+            if group is None:
+                raise _no_set(self.place)
+            return group, []
+        whole = mended(root)
+        if whole is None and not has_seal(root) and read_group(self.place) is None:
+            raise _no_set(self.place)
+        if whole is None:
+            return None, [Finding("", _ROOT, None, "the root is not what was written, so nothing can be told")]
+        aside = Location.parse(f"memory://patchmill-root/{id(self)}")
+        aside.write(_ROOT, whole)
+        group = read_group(aside)
+        aside.remove()
+        if group is None:
+            raise _no_set(self.place)
+        return replace(group, place=self.place), [Finding("", _ROOT, None, "one byte of the root is wrong")]
+
+    def survey(self) -> tuple[Survey, StoredGroup | None]:
+        """Look at everything."""
+        group, findings = self.group_and_root()
+        if group is None:
+            survey = Survey(StoredGroup(self.place, {}, {}), 1, self.progress, self.stop, findings=findings, objects=1)
+            return survey, None
+        survey = Survey(group, self.threads(group), self.progress, self.stop, findings=findings, objects=1)
+        if self.deep:
+            survey.comparing = self._comparing(survey, group)
+        survey.everything()
+        return survey, group
+
+    def threads(self, group: StoredGroup) -> int:
+        """As many as memory allows: an object store gives each object as a whole."""
+        wanted = worker_count(self.workers)
+        largest = max((_raw_bytes(each) for each in group.arrays.values()), default=1)
+        if self.place.is_local and not self.deep:
+            return wanted
+        return max(1, min(wanted if self.place.is_local else 4 * wanted, memory_limit(self.memory) // (4 * largest)))
+
+    def _comparing(self, survey: Survey, group: StoredGroup) -> Comparing | None:
+        if group.own["kind"] != "patches":
+            survey.notes.append("a source has no catalog to compare pixels with")
+            return None
+        try:
+            if survey.findings:
+                raise CorruptChunkError(survey.findings[0].problem)
+            found = Comparing.of(group, open_patches(self.place.url, storage_options=self.options))
+        except PatchmillError:
+            survey.notes.append("pixels were not compared with the catalog, since it or the root is damaged")
+            return None
+        if len(found.nodata) < len(pixel_names(group)):
+            survey.notes.append("pixels were compared with the catalog only where that has statistics of them")
+        return found
+
+    def report(self, survey: Survey, repaired: Sequence[Finding], began: float) -> Report:
+        """What was seen."""
+        found = sorted(survey.findings, key=lambda each: each.object)
+        own = survey.group.attributes.get("patchmill", {})
+        return Report(
+            url=self.place.url,
+            kind=own.get("kind", "patches"),
+            damaged=tuple(each for each in found if each.kind != "missing"),
+            missing=tuple(each for each in found if each.kind == "missing"),
+            foreign=tuple(sorted(survey.foreign)),
+            repaired=tuple(repaired),
+            objects=survey.objects,
+            nbytes=survey.nbytes,
+            seconds=time.monotonic() - began,
+            deep=self.deep,
+            notes=tuple(survey.notes),
+        )
+
+
+def _raw_bytes(metadata: Mapping[str, Any]) -> int:
+    return 8 * prod(ObjectFormat.of(metadata).unit)
+
+
+def _no_set(place: Location) -> Exception:
+    if begun(place) is not None:
+        return IncompleteError(f'{place.url} was begun and not finished: call write_patches again with mode="resume"')
+    what = "something else, or a set without its root, is there" if place.exists() else "nothing is there"
+    return NotAPatchSetError(f"{place.url} is no patch set and no source that patchmill wrote, {what}: check the path")
+
+
+# -- repair ------------------------------------------------------------------------------------------------------------
+
+
+def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], began: float) -> Report:
+    """Check, repair what pixels are judged by, check again if need be, repair pixels, look at these once more."""
+    survey, group = call.survey()
+    if group is None:
+        raise PatchmillError(
+            f"more than one byte of the root of {call.place.url} is wrong, so nothing says how it was cut: "
+            "remove it and cut it again"
+        )
+    repaired = _mend_root(call.place, survey.findings, lease)
+    pixels, found = set(pixel_names(group)), survey.findings
+    needed = [each for each in found if _is_cut(each)]
+    _refuse_source(call.place, group, needed)
+    request = remake(group) if needed else None
+    repaired += repair_metadata(group, found)
+    beside = [each for each in needed if each.array not in pixels]
+    if request is not None:
+        with bench_for(group, request, lease, call.stop) as bench:
+            repaired += bench.repair_beside(beside)
+            if beside:  # which pixels must be there follows from these
+                survey, _ = call.survey()
+            shards = [each for each in survey.findings if each.array in pixels and _is_cut(each)]
+            repaired += bench.repair_shards(shards)
+    call.place.sweep()
+    if repaired:
+        survey, _ = call.survey()
+    return call.report(survey, repaired, began)
+
+
+def _is_cut(finding: Finding) -> bool:
+    return finding.index is not None and finding.kind != "extra"
+
+
+def _mend_root(place: Location, findings: Sequence[Finding], lease: Lease) -> list[Finding]:
+    damaged = [each for each in findings if each.object == _ROOT]
+    whole = mended(place.read(_ROOT) or b"") if damaged else None
+    if whole is not None:
+        lease.check()
+        place.write(_ROOT, whole)
+    return damaged
+
+
+def _refuse_source(place: Location, group: StoredGroup, needed: Sequence[Finding]) -> None:
+    if needed and group.own["kind"] == "source":
+        raise CorruptChunkError(
+            f"{len(needed):,} objects of {place.url} are damaged or missing, the first {needed[0].object}, and are not "
+            'made from another store: ingest the images again with mode="overwrite"'
+        )
