@@ -23,6 +23,7 @@ _HOMES = {
     "plan": "patchmill.cutting",
     "run": "patchmill.stages",
     "unpatchify": "patchmill.patches",
+    "verify": "patchmill.cutting",
     "view_patches": "patchmill.reading",
     "write_patches": "patchmill.cutting",
 }
@@ -40,12 +41,13 @@ __all__ = [
     "plan",
     "run",
     "unpatchify",
+    "verify",
     "view_patches",
     "write_patches",
 ]
 
 if TYPE_CHECKING:
-    from patchmill.cutting import plan, write_patches
+    from patchmill.cutting import plan, verify, write_patches
     from patchmill.errors import PatchmillError
     from patchmill.grid import PatchGrid
     from patchmill.ingesting import ingest

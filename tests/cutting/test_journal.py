@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import patchmill
+from patchmill.cutting import journal as journals
 from patchmill.cutting.journal import Journal
+from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.planning import Shards
+from patchmill.storage import Location
 
-RECORD = {"image:mean": np.arange(12.0).reshape(1, 3, 2, 2), "image:valid": np.ones((1, 3, 2, 2))}
+RECORD = {"image:mean": np.arange(12.0).reshape(1, 3, 2, 2), "kept": np.ones((1, 2, 2), bool)}
+SHARDS = Shards(ImageGrids.uniform(PatchGrid((40, 40), 4, 4), 3), "patches", (1, 4, 4), whole=True)
 
 
 def same(found, expected):
     return found.keys() == expected.keys() and all((found[name] == expected[name]).all() for name in expected)
 
 
-def test_what_is_appended_is_read_by_another(tmp_path):
-    journal = Journal(tmp_path / "journal")
+def another_process():
+    """What a second process would know: nothing."""
+    journals._writer.cache_clear()
+
+
+@pytest.fixture(params=["file", "memory"])
+def work(request, tmp_path):
+    return Location.parse(tmp_path / "work" if request.param == "file" else f"memory://{tmp_path.name}/work")
+
+
+def test_what_is_appended_is_read_by_another_and_the_last_record_counts(work):
+    journal = Journal(work)
     journal.append({(0, 0, 0): RECORD, (0, 0, 1): {"x": np.zeros(2)}})
-    journal.append({(1, 2, 3): RECORD})
-    other = Journal(tmp_path / "journal")
-    assert (0, 0, 1) in other
-    assert (0, 0, 2) not in other
-    assert same(other.read((1, 2, 3)), RECORD)
-    assert same(journal.read((0, 0, 0)), RECORD)
+    journal.append({(1, 2, 1): RECORD})
+    another_process()
+    journal.append({(0, 0, 1): {"x": np.ones(3)}})
+    index = Journal(work).index(SHARDS)
+    assert same(index.read((0, 0, 1)), {"x": np.ones(3)})
+    assert same(index.read((1, 2, 1)), RECORD)
+    assert index.read((0, 0, 2)) is None
+    index.close()
+    known = journal.known(SHARDS)
+    assert {tuple(map(int, key)) for key in np.argwhere(known.reshape(SHARDS.counts))} == {
+        (0, 0, 0), (0, 0, 1), (1, 2, 1),
+    }  # fmt: skip
 
 
 @given(cut=st.integers(1, 400), flip=st.booleans())
-def test_a_torn_end_is_ignored_and_written_over(tmp_path_factory, cut, flip):
-    path = tmp_path_factory.mktemp("torn") / "journal"
-    journal = Journal(path)
+def test_a_torn_end_is_ignored(tmp_path_factory, cut, flip):
+    work = Location.parse(tmp_path_factory.mktemp("torn") / "work")
+    journal = Journal(work)
     journal.append({(0, 0, 0): RECORD})
+    path = work.path / journal.names()[0]
     whole = path.stat().st_size
     journal.append({(0, 0, 1): RECORD})
     data = bytearray(path.read_bytes())
@@ -40,8 +64,26 @@ def test_a_torn_end_is_ignored_and_written_over(tmp_path_factory, cut, flip):
     else:
         del data[-cut:]
     path.write_bytes(bytes(data))
-    after = Journal(path)
-    assert same(after.read((0, 0, 0)), RECORD)
-    assert (0, 0, 1) not in after
-    after.append({(0, 0, 2): RECORD})
-    assert same(Journal(path).read((0, 0, 2)), RECORD)
+    another_process()
+    journal.append({(0, 0, 2): RECORD})
+    index = journal.index(SHARDS)
+    assert same(index.read((0, 0, 0)), RECORD)
+    assert index.read((0, 0, 1)) is None
+    assert same(index.read((0, 0, 2)), RECORD)
+    index.close()
+
+
+def test_after_half_a_record_another_file_is_begun(tmp_path, monkeypatch):
+    journal = Journal(Location.parse(tmp_path / "work"))
+    journal.append({(0, 0, 0): RECORD})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journals.os, "fsync", full)
+        with pytest.raises(patchmill.PatchmillError, match="No space left"):
+            journal.append({(0, 0, 1): RECORD})
+    journal.append({(0, 0, 2): RECORD})
+    assert len(journal.names()) == 2
+    assert journal.known(SHARDS).sum() >= 2

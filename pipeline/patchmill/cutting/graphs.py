@@ -1,8 +1,8 @@
-"""Blocks as Dask graphs: `map_overlap` brings the halos, one wave at a time.
+"""Dask sources: blocks of shards in waves, whose halos `map_overlap` brings, so that no chunk is computed twice.
 
 ::
 
-    source --read--> tiles --map_overlap--> tiles with halo --cut_block--> shards
+    dask chunks --rechunk--> tiles --map_overlap--> tiles with halo --write_shard--> shards
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.cutting.job import Job, cut_block
-from patchmill.planning import Block, Wave, tiles_of
-from patchmill.sources import Source, Variable
+from patchmill.cutting.job import Job
+from patchmill.cutting.tasks import Done, Frame, write_shard
+from patchmill.cutting.workers import Sent
+from patchmill.planning import Key, Units, Wave, halo_of, tiles_of, units_of
 
 Array = NDArray[Any]
 
@@ -27,15 +28,11 @@ Array = NDArray[Any]
 class Region:
     """A region of a variable that reads like an array, for Dask to take tiles from: (image, channel, y, x)."""
 
-    source: Source
-    variable: Variable
+    job: Job | Sent
+    at: int
     start: tuple[int, ...]
     shape: tuple[int, ...]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of an element."""
-        return self.variable.dtype
+    dtype: np.dtype[Any]
 
     @property
     def ndim(self) -> int:
@@ -46,95 +43,88 @@ class Region:
         image, channel, y, x = (
             slice(first + side.start, first + side.stop) for first, side in zip(self.start, wanted, strict=True)
         )
-        return np.asarray(self.source.read(self.variable, (image, channel, y, x)), self.variable.dtype)
+        job = _opened(self.job)
+        job.halt.check()
+        source = job.source
+        return np.asarray(source.read(source.variables[self.at], (image, channel, y, x)), self.dtype)
 
 
-def tasks_of(job: Job, work: Iterator[Wave | Block], together: int) -> Iterator[list[Any]]:
-    """Delayed tasks, by waves: neighbors share a graph, lone blocks are gathered `together` at a time."""
-    lone: list[Any] = []
-    for item in work:
-        if isinstance(item, Wave):
-            yield _wave(job, item)
-        elif job.pending(item):
-            lone.append(_alone(job, item))
-            if len(lone) == together:
-                yield lone
-                lone = []
-    yield lone
+def _opened(job: Job | Sent) -> Job:
+    return job.job() if isinstance(job, Sent) else job
 
 
-def _alone(job: Job, block: Block) -> Any:
-    from dask.delayed import delayed
+def wave_of(job: Job, wave: Wave, todo: frozenset[Key], sent: Sent | None = None) -> Any:
+    """The tasks of a wave as one Dask collection, which computes to an array of lists of `Done`.
 
-    # Bound, not passed: Dask would look for collections in every field of the arguments.
-    return delayed(partial(_cut_alone, job, block), pure=False, traverse=False)()
-
-
-def _cut_alone(job: Job, block: Block) -> None:
-    """Read what a block without neighbors needs, and cut it."""
-    images = slice(*block.images)
-    height, width = _reach(job, images)
-    tiles = []
-    for variable in job.source.variables:
-        shape = (images.stop - images.start, variable.shape[1], height, width)
-        region = Region(job.source, variable, (images.start, 0, 0, 0), shape)
-        tiles.append(region[tuple(slice(0, n) for n in shape)])
-    cut_block(job, block, tiles, images.start, (0, 0))
-
-
-def _reach(job: Job, images: slice) -> tuple[int, ...]:
-    """Pixels from the first on that the patches of `images` reach over: with "drop" less than the images hold."""
-    largest = job.grids.sizes[images].max(axis=0).tolist()
-    grid = job.grids.canvas if images.stop - images.start > 1 else job.grids.of(images.start)
-    needed = (axis.source(0, len(axis))[1] for axis in grid.axes)
-    return tuple(min(n, m) for n, m in zip(largest, needed, strict=True))
-
-
-def _wave(job: Job, wave: Wave) -> list[Any]:
-    """Tasks of the blocks of `wave` that have anything left to do."""
+    Parameters
+    ----------
+    job : Job
+    wave : Wave
+    todo : frozenset of Key
+        Shards of the wave that are not done.
+    sent : Sent, optional
+        The job for other processes, where they are to compute it.
+    """
     import dask.array as da
 
-    pending = np.array([bool(job.pending(block)) for block in wave.blocks])
-    if not pending.any():
-        return []
-    grid = job.grids.of(wave.images[0])
-    low, widths = zip(*(tiles_of(axis, cuts) for axis, cuts in zip(grid.axes, wave.cuts, strict=True)), strict=True)
+    together = job.shards.size[0]
+    units = _units(job, wave)
+    low, widths = zip(*(tiles_of(side, cuts) for side, cuts in zip(units, wave.cuts, strict=True)), strict=True)
     # Nothing before: `cuts_of` lets no block begin with a position that "shift" moved back. Nothing after a lone tile.
-    after = (axis.halo().after if len(cuts) > 2 else 0 for axis, cuts in zip(grid.axes, wave.cuts, strict=True))
+    after = (halo_of(side) if len(cuts) > 2 else 0 for side, cuts in zip(units, wave.cuts, strict=True))
     depth = dict(enumerate([(0, 0), (0, 0), *((0, n) for n in after)]))
-    tiles = [_tiles(job.source, variable, wave, low, widths) for variable in job.source.variables]
-    blocks = tuple((1,) * len(side) for side in ((0,) * (wave.images[1] - wave.images[0]), (0,), *widths))
-    cut = da.map_overlap(
-        partial(_cut_overlapped, job, wave),
+    images = _image_chunks(wave, together, len(job.shards.grids.sizes))
+    tiles = [_tiles(job, sent, at, wave, low, images, widths) for at in range(len(job.source.variables))]
+    return da.map_overlap(
+        partial(_cut_overlapped, job if sent is None else sent, wave, todo),
         *tiles,
         depth=[depth] * len(tiles),
         boundary="none",
         trim=False,
         align_arrays=False,
         allow_rechunk=False,
-        chunks=blocks,
+        chunks=((1,) * len(images), (1,), *((1,) * len(along) for along in widths)),
         dtype=object,
         meta=np.empty((0,) * 4, object),
         name=f"cut-{uuid.uuid4().hex}",
     )
-    return list(cut.to_delayed().ravel()[pending])
+
+
+def _units(job: Job, wave: Wave) -> tuple[Units, ...]:
+    shards = job.shards
+    grid = shards.grids.of(wave.images[0]) if shards.size[0] == 1 else shards.grids.canvas
+    return units_of(grid, shards.layout, shards.size[1:], whole=shards.whole)
+
+
+def _image_chunks(wave: Wave, together: int, images: int) -> tuple[int, ...]:
+    """Images of each shard along image."""
+    return tuple(min(together, images - at * together) for at in range(*wave.images))
 
 
 def _tiles(
-    source: Source, variable: Variable, wave: Wave, low: Sequence[int], widths: Sequence[tuple[int, ...]]
+    job: Job,
+    sent: Sent | None,
+    at: int,
+    wave: Wave,
+    low: Sequence[int],
+    images: tuple[int, ...],
+    widths: Sequence[tuple[int, ...]],
 ) -> Any:
     """The source under a wave as a Dask array, a chunk for each block."""
     import dask.array as da
 
-    start = (wave.images[0], 0, *low)
-    shape = (wave.images[1] - wave.images[0], variable.shape[1], *(sum(along) for along in widths))
-    chunks = ((1,) * shape[0], (shape[1],), *widths)
+    variable = job.source.variables[at]
+    start = (wave.images[0] * job.shards.size[0], 0, *low)
+    chunks = (images, (variable.shape[1],), *widths)
+    shape = tuple(sum(along) for along in chunks)
     if variable.lazy is not None:
-        region = tuple(slice(first, first + n) for first, n in zip(start, shape, strict=True))
-        return variable.lazy[region].rechunk(chunks)
-    region_ = Region(source, variable, start, shape)
+        taken = tuple(slice(first, first + n) for first, n in zip(start, shape, strict=True))
+        return variable.lazy[taken].rechunk(chunks)
+    region = Region(sent or job, at, start, shape, variable.dtype)
+    if sent is not None and job.source.recipe is None:
+        return da.from_array(Region(job, at, start, shape, variable.dtype)[tuple(slice(0, n) for n in shape)], chunks)
     return da.from_array(
-        region_,
+        region,
         chunks=chunks,
         name=f"tiles-{uuid.uuid4().hex}",
         asarray=False,
@@ -143,13 +133,31 @@ def _tiles(
     )
 
 
-def _cut_overlapped(job: Job, wave: Wave, *tiles: Array, block_id: tuple[int, ...] | None = None) -> Array:
-    """The block function: tiles with their halo, cut where `block_id` says they lie."""
-    image, _, *place = block_id or ()
-    first = wave.images[0] + image
-    positions = tuple((cuts[at], cuts[at + 1]) for cuts, at in zip(wave.cuts, place, strict=True))
-    grid = job.grids.of(first)
-    begin = tuple(axis.step * start for axis, (start, _) in zip(grid.axes, positions, strict=True))
+def _cut_overlapped(
+    job: Job | Sent, wave: Wave, todo: frozenset[Key], *tiles: Array, block_id: tuple[int, ...] | None = None
+) -> Array:
+    """The block function: tiles with their halo, cut shard by shard where `block_id` says they lie."""
+    result = np.empty((1, 1, 1, 1), object)
+    if isinstance(job, Job):
+        result[0, 0, 0, 0] = list(_cut_block(job, wave, todo, tiles, block_id or ()))
+    else:
+        opened = job.job()
+        result[0, 0, 0, 0] = job.order.run(lambda: _cut_block(opened, wave, todo, tiles, block_id or ()))
+    return result
+
+
+def _cut_block(
+    job: Job, wave: Wave, todo: frozenset[Key], tiles: Sequence[Array], block_id: tuple[int, ...]
+) -> Iterator[Done]:
+    job.halt.check()
+    image, _, *place = block_id
+    shard = wave.images[0] + image
+    low = tuple(side.begins(cuts[at]) for side, cuts, at in zip(_units(job, wave), wave.cuts, place, strict=True))
+    frame = Frame(shard * job.shards.size[0], low)
     held = [np.asarray(tile, variable.dtype) for tile, variable in zip(tiles, job.source.variables, strict=True)]
-    cut_block(job, Block((first, first + 1), positions), held, first, begin)
-    return np.full((1, 1, 1, 1), None, object)
+    job.source.check()
+    for key in wave.keys(shard, place):
+        if key in todo and not job.halt.begin_nothing:
+            pieces = list(job.pieces(key))
+            if pieces:
+                yield write_shard(job, key, pieces, held, frame)

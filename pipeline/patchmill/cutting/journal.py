@@ -1,7 +1,8 @@
-"""The journal of a run: statistics of shards, durable before the shards are.
+"""The journal of a run: what was found out about shards, durable before the shards are.
 
-An append-only file of records. Each carries its length and checksum, so what a crash cut short is seen and ignored; a
-shard counts as done when it exists *and* has a record here.
+A folder of files of records, one for each process that ever wrote, since no two may append to one file. A record
+carries its length and checksum, so what a crash cut short is seen and ignored; the last record of a shard counts.
+Object stores can't append: there every call of `append` makes an object.
 """
 
 from __future__ import annotations
@@ -9,89 +10,172 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Key = tuple[int, ...]
-"""Which shard rectangle: (image, grid_y, grid_x), counted in shards."""
+from patchmill.planning import Key, Shards
+from patchmill.storage import Location
+from patchmill.storage.local import unwritable
 
 _HEAD = struct.Struct("<4sII")
-_MAGIC = b"pmj1"
+_MAGIC = b"pmj2"
+_FOLDER = "journal"
+
+Record = Mapping[str, NDArray[Any]]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Journal:
-    """Records in one file; safe for the threads of one process.
+    """Records beside a target; small, and the same in every process.
 
     Parameters
     ----------
-    path : Path
-        The file; its folder must exist.
+    work : Location
+        The workshop of the target.
     """
 
-    path: Path
-    _places: dict[Key, tuple[int, int]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    work: Location
 
-    def __post_init__(self) -> None:
-        end = 0
-        for key, start, length in self._scan():
-            self._places[key] = (start, length)
-            end = start + length
-        if self.path.exists():
-            os.truncate(self.path, end)  # what follows was cut short by a crash
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._places
-
-    def append(self, records: Mapping[Key, Mapping[str, NDArray[Any]]]) -> None:
+    def append(self, records: Mapping[Key, Record]) -> None:
         """Add records and return once they are on the disk."""
-        packed = {key: _packed(key, values) for key, values in records.items()}
-        with self._lock, open(self.path, "ab") as file:
-            for key, data in packed.items():
-                self._places[key] = (file.tell() + _HEAD.size, len(data))
-                file.write(_HEAD.pack(_MAGIC, len(data), zlib.crc32(data)))
-                file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        data = b"".join(_framed(key, values) for key, values in records.items())
+        _writer(self.work).append(data)
 
-    def read(self, key: Key) -> dict[str, NDArray[Any]]:
-        """The record of `key`."""
-        start, length = self._places[key]
-        with open(self.path, "rb") as file:
-            file.seek(start)
-            return _unpacked(file.read(length))[1]
+    def names(self) -> list[str]:
+        """The files, oldest first."""
+        return sorted(self.work.keys(_FOLDER))
 
-    def _scan(self) -> Iterator[tuple[Key, int, int]]:
-        if not self.path.exists():
-            return
-        with open(self.path, "rb") as file:
+    def known(self, shards: Shards) -> NDArray[np.bool_]:
+        """Which shards have a record, by their numbers."""
+        found = np.zeros(len(shards), bool)
+        for name in self.names():
+            for number, _, _ in self._scan(name, shards):
+                found[number] = True
+        return found
+
+    def index(self, shards: Shards) -> Index:
+        """Where the last record of each shard is, to read them in any order."""
+        names = self.names()
+        file = np.full(len(shards), -1, np.int32)
+        place, length = np.zeros(len(shards), np.int64), np.zeros(len(shards), np.int64)
+        for at, name in enumerate(names):
+            for number, start, size in self._scan(name, shards):
+                file[number], place[number], length[number] = at, start, size
+        return Index(self.work, shards, names, file, place, length)
+
+    def _scan(self, name: str, shards: Shards) -> Iterator[tuple[int, int, int]]:
+        """Number of the shard, place and length of the records in one file, up to where a crash cut it short."""
+        with _opened(self.work, name) as file:
             while len(head := file.read(_HEAD.size)) == _HEAD.size:
                 magic, length, checksum = _HEAD.unpack(head)
                 start, data = file.tell(), file.read(length)
                 if magic != _MAGIC or len(data) < length or zlib.crc32(data) != checksum:
                     return
-                yield _unpacked(data)[0], start, length
+                key = tuple(json.loads(data[: data.index(b"\n")])["key"])
+                if len(key) == len(shards.counts) and all(
+                    0 <= at < n for at, n in zip(key, shards.counts, strict=True)
+                ):
+                    yield shards.number(key), start, length
 
 
-def _packed(key: Key, values: Mapping[str, NDArray[Any]]) -> bytes:
+@dataclass(frozen=True, slots=True, eq=False)
+class Index:
+    """Records by shard; holds twenty bytes a shard."""
+
+    work: Location
+    shards: Shards
+    names: list[str]
+    file: NDArray[np.int32]
+    place: NDArray[np.int64]
+    length: NDArray[np.int64]
+    _open: dict[int, Any] = field(default_factory=dict)
+
+    def read(self, key: Key) -> dict[str, NDArray[Any]] | None:
+        """The record of `key`, None where there is none."""
+        number = self.shards.number(key)
+        at = int(self.file[number])
+        if at < 0:
+            return None
+        if at not in self._open:
+            if len(self._open) >= 64:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[at] = _opened(self.work, self.names[at])
+        file = self._open[at]
+        file.seek(int(self.place[number]))
+        return _unpacked(file.read(int(self.length[number])))
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def _opened(work: Location, name: str) -> Any:
+    return open(work.path / name, "rb") if work.is_local else io.BytesIO(work.read(name) or b"")
+
+
+def _fresh_token() -> str:
+    return f"{time.time_ns():020d}-{socket.gethostname()}-{os.getpid()}"
+
+
+@dataclass(slots=True)
+class _Writer:
+    """What this process writes: one file, or an object a call. Nothing stays open between two calls."""
+
+    work: Location
+    _count: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _token: str = field(default_factory=_fresh_token)
+
+    def append(self, data: bytes) -> None:
+        with self._lock:
+            if not self.work.is_local:
+                self._count += 1
+                self.work.write(f"{_FOLDER}/{self._token}-{self._count:08d}", data)
+                return
+            path = self.work.path / _FOLDER / self._token
+            if not path.exists():
+                self.work.write(f"{_FOLDER}/{self._token}", b"")  # durable as a name, folder included
+            try:
+                with open(path, "ab") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                self._token = _fresh_token()  # behind half a record nothing would be found
+                raise unwritable(self.work.url, error.strerror or str(error)) from error
+
+
+_writer = lru_cache(maxsize=64)(_Writer)
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
+
+
+def _framed(key: Key, values: Record) -> bytes:
     buffer = io.BytesIO()
     buffer.write(json.dumps({"key": key, "names": list(values)}).encode() + b"\n")
     for value in values.values():
         np.lib.format.write_array(buffer, np.ascontiguousarray(value), allow_pickle=False)
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    return _HEAD.pack(_MAGIC, len(data), zlib.crc32(data)) + data
 
 
-def _unpacked(data: bytes) -> tuple[Key, dict[str, NDArray[Any]]]:
+def _unpacked(data: bytes) -> dict[str, NDArray[Any]]:
     buffer = io.BytesIO(data)
     head = json.loads(buffer.readline())
-    values = {name: np.lib.format.read_array(buffer, allow_pickle=False) for name in head["names"]}
-    return tuple(head["key"]), values
+    return {name: np.lib.format.read_array(buffer, allow_pickle=False) for name in head["names"]}

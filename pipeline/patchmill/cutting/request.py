@@ -4,66 +4,126 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from patchmill.cutting.keeping import Keep, as_keep
+from patchmill.cutting.statistics import FIELDS
 from patchmill.grid import ImageGrids
 from patchmill.patches.fills import as_fill
 from patchmill.patches.views import Padding
-from patchmill.planning import Plan, make_plan, memory_limit, worker_count
-from patchmill.sources import Dims, Source, image_grids, open_source
-from patchmill.storage import FORMAT, digest
-from patchmill.types import Edge, PadMode, PerAxis, as_word
+from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
+from patchmill.planning.memory import LAZY, WORKER, held_beyond
+from patchmill.sources import Dims, Source, Variable, image_grids, open_source
+from patchmill.sources.model import plain_attributes
+from patchmill.storage import FORMAT, Location, digest
+from patchmill.storage.heap import resident, trim
+from patchmill.transforms import Transform, as_transform, cast
+from patchmill.types import Edge, Layout, PadMode, PerAxis, as_bytes, as_int, as_word
+
+PerVariable = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What becomes of one variable's values on the way.
+
+    Parameters
+    ----------
+    transform : Transform or None
+    dtype : numpy.dtype
+        As stored.
+    cast_to : bool
+        Whether `dtype` was asked for, rather than left to the transform.
+    padding : Padding
+        What continues an image: as stored, where the transform is pointwise or absent, else as the source has it.
+    nodata : number or None
+        The value that stands for "nothing measured" in what is stored.
+    """
+
+    transform: Transform | None
+    dtype: np.dtype[Any]
+    cast_to: bool
+    padding: Padding
+    nodata: Any
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each pixel is changed alone, so that a tile can be changed before it is cut."""
+        return self.transform is None or self.transform.pointwise
+
+    def apply(self, patches: Any, where: str) -> Any:
+        """Changed values of `patches`, shape (n, channel, y, x); the same object where nothing changes."""
+        values = patches if self.transform is None else self.transform(patches)
+        return values if values.dtype == self.dtype else cast(values, self.dtype, where)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """An opened source, the grids to cut it by, and what continues it beyond its border.
+    """An opened source, the grids to cut it by, and what becomes of its values.
 
     Parameters
     ----------
     source : Source
     grids : ImageGrids
     plan : Plan
+    changes : tuple of Change
+        In the order of the source's variables.
+    keep : Keep or None
     pad_mode : str
     pad_value : Any
         As the user gave it.
+    asked : mapping
+        What `open_source` was told beside the source: variables, dims, channels; plain JSON.
     """
 
     source: Source
     grids: ImageGrids
     plan: Plan
+    changes: tuple[Change, ...]
+    keep: Keep | None
     pad_mode: PadMode
     pad_value: Any
-
-    @property
-    def paddings(self) -> tuple[Padding, ...]:
-        """For each variable, in its own dtype."""
-        return tuple(
-            Padding(self.pad_mode, as_fill(self.pad_value, variable.dtype, "pad_value"))
-            for variable in self.source.variables
-        )
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def array_name(self, at: int) -> str:
-        """Key of a variable's pixels in the set: "patches" where there is only one."""
-        return "patches" if len(self.plan.variables) == 1 else self.plan.variables[at].name
+        """Key of a variable's pixels in the set: the layout's name where there is only one."""
+        return self.plan.layout if len(self.plan.variables) == 1 else self.plan.variables[at].name
 
-    def to_dict(self) -> dict[str, Any]:
-        """What decides the bytes of the result; two requests that agree here may finish each other's work."""
-        sizes = np.ascontiguousarray(self.grids.sizes, "<i8")
+    def to_dict(self, images: int | None = None) -> dict[str, Any]:
+        """What decides the bytes of the result; two requests that agree here may finish each other's work.
+
+        Parameters
+        ----------
+        images : int, optional
+            Only the first so many: what the request was before the source grew.
+        """
+        sizes = self.grids.sizes if images is None else self.grids.sizes[:images]
+        differ = ImageGrids(self.grids.canvas, sizes).differ
         return {
             "format": FORMAT,
-            "layout": "patches",
+            "layout": self.plan.layout,
             "grid": self.grids.canvas.to_dict() | {"pad_mode": self.pad_mode, "pad_value": _plain(self.pad_value)},
             "images": len(sizes),
-            "sizes": digest(sizes.tobytes()),
+            "sizes": digest(np.ascontiguousarray(sizes, "<i8").tobytes()) if differ else "all as the canvas",
             "source": dict(self.source.identity),
             "variables": [
-                {"name": each.name, "dtype": each.dtype, "channels": each.channels, "nodata": _plain(variable.nodata)}
-                for each, variable in zip(self.plan.variables, self.source.variables, strict=True)
+                {
+                    "name": planned.name,
+                    "dtype": planned.dtype,
+                    "channels": planned.channels,
+                    "nodata": _plain(variable.nodata),
+                    "transform": None if change.transform is None else change.transform.fingerprint,
+                }
+                for planned, variable, change in zip(
+                    self.plan.variables, self.source.variables, self.changes, strict=True
+                )
             ],
+            "keep": None if self.keep is None else self.keep.fingerprint,
+            "statistics": self.plan.statistics,
         }
 
 
@@ -72,16 +132,26 @@ def make_request(
     patch_shape: PerAxis,
     step: PerAxis | None,
     *,
+    layout: Layout,
     dilation: PerAxis,
     edge: Edge,
     pad_mode: PadMode,
     pad_value: Any,
+    dtype: DTypeLike | PerVariable | None,
+    transform: Any,
+    keep: Any,
+    statistics: bool | None,
     variables: Sequence[str] | None,
     dims: Dims,
+    channels: Sequence[str] | None,
     memory: int | str | None,
     workers: int | None,
+    storage_options: Mapping[str, Any] | None,
+    tuning: Mapping[str, Any] | None,
+    target: Location | None,
+    in_processes: bool,
 ) -> Request:
-    """Open the source, check every argument, and plan.
+    """Open the source, check every argument, and plan; `in_processes` is whether workers of a Dask cluster cut.
 
     Raises
     ------
@@ -90,51 +160,178 @@ def make_request(
     PatchmillError
         If the source can't be read, or memory does not suffice.
     """
+    as_word(layout, "layout", Layout)
     as_word(pad_mode, "pad_mode", PadMode)
     if edge != "pad":
         pad_mode = "constant"  # nothing is padded, so nothing of it may matter to a resume
     if edge != "pad" or pad_mode != "constant":
         pad_value = 0
     limit, threads = memory_limit(memory), worker_count(workers)
-    opened = open_source(source, variables=variables, dims=dims)
-    grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)
-    parts = [
-        {
-            "name": variable.name,
-            "dtype": variable.dtype.str,
-            "itemsize": variable.dtype.itemsize,
-            "channels": variable.channels,
-            "source_chunk": variable.chunks,
-        }
-        for variable in opened.variables
-    ]
+    opened = open_source(source, variables=variables, dims=dims, channels=channels, storage_options=storage_options)
     _refuse_names(opened)
-    for variable in opened.variables:
-        as_fill(pad_value, variable.dtype, "pad_value")
-    plan = make_plan(grids, parts, limit=limit, workers=threads)
-    return Request(opened, grids, plan, pad_mode, pad_value)
-
-
-_TAKEN = frozenset(
-    [
-        "patches",
-        "canvas",
-        "y",
-        "x",
-        "origin_y",
-        "origin_x",
-        "spatial_ref",
-        "transform",
-        "height",
-        "width",
-        "name",
-        "exists",
-        "valid_fraction",
-        "split",
-        "image",
-        "channel",
+    grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)
+    changes = _changes(opened, grids, dtype, transform, pad_mode, pad_value, layout)
+    keeping = as_keep(keep)
+    _check_fields(keeping, opened, changes)
+    parts = [
+        Part(
+            name=variable.name,
+            dtype=change.dtype.str,
+            source_dtype=variable.dtype.str,
+            channels=variable.channels,
+            source_chunk=variable.chunks,
+            missing=variable.nodata is not None or change.dtype.kind in "fc" or variable.dtype.kind in "fc",
+            changed=change.pointwise and (change.transform is not None or change.dtype != variable.dtype),
+            transformed=not change.pointwise,
+        )
+        for variable, change in zip(opened.variables, changes, strict=True)
     ]
-)
+    lazy = any(variable.lazy is not None for variable in opened.variables)
+    plan = make_plan(
+        grids,
+        parts,
+        layout=layout,
+        statistics=statistics,
+        looked_at=keeping is not None,
+        handed_over=keeping is not None and keeping.needs_patches,
+        lazy=lazy,
+        held=opened.held + (WORKER if in_processes else max(LAZY if lazy else 0, _here_beyond(opened.held))),
+        limit=limit,
+        workers=threads,
+        tuning=_tuning(tuning),
+        free=None if target is None else target.free(),
+    )
+    asked = {"variables": variables, "dims": dims, "channels": channels}
+    return Request(opened, grids, plan, changes, keeping, pad_mode, pad_value, plain_attributes(asked))
+
+
+def _here_beyond(held: int) -> int:
+    """Bytes that this process holds beside the source and our own libraries."""
+    trim()
+    return held_beyond(resident(), held)
+
+
+def _check_fields(keep: Keep | None, source: Source, changes: Sequence[Change]) -> None:
+    """A condition that asks for what the catalog won't have is refused before anything is cut."""
+    if keep is None or not keep.needs_statistics:
+        return
+    fields: dict[str, Any] = {"valid_fraction": np.ones(1, np.float32)}
+    for variable, change in zip(source.variables, changes, strict=True):
+        stem = f"{variable.name}." if len(source.variables) > 1 else ""
+        for name in () if change.dtype.kind == "c" else FIELDS[1:]:
+            channels = (variable.shape[1],) if variable.has_channel else ()
+            fields[f"{stem}{name}"] = np.ones((1, *channels), np.float32)
+    keep(fields, channels=channel_labels_of(source))
+
+
+def channel_labels_of(source: Source) -> dict[str, list[str]]:
+    """Labels of the channels of each variable that has them, else their numbers; those of a lone one by ``""``."""
+    several = len(source.variables) > 1
+    found = {}
+    for variable in source.variables:
+        if variable.has_channel:
+            label = source.labels.get(source.channel_dim(variable))
+            values = range(variable.shape[1]) if label is None else label.values
+            found[variable.name if several else ""] = [str(each) for each in values]
+    return found
+
+
+# -- changes of values -------------------------------------------------------------------------------------------------
+
+
+def _changes(
+    source: Source, grids: ImageGrids, dtype: Any, transform: Any, pad_mode: PadMode, pad_value: Any, layout: Layout
+) -> tuple[Change, ...]:
+    found = []
+    for variable in source.variables:
+        asked = _of(dtype, source, variable, "dtype")
+        change = as_transform(_of(transform, source, variable, "transform"))
+        if change is not None and layout == "canvas" and not change.pointwise:
+            raise ValueError(
+                'layout "canvas" stores pixels, so it takes transforms that change each pixel alone, got one that '
+                'looks at whole patches: use layout="patches", or give its constants'
+            )
+        found.append(_change(variable, grids, asked, change, pad_mode, pad_value))
+    return tuple(found)
+
+
+def _change(
+    variable: Variable, grids: ImageGrids, asked: Any, transform: Transform | None, mode: PadMode, value: Any
+) -> Change:
+    shape = grids.canvas.patch_shape
+    natural = (
+        variable.dtype
+        if transform is None
+        else transform.result_dtype(variable.dtype, variable.shape[1], (shape[0], shape[1]))
+    )
+    stored = natural if asked is None else np.dtype(asked).newbyteorder("=")
+    if stored.kind not in "buifc" or stored.itemsize > 16:
+        raise TypeError(f"dtype must be one of booleans, integers, floats and complex numbers, got {stored}")
+    fill = as_fill(value, variable.dtype, "pad_value")
+    plain = Change(transform, stored, asked is not None, Padding(mode, fill), variable.nodata)
+    if not plain.pointwise or (transform is None and stored == variable.dtype):
+        return plain if plain.pointwise else Change(transform, stored, asked is not None, plain.padding, None)
+    padding = Padding(mode, _as_stored(plain, variable, fill, "pad_value")) if mode == "constant" else plain.padding
+    return Change(transform, stored, asked is not None, padding, _nodata(plain, variable))
+
+
+def _as_stored(change: Change, variable: Variable, value: Any, where: str) -> Any:
+    """One source value as each channel stores it: shape (channel, 1, 1)."""
+    pixels = np.full((1, variable.shape[1], 1, 1), value, variable.dtype)
+    return np.asarray(change.apply(pixels, where))[0]
+
+
+def _nodata(change: Change, variable: Variable) -> Any:
+    """What "nothing measured" has become; None where it is not one value any more."""
+    if variable.nodata is None:
+        return None
+    try:
+        values = _as_stored(change, variable, variable.nodata, "nodata")
+    except (ValueError, OverflowError):
+        return None
+    first = values.ravel()[0].item()
+    return first if all(value == first for value in values.ravel().tolist()) else None
+
+
+def _of(value: Any, source: Source, variable: Variable, name: str) -> Any:
+    """The part of an argument that is meant for one of several variables."""
+    if value is None or len(source.variables) == 1:
+        alone = isinstance(value, Mapping) and set(value) == {variable.name}
+        return value[variable.name] if alone else value
+    names = [each.name for each in source.variables]
+    if not isinstance(value, Mapping) or not set(value) <= set(names):
+        raise ValueError(
+            f"{name} must say which of the variables {', '.join(names)} it is for, such as "
+            f"{name}={{{names[0]!r}: ...}}, got {value!r}"
+        )
+    return value.get(variable.name)
+
+
+def _tuning(tuning: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the user decided about how work is cut, as fields of `Work`."""
+    given = dict(tuning or {})
+    known = {"read", "block", "band", "rows", "inflight", "cache"}
+    for key in given:
+        if key not in known:
+            raise ValueError(f"tuning takes {', '.join(sorted(known))}, got {key!r}")
+    for key in ("band", "rows", "inflight"):
+        if key in given:
+            given[key] = as_int(given[key], f"tuning[{key!r}]", least=1, unit="")
+    if "cache" in given:
+        given["cache"] = as_bytes(given["cache"], "tuning['cache']") if given["cache"] else 0
+    if "block" in given:
+        given["block"] = tuple(as_int(n, "tuning['block']", least=1, unit=" of shards") for n in given["block"])
+    if given.get("read") not in (None, "region", "overlap"):
+        raise ValueError(f"tuning['read'] must be 'region' or 'overlap', got {given['read']!r}")
+    return given
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+_TAKEN = frozenset((
+    "patches", "canvas", "y", "x", "origin_y", "origin_x", "spatial_ref", "transform", "height", "width", "name",
+    "exists", "dropped", "count", "valid_fraction", "split", "channel",
+))  # fmt: skip
 
 
 def _refuse_names(source: Source) -> None:
@@ -142,9 +339,7 @@ def _refuse_names(source: Source) -> None:
     if len(source.variables) < 2:
         return
     for variable in source.variables:
-        taken = variable.name in _TAKEN - {"image"} or variable.name.startswith(
-            ("stat_", "channel_", "grid_", "patch_")
-        )
+        taken = variable.name in _TAKEN or variable.name.startswith(("stat_", "channel_", "grid_", "patch_"))
         if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\\\0"):
             raise ValueError(
                 f"variable {variable.name!r} can't name an array of the patch set, which has its own of that name, "

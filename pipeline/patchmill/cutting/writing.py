@@ -1,29 +1,23 @@
-"""`plan` and `write_patches`: check, decide where, cut in waves, commit."""
+"""`plan` and `write_patches`: what a user asks for, as a request and an order."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from patchmill.cutting.contents import catalog_arrays, pixel_arrays, root_attributes, small_arrays, write_catalog
-from patchmill.cutting.graphs import tasks_of
-from patchmill.cutting.job import Job, Tally
-from patchmill.cutting.journal import Key
+from numpy.typing import DTypeLike
+
+from patchmill.cutting.clients import is_on_cluster
+from patchmill.cutting.conducting import Order, Say, carry_out, tidy_up
 from patchmill.cutting.request import Request, make_request
-from patchmill.cutting.workplace import Workplace, begin
-from patchmill.errors import SourceError
-from patchmill.planning import Plan, PlannedVariable, waves
+from patchmill.cutting.slices import Slice
+from patchmill.cutting.workplace import is_finished
+from patchmill.planning import Plan
 from patchmill.reading import PatchSet, open_patches
 from patchmill.sources import Dims
-from patchmill.storage import ArraySpec, Location, declare, digest, open_bulk, write_small
-from patchmill.types import Edge, Layout, Mode, PadMode, PerAxis, as_word
-
-Watch = Callable[[int, int, int], None]
-
-_TOGETHER = 64
-"""Lone blocks given to Dask at a time."""
+from patchmill.storage import Location
+from patchmill.types import Edge, Layout, Mode, PadMode, PerAxis, Watch, as_word
 
 
 def plan(
@@ -31,19 +25,31 @@ def plan(
     patch_shape: PerAxis,
     step: PerAxis | None = None,
     *,
+    layout: Layout = "patches",
     dilation: PerAxis = 1,
     edge: Edge = "drop",
+    dtype: DTypeLike | Mapping[str, Any] | None = None,
+    transform: Any = None,
+    keep: Any = None,
+    statistics: bool | None = None,
     variables: Sequence[str] | None = None,
     dims: Dims = None,
+    channels: Sequence[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    tuning: Mapping[str, Any] | None = None,
+    target: str | os.PathLike[str] | None = None,
 ) -> Plan:
     """What `write_patches` would do with these arguments, and what it would cost. Reads no pixel.
 
     Parameters
     ----------
-    source, patch_shape, step, dilation, edge, variables, dims, memory, workers
+    source, patch_shape, step, layout, dilation, edge, dtype, transform, keep, statistics, variables, dims, channels, \
+    memory, workers, storage_options, tuning
         As for `write_patches`.
+    target : path or URL, optional
+        Where the set would lie, to tell the free space there; the current folder by default.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def plan(
     TypeError, ValueError
         If an argument is wrong, or no image is as large as a patch.
     PatchmillError
-        If the source can't be read, or one block alone needs more than `memory`.
+        If the source can't be read, or one task alone needs more than `memory`.
 
     Examples
     --------
@@ -63,19 +69,31 @@ def plan(
     >>> plan = patchmill.plan(np.zeros((2, 3, 900, 1600), "uint16"), 256, 128, edge="shift")
     >>> plan.patches, plan.uncovered, round(plan.overlap_factor, 2)
     (168, 0, 3.82)
+    >>> {name: cost.bytes_written for name, cost in plan.layouts}
+    {'patches': 66060288, 'canvas': 17280000}
     """
     return make_request(
         source,
         patch_shape,
         step,
+        layout=layout,
         dilation=dilation,
         edge=edge,
         pad_mode="constant",
         pad_value=0,
+        dtype=dtype,
+        transform=transform,
+        keep=keep,
+        statistics=statistics,
         variables=variables,
         dims=dims,
+        channels=channels,
         memory=memory,
         workers=workers,
+        storage_options=storage_options,
+        tuning=tuning,
+        target=Location.parse(os.curdir if target is None else target),
+        in_processes=is_on_cluster(None),
     ).plan
 
 
@@ -90,28 +108,41 @@ def write_patches(
     edge: Edge = "drop",
     pad_mode: PadMode = "constant",
     pad_value: Any = 0,
+    dtype: DTypeLike | Mapping[str, Any] | None = None,
+    transform: Any = None,
+    keep: Any = None,
+    statistics: bool | None = None,
     variables: Sequence[str] | None = None,
     dims: Dims = None,
+    channels: Sequence[str] | None = None,
     mode: Mode = "resume",
+    slice: str | tuple[int, int] | None = None,  # noqa: A002 - the word of the command line
     memory: int | str | None = None,
     workers: int | None = None,
+    cluster: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+    target_options: Mapping[str, Any] | None = None,
+    tuning: Mapping[str, Any] | None = None,
     progress: Watch | None = None,
-) -> PatchSet:
+    say: Say | None = None,
+) -> PatchSet | None:
     """Cut `source` into patches and write them to `target`, a Zarr v3 group that any reader opens.
 
     Parameters
     ----------
-    source : path, ndarray, dask array, DataArray or Dataset
-        A path of a Zarr array or group (version 2 or 3), or an object whose axes are (image, channel, y, x) or the last
-        of them. Several variables on the same y and x are cut in one pass into aligned arrays.
-    target : path
+    source : path, URL, ndarray, dask array, DataArray or Dataset
+        A path or URL of a Zarr array or group (version 2 or 3), of a NetCDF, HDF5 or GeoTIFF file, or an object whose
+        axes are (image, channel, y, x) or the last of them. Several variables on the same y and x are cut in one pass
+        into aligned arrays.
+    target : path or URL
         Folder to write; parents are made.
     patch_shape : int or (int, int)
         Pixels of a patch: y, x.
     step : int or (int, int), optional
         Pixels between neighboring origins; None means `patch_shape`, no overlap.
-    layout : {"patches"}
-        How pixels lie on disk: every patch in full.
+    layout : {"patches", "canvas"}
+        How pixels lie on disk: every patch in full, or every pixel once, of which patches are windows. Both read alike;
+        the size of "canvas" does not depend on the overlap.
     dilation : int or (int, int)
         Pixels between neighboring pixels of one patch.
     edge : {"drop", "pad", "shift"}
@@ -119,25 +150,58 @@ def write_patches(
     pad_mode : {"constant", "edge", "reflect", "symmetric"}
         What continues an image for ``edge="pad"``, as in `numpy.pad`.
     pad_value : number
-        For ``pad_mode="constant"``; every variable's dtype must hold it.
+        For ``pad_mode="constant"``: a value of the source, transformed like all others; its dtype must hold it.
+    dtype : dtype or mapping, optional
+        What to store; the source's by default, or what `transform` makes of it. Floats become integers by rounding half
+        to even; a value that `dtype` can't hold is an error, never wrapped around. With several variables a mapping
+        from their names.
+    transform : str, mapping, callable or list, optional
+        What becomes of values on the way: ``"scale(0.0001)"``, ``"standardize(mean=[1, 2], std=[3, 4])"``,
+        ``"clip(0, 10000)"``, ``"module:function"`` or a function of patches, (n, channel, y, x) to the same shape, that
+        treats each patch alone. With several variables a mapping from their names.
+    keep : str or callable, optional
+        Which patches to keep: a condition on the catalog such as ``"valid_fraction >= 0.9"`` or ``"std > 2"``, or a
+        function of patches that returns one boolean each. The catalog knows the others, and they take no space.
+    statistics : bool, optional
+        Whether the catalog holds mean, standard deviation, least and greatest of each patch; by default where they take
+        no more than a sixteenth of the pixels' bytes.
     variables : sequence of str, optional
         Which variables of a group or Dataset; by default all that have a y and an x axis.
     dims : mapping or sequence, optional
         Which axis is which where names differ, such as ``{"image": "time", "channel": "band"}``; for an unnamed array
         its axes in order, such as ``("y", "x", "channel")``.
-    mode : {"resume", "create", "overwrite"}
+    channels : sequence of str, optional
+        Variables to take for the channels of one array, such as ``["B02", "B03"]``.
+    mode : {"resume", "create", "overwrite", "append"}
         "resume" begins a set, goes on with one that was begun by the same request, or returns it if it is finished;
-        "create" begins one where nothing is; "overwrite" builds aside and replaces a patch set, never anything else.
+        "create" begins one where nothing is; "overwrite" builds aside and replaces a patch set, never anything else;
+        "append" cuts the images that a source has got since, after those that the set holds.
+    slice : str or (int, int), optional
+        ``"i/n"``: only the i-th of n parts, 0 <= i < n, in any order, for machines that share a disk and nothing else.
+        Whoever comes last completes the set; the others get None. A rerun of any slice completes a set whose last one
+        died over it.
     memory : int or str, optional
-        Bytes that this process may hold, such as ``"1GiB"``; default half of what the machine has.
+        Bytes that each process may hold, such as ``"1GiB"``; default half of what the machine has.
     workers : int, optional
-        Threads; default the CPUs that affinity allows.
+        CPUs to keep busy; default those that affinity allows.
+    cluster : mapping or False, optional
+        A Dask deployment to start: ``{"class": "dask.distributed.LocalCluster", "arguments": {...}, "scale": 4}``. A
+        client that is active, an address in ``DASK_SCHEDULER_ADDRESS``, or ``scheduler-address`` in Dask's
+        configuration, is used without being named, unless this is False.
+    storage_options, target_options : mapping, optional
+        For remote sources and targets, in fsspec's spelling; no secrets, which come from the environment.
+    tuning : mapping, optional
+        Decide what the plan would: read ("region" or "overlap"), block, band, rows, inflight, cache.
     progress : callable, optional
-        Called with (patches done, patches in all, bytes written) from any thread.
+        Called with a `patchmill.types.Progress` now and then, from this thread: patches, bytes and shards done so far.
+    say : callable, optional
+        Told, in a sentence, which slices are missing after this one, or that a dead writer is taken over; by default
+        there is a warning of the latter only.
 
     Returns
     -------
-    PatchSet
+    PatchSet or None
+        None from a slice while others are missing.
 
     Raises
     ------
@@ -145,8 +209,12 @@ def write_patches(
         If an argument is wrong, or no image is as large as a patch. Nothing is written then.
     TargetExistsError
         If the target holds something that `mode` may not touch.
+    HeldError
+        If another writer holds the target.
+    Interrupted
+        If SIGINT or SIGTERM asked to stop; calling again goes on from there.
     PatchmillError
-        If the source can't be read, or memory does not suffice.
+        If the source can't be read, or memory or the disk do not suffice.
 
     Examples
     --------
@@ -157,128 +225,48 @@ def write_patches(
     ...     len(ps), ps[0].shape, bool((ps[0] == image[:, :16, :16]).all())
     (20, (3, 16, 16), True)
     """
-    as_word(layout, "layout", Layout)
     as_word(mode, "mode", Mode)
-    place = Location.parse(target)
+    part = None if slice is None else Slice.parse(slice)
+    if part is not None and mode != "resume":
+        raise ValueError(f'slices join one cut, which is mode="resume", got mode={mode!r}: remove an old set first')
+    place = Location.parse(target, options=target_options).resolved()
     request = make_request(
         source,
         patch_shape,
         step,
+        layout=layout,
         dilation=dilation,
         edge=edge,
         pad_mode=pad_mode,
         pad_value=pad_value,
+        dtype=dtype,
+        transform=transform,
+        keep=keep,
+        statistics=statistics,
         variables=variables,
         dims=dims,
+        channels=channels,
         memory=memory,
         workers=workers,
+        storage_options=storage_options,
+        tuning=tuning,
+        target=place,
+        in_processes=is_on_cluster(cluster),
     )
     _refuse_inside(place, request)
-    workplace = begin(place, request.to_dict(), mode)
-    if workplace is not None:
-        _cut(request, workplace, progress)
-        workplace.finish()
-    return open_patches(target)
+    order = Order(request, place, mode, part, cluster, progress, say)
+    if is_finished(place, request.to_dict(), request.to_dict, mode):
+        tidy_up(request, place)
+    elif not carry_out(order):
+        return None
+    return open_patches(target, storage_options=target_options)
 
 
 def _refuse_inside(target: Location, request: Request) -> None:
     """A target inside its own source, or the reverse, would destroy what it reads."""
-    if not os.path.isabs(request.source.url):
-        return  # in memory
-    origin, place = (Path(os.path.realpath(path)) for path in (request.source.url, target.path))
-    if place == origin or origin in place.parents or place in origin.parents:
-        raise ValueError(f"target must lie outside of the source {origin}, got {target.path}: choose another place")
-
-
-def _cut(request: Request, workplace: Workplace, progress: Watch | None) -> None:
-    """Everything between the decision where to build and the finished group."""
-    small, pixels, catalog = small_arrays(request), pixel_arrays(request), catalog_arrays(request)
-    specs = [*pixels, *catalog, *small]
-    objects = declare(specs, {})
-    write_small(workplace.building, specs, objects)
-    job = _job(request, workplace, pixels, progress)
-    _run(job, request)
-    write_catalog(request, job.journal, workplace.building)
-    workplace.building.sweep()
-    _commit(request, workplace.building, specs, small)
-
-
-def _job(request: Request, workplace: Workplace, pixels: Sequence[ArraySpec], progress: Watch | None) -> Job:
-    journal = workplace.journal()
-    found = [
-        _shards_of(workplace.building, spec.name, planned)
-        for spec, planned in zip(pixels, request.plan.variables, strict=True)
-    ]
-    done = frozenset(key for key in set.intersection(*found) if key in journal)
-    job = Job(
-        source=request.source,
-        grids=request.grids,
-        planned=request.plan.variables,
-        shard=request.plan.work.shard,
-        paddings=request.paddings,
-        targets=tuple(open_bulk(workplace.building.child(spec.name)) for spec in pixels),
-        journal=journal,
-        done=done,
-        tally=Tally(len(request.grids), progress),
-    )
-    job.tally.done = sum(piece.patches for key in done for piece in job.pieces(key))
-    return job
-
-
-def _shards_of(building: Location, name: str, planned: PlannedVariable) -> set[Key]:
-    """Shard rectangles of which every object is there."""
-    needed = 1 if planned.channels is None else -(-planned.channels // planned.shapes.shard[1])
-    found: dict[Key, int] = {}
-    for key in building.child(name).keys("c"):
-        _, image, *rest = key.split("/")
-        positions = rest[:2] if planned.channels is None else rest[1:3]
-        place = (int(image), *(int(n) for n in positions))
-        found[place] = found.get(place, 0) + 1
-    return {place for place, count in found.items() if count == needed}
-
-
-def _run(job: Job, request: Request) -> None:
-    from dask.base import compute
-
-    plan = request.plan
-    for tasks in tasks_of(job, waves(request.grids, plan.work), _TOGETHER):
-        job.tally.fresh.clear()
-        try:
-            compute(*tasks, scheduler="threads", num_workers=plan.workers)
-        finally:
-            _check_source(job)
-
-
-def _check_source(job: Job) -> None:
-    """A source that vanished reads as zeros, silently: what was cut since the last look is taken back."""
-    try:
-        job.source.check()
-    except SourceError:
-        for key in job.tally.fresh:
-            for planned, target in zip(job.planned, job.targets, strict=True):
-                _take_back(target, planned, key)
-        raise
-
-
-def _take_back(target: Any, planned: PlannedVariable, key: Key) -> None:
-    place = Location.parse(target.place)
-    channels = (
-        [()] if planned.channels is None else [(n,) for n in range(-(-planned.channels // planned.shapes.shard[1]))]
-    )
-    for channel in channels:
-        numbers = (key[0], *channel, *key[1:], 0, 0)
-        place.child("/".join(["c", *map(str, numbers)])).remove()
-
-
-def _commit(request: Request, building: Location, specs: list[ArraySpec], small: list[ArraySpec]) -> None:
-    """Write the root: digests of what lies there, consolidated metadata, provenance."""
-    objects = declare([_bare(spec) for spec in specs], {})
-    digests = {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs}
-    attributes = root_attributes(request, digests, small)
-    building.write("zarr.json", declare([_bare(spec) for spec in specs], attributes)["zarr.json"])
-
-
-def _bare(spec: ArraySpec) -> ArraySpec:
-    from dataclasses import replace
-
-    return replace(spec, data=None)
+    source = request.source.url
+    if target.is_local != os.path.isabs(source):
+        return  # in memory, or in another store
+    origin, place = (f"{os.path.realpath(url) if target.is_local else url}/" for url in (source, target.url))
+    if origin.startswith(place) or place.startswith(origin):
+        raise ValueError(f"target must lie outside of the source {source}, got {target.url}: choose another place")

@@ -1,0 +1,230 @@
+"""One generation of a set, from declared arrays to the commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchmill.cutting.catalog import catalog_arrays, write_catalog
+from patchmill.cutting.contents import pixel_arrays, root_attributes, small_arrays
+from patchmill.cutting.crews import Crew, Task
+from patchmill.cutting.job import Job, key_of, object_keys
+from patchmill.cutting.request import Request, channel_labels_of
+from patchmill.cutting.running import Tally, run
+from patchmill.cutting.slices import Slice
+from patchmill.cutting.workplace import Workplace
+from patchmill.planning import Key, shards_of, waves
+from patchmill.storage import (
+    ArraySpec,
+    Location,
+    TensorStoreArray,
+    declare,
+    digest,
+    open_bulk,
+    root_of,
+    write_small,
+)
+from patchmill.types import Watch
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """What one call builds.
+
+    Parameters
+    ----------
+    request : Request
+    workplace : Workplace
+    pixels : list of ArraySpec
+        The arrays of pixels.
+    catalog : list of ArraySpec
+        The arrays of the catalog.
+    objects : mapping
+        Metadata of both: key to object.
+    job : Job
+    done : ndarray of bool
+        By number of shard; what need not be cut is done.
+    """
+
+    request: Request
+    workplace: Workplace
+    pixels: list[ArraySpec]
+    catalog: list[ArraySpec]
+    objects: Mapping[str, bytes]
+    job: Job
+    done: Flags
+
+    @property
+    def first(self) -> int:
+        """The first shard along image that this generation writes."""
+        return self.workplace.old // self.job.shards.size[0]
+
+    def is_whole(self) -> bool:
+        """Whether every shard is there."""
+        return next(iter(self.todo()), None) is None
+
+    def todo(self, part: Slice | None = None) -> Iterator[Key]:
+        """Shards that are not done, in the order of cutting."""
+        shards = self.job.shards
+        for key in shards.walk(self.request.plan.work, self.first):
+            number = shards.number(key)
+            if not self.done[number] and (part is None or part.has(number, len(shards))) and any(self.job.pieces(key)):
+                yield key
+
+    def tasks(self, part: Slice | None = None) -> Iterator[Task]:
+        """The same as tasks for a crew."""
+        work = self.request.plan.work
+        if work.read == "region":
+            yield from self.todo(part)
+            return
+        shards = self.job.shards
+        for wave in waves(shards, work, self.first):
+            inside = (range(cuts[0], cuts[-1]) for cuts in wave.cuts)
+            keys = [key for key in product(range(*wave.images), *inside) if not self.done[shards.number(key)]]
+            if part is not None:
+                keys = [key for key in keys if part.has(shards.number(key), len(shards))]
+            wanted = frozenset(key for key in keys if any(self.job.pieces(key)))
+            if wanted:
+                yield wave, wanted
+
+
+def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) -> Generation:
+    """Declare the arrays where that is to be done now, and find out what is there already.
+
+    Parameters
+    ----------
+    request : Request
+    workplace : Workplace
+    look : callable
+        Called now and then, as often as it likes to be; raises where it is to stop.
+    """
+    pixels = pixel_arrays(request)
+    catalog = catalog_arrays(request)
+    objects = declare([*pixels, *catalog], {})
+    building = workplace.building
+    if not workplace.old:
+        for key, data in objects.items():
+            if key.endswith("/zarr.json") and building.read(key) != data:
+                building.write(key, data)
+    targets = tuple(_opened(building, spec, objects) for spec in pixels)
+    plan = request.plan
+    job = Job(
+        source=request.source.cached(plan.work.cache),
+        shards=shards_of(plan, request.grids),
+        planned=plan.variables,
+        changes=request.changes,
+        keep=request.keep,
+        statistics=plan.statistics,
+        targets=targets,
+        journal=workplace.journal(),
+        labels=channel_labels_of(request.source),
+        memory=plan.memory,
+    )
+    done = _what_is_done(job, workplace, pixels, look)
+    return Generation(request, workplace, pixels, catalog, objects, job, done)
+
+
+def _what_is_done(job: Job, workplace: Workplace, pixels: list[ArraySpec], look: Callable[[], None]) -> Flags:
+    """Shards of which every object is there, and a record where there are any; those of old images count as done."""
+    shards, axes = job.shards, len(job.shards.size) - 1
+    together = shards.size[0]
+    rows = len(shards) // max(1, shards.counts[0])
+    first = workplace.old // together
+    found = np.zeros(len(shards), np.uint16)
+    for spec, planned in zip(pixels, job.planned, strict=True):
+        place = workplace.building.child(spec.name)
+        for name in place.keys("c"):
+            look()
+            key = key_of(name, planned, axes)
+            if all(at < n for at, n in zip(key, shards.counts, strict=True)):
+                found[shards.number(key)] += 1
+    done: Flags = found == job.objects
+    if workplace.trusted is not None:
+        _take_back(
+            job, workplace, pixels, found, first_bad=workplace.trusted // together, kept=-(-workplace.old // together)
+        )
+        workplace.trust_all()
+        done[max(workplace.trusted // together, first) * rows :] = False
+    if job.journaled:
+        done &= job.journal.known(shards)
+    done[: first * rows] = True
+    if workplace.old % together:
+        done[first * rows : (first + 1) * rows] = False  # holds old images and new ones: written again as a whole
+    return done
+
+
+def _take_back(
+    job: Job, workplace: Workplace, pixels: list[ArraySpec], found: Any, *, first_bad: int, kept: int
+) -> None:
+    """Remove objects of a generation that the source has left behind, none of which a committed set counts."""
+    rows = len(job.shards) // max(1, job.shards.counts[0])
+    for number in np.flatnonzero(found[max(first_bad, kept) * rows :]).tolist():
+        key = tuple(int(n) for n in np.unravel_index(number + max(first_bad, kept) * rows, job.shards.counts))
+        for spec, planned in zip(pixels, job.planned, strict=True):
+            place = workplace.building.child(spec.name)
+            for name in object_keys(job.shards, planned, key):
+                place.delete(name)
+
+
+def cut(
+    generation: Generation, crew: Crew, part: Slice | None, watch: Watch | None, pause: Callable[[], bool]
+) -> Tally:
+    """Cut all that is to be done of a generation, or of a slice of it; returns how far it got."""
+    job, grids = generation.job, generation.request.grids
+    low, high = (0, len(job.shards)) if part is None else part.interval(len(job.shards))
+    positions = len(grids) if part is None else _positions(generation, np.arange(low, high))
+    tally = Tally(positions, high - low, watch)
+    done = low + np.flatnonzero(generation.done[low:high])
+    tally.shards_done = len(done)
+    tally.done = _positions(generation, done)
+    tally.tell()
+    if not run(job, generation.tasks(part), generation.done, crew, tally, pause):
+        tally.stopped = True
+    return tally
+
+
+def _positions(generation: Generation, numbers: NDArray[np.int64]) -> int:
+    """Positions that some shards own: exact for few shards, in proportion for very many."""
+    job = generation.job
+    if len(numbers) > _EXACT:
+        return int(len(job.shards.grids) * len(numbers) / len(job.shards))
+    keys = np.stack(np.unravel_index(numbers, job.shards.counts), axis=1).tolist()
+    return sum(piece.patches for key in keys for piece in job.pieces(tuple(key)))
+
+
+_EXACT = 10_000
+
+
+def commit(generation: Generation, look: Callable[[], None]) -> None:
+    """Fill the catalog, write coordinates, and last of all the root; `look` as for `prepare`."""
+    request, workplace = generation.request, generation.workplace
+    building = workplace.building
+    arrays = {each.name: _opened(building, each, generation.objects) for each in generation.catalog}
+    counts = write_catalog(request, generation.job, generation.catalog, arrays, workplace.old, look)
+    small = small_arrays(request)
+    beside = small if counts is None else [*small, ArraySpec.of("count", ("image",), counts)]
+    specs = [*generation.pixels, *generation.catalog, *beside]
+    objects = declare(specs, {})
+    write_small(building, beside, objects)
+    for spec in specs:
+        key = f"{spec.name}/zarr.json"
+        if building.read(key) != objects[key]:
+            building.write(key, objects[key])
+    building.sweep()
+    digests = {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs}
+    root = root_of(objects, root_attributes(request, digests, small))
+    look()
+    building.write("zarr.json", root)
+
+
+def _opened(building: Location, spec: ArraySpec, objects: Mapping[str, bytes]) -> TensorStoreArray:
+    """An array by the metadata it is to have, whether that is written or not: an append publishes it last."""
+    return open_bulk(building.child(spec.name), metadata=json.loads(objects[f"{spec.name}/zarr.json"]))

@@ -1,0 +1,218 @@
+"""From a request to a complete set: the lease, the shards, the commit; and what becomes of it if somebody says stop."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from patchmill.cutting.building import Generation, commit, cut, prepare
+from patchmill.cutting.clusters import crew_for
+from patchmill.cutting.disk import refuse_full_disk
+from patchmill.cutting.lease import Lease, take
+from patchmill.cutting.request import Request
+from patchmill.cutting.running import Clock
+from patchmill.cutting.slices import Slice, missing
+from patchmill.cutting.stopping import Stop, stoppable
+from patchmill.cutting.workplace import Workplace, begin, is_tidy, look
+from patchmill.errors import HeldError, Interrupted, LeaseLostError, PatchmillError
+from patchmill.storage import Location
+from patchmill.types import Mode, Watch
+
+Say: TypeAlias = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """What one call of `write_patches` is to do.
+
+    Parameters
+    ----------
+    request : Request
+    target : Location
+    mode : str
+    part : Slice or None
+        Which slice of it; None for all.
+    cluster : mapping or None
+        A Dask deployment to start.
+    watch : callable or None
+        Told how far it is.
+    say : callable or None
+        Told what is no result: how long a wait takes, which slices are missing.
+    """
+
+    request: Request
+    target: Location
+    mode: Mode
+    part: Slice | None
+    cluster: Any
+    watch: Watch | None
+    say: Say | None
+
+    def begin(self) -> Workplace | None:
+        """Where to build; None where the set is complete already."""
+        slices = None if self.part is None else self.part.count
+        return self._unless_closed(
+            lambda: begin(self.target, self.request.to_dict(), self.request.to_dict, self.mode, slices)
+        )
+
+    def prepare(self, workplace: Workplace, look: Callable[[], None]) -> Generation | None:
+        """What is to be built; None where another slice has completed the set meanwhile."""
+        return self._unless_closed(lambda: prepare(self.request, workplace, look))
+
+    def is_closed(self) -> bool:
+        """Whether somebody has completed the set, and may be removing what said which shards are there."""
+        return look(self.target).stored == self.request.to_dict()
+
+    def _unless_closed(self, find: Callable[[], T | None]) -> T | None:
+        """What `find` finds, None where another slice completes the set and so removes what there is to find."""
+        try:
+            found = find()
+        except (OSError, PatchmillError):
+            if self.part is None or not self.is_closed():
+                raise
+            return None
+        return None if self.part is not None and self.is_closed() else found
+
+
+def carry_out(order: Order) -> bool:
+    """Take the lease, cut, commit; whether the set is complete."""
+    with stoppable() as stop, _no_empty_folders(order.target), ExitStack() as stack:
+        lease = stack.enter_context(_taken(order, "whole" if order.part is None else str(order.part), stop))
+        workplace = order.begin()
+        if workplace is None:
+            return True
+        with _in_vain(workplace) if order.part is None else nullcontext():
+            generation = order.prepare(workplace, _look(stop, lease, "before the first shard"))
+            if generation is None:
+                return True
+            refuse_full_disk(order.request, generation.done, order.target)
+            crew = crew_for(generation.job, order.request.plan, order.cluster, stack)
+        tally = cut(generation, crew, order.part, order.watch, lambda: _pause(stop, lease))
+        if tally.stopped:
+            raise Interrupted(_how_far(f"after {tally.shards_done:,} of {tally.shards:,} shards"), stop.signal)
+        if order.part is None:
+            _complete(generation, stop, lease)
+            return True
+        stack.close()
+        return _close(order, workplace, order.part, stop)
+
+
+def tidy_up(request: Request, target: Location) -> None:
+    """Remove what a writer left that was killed when the set was complete; a set that can be read needs no more."""
+    if not is_tidy(target, request.to_dict()):
+        with suppress(PatchmillError), take(target.workshop):
+            begin(target, request.to_dict(), request.to_dict, "resume")
+
+
+def _complete(generation: Generation, stop: Stop, lease: Lease) -> None:
+    """All shards are there: commit."""
+    lease.check()
+    commit(generation, _look(stop, lease, "after the last shard, before the catalog was whole"))
+    lease.check()
+    generation.workplace.finish()
+
+
+def _close(order: Order, workplace: Workplace, part: Slice, stop: Stop) -> bool:
+    """Complete a set whose slices are all there, unless somebody else does; whether it is complete.
+
+    Whoever wrote the last shard sees all of them, so that one closes, or two try and one gets the lease.
+    """
+    say = order.say or _keep_quiet
+    generation = order.prepare(workplace, _keep_on)
+    if generation is None:
+        return True
+    shards = generation.job.shards
+    absent = missing(map(shards.number, generation.todo()), len(shards), part.count)
+    if absent:
+        say(absent)
+        return False
+    try:
+        with _taken(order, "close", stop) as lease:
+            again = order.begin()
+            if again is not None:
+                _complete(prepare(order.request, again, _keep_on), stop, lease)
+    except LeaseLostError:
+        raise
+    except HeldError as error:
+        say(f"all slices are there, and another one completes the set: {error}")
+        return order.is_closed()
+    return True
+
+
+# -- leases, and whoever asks to stop ----------------------------------------------------------------------------------
+
+
+def _taken(order: Order, part: str, stop: Stop) -> Lease:
+    """The lease; waiting for it ends where somebody asks to."""
+
+    def look() -> None:
+        if stop.requested:
+            raise Interrupted("interrupted while waiting for another writer: call again", stop.signal)
+
+    return take(order.target.workshop, part, say=order.say or _warn, look=look)
+
+
+def _look(stop: Stop, lease: Lease, where: str) -> Callable[[], None]:
+    """What to call between pieces of work that are no shards; raises where somebody asks to stop."""
+    clock = Clock(lambda: _pause(stop, lease))
+
+    def look() -> None:
+        if clock.stops():
+            raise Interrupted(_how_far(where), stop.signal)
+
+    return look
+
+
+def _keep_on() -> None:
+    """Nobody is asked."""
+
+
+def _pause(stop: Stop, lease: Lease) -> bool:
+    lease.check()
+    return bool(stop.requested)
+
+
+def _how_far(what: str) -> str:
+    return f"interrupted {what}: call again to go on from here"
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
+
+
+def _keep_quiet(_: str) -> None:
+    """For what is no news to a program."""
+
+
+# -- what was made in vain ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _in_vain(workplace: Workplace) -> Iterator[None]:
+    """Inside nothing counts yet: what fails here leaves nothing behind."""
+    try:
+        yield
+    except LeaseLostError:
+        raise  # it is somebody else's
+    except (Exception, Interrupted):
+        workplace.forget()
+        raise
+
+
+@contextmanager
+def _no_empty_folders(target: Location) -> Iterator[None]:
+    """Folders around a target that were made in vain go again."""
+    around = target.path.parents if target.is_local else []
+    made = [folder for folder in around if not os.path.lexists(folder)]
+    try:
+        yield
+    except BaseException:
+        for folder in made:  # the innermost first
+            with suppress(OSError):
+                folder.rmdir()
+        raise

@@ -1,0 +1,103 @@
+"""Appending: three appends give the bytes of one cut, whatever was interrupted in between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import patchmill
+from cuts import array_objects, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
+from patchmill.cutting import tasks
+
+CUT = {"patch_shape": (4, 5), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
+
+
+def grown(place, image):
+    """A source that holds `image`, more than before."""
+    if not place.exists():
+        zarr.create_array(
+            place, data=image, chunks=(1, *image.shape[1:]), dimension_names=("image", "channel", "y", "x")
+        )
+        return place
+    array = zarr.open_array(place, mode="r+")
+    before = array.shape[0]
+    array.resize(image.shape)
+    array[before:] = image[before:]
+    return place
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    layout=st.sampled_from(["patches", "canvas"]),
+    keep=st.sampled_from([None, "mean > 100"]),
+    small=st.booleans(),
+)
+def test_appends_give_the_bytes_of_one_cut(tmp_path_factory, tiny_shards, steps, layout, keep, small):  # noqa: F811
+    folder = tmp_path_factory.mktemp("append")
+    shape = (2, 6, 7) if small else (2, 20, 17)  # small images share shards
+    image = pixels((sum(steps), *shape), "uint8")
+    arguments = CUT | {"layout": layout, "keep": keep}
+    count = 0
+    for n in steps:
+        count += n
+        source = grown(folder / "source.zarr", image[:count])
+        ps = patchmill.write_patches(source, folder / "grown.zarr", **arguments, mode="append")
+    patchmill.write_patches(source, folder / "once.zarr", **arguments)
+    assert array_objects(folder / "grown.zarr") == array_objects(folder / "once.zarr")
+    assert not (folder / "grown.zarr.patchmill").exists()
+    if keep is None:
+        np.testing.assert_array_equal(ps.read(np.arange(len(ps))), expected_patches(image, CUT))
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_an_append_that_died_and_a_source_that_grew_meanwhile(tmp_path, monkeypatch, tiny_shards, layout):  # noqa: F811
+    image = pixels((9, 2, 6, 7), "uint8")
+    arguments = CUT | {"layout": layout}
+    patchmill.write_patches(grown(tmp_path / "source.zarr", image[:3]), tmp_path / "set.zarr", **arguments)
+    real, seen = tasks.write_shard, []
+
+    def dies(*args):
+        seen.append(args[1])
+        if len(seen) > 1:
+            raise KilledError
+        return real(*args)
+
+    for count in (5, 7):
+        monkeypatch.setattr(tasks, "write_shard", dies)
+        seen.clear()
+        with pytest.raises(KilledError):
+            patchmill.write_patches(
+                grown(tmp_path / "source.zarr", image[:count]),
+                tmp_path / "set.zarr",
+                **arguments,
+                mode="append",
+                workers=1,
+            )
+        old = patchmill.open_patches(tmp_path / "set.zarr")
+        assert len(old.sizes) == 3
+        np.testing.assert_array_equal(old.read(np.arange(len(old))), expected_patches(image[:3], CUT))
+        monkeypatch.setattr(tasks, "write_shard", real)
+    patchmill.write_patches(grown(tmp_path / "source.zarr", image), tmp_path / "set.zarr", **arguments, mode="append")
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "once.zarr", **arguments)
+    assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+def test_what_append_refuses(tmp_path):
+    image = pixels((4, 2, 20, 17), "uint8")
+    source = grown(tmp_path / "source.zarr", image[:2])
+    patchmill.write_patches(source, tmp_path / "set.zarr", 4, 3)
+    grown(source, image)
+    with pytest.raises(patchmill.PatchmillError, match='mode="append"'):
+        patchmill.write_patches(source, tmp_path / "set.zarr", 4, 3)
+    with pytest.raises(patchmill.PatchmillError, match="step"):
+        patchmill.write_patches(source, tmp_path / "set.zarr", 4, 2, mode="append")
+    assert len(patchmill.write_patches(source, tmp_path / "set.zarr", 4, 3, mode="append").sizes) == 4
+    assert len(patchmill.write_patches(source, tmp_path / "set.zarr", 4, 3, mode="append").sizes) == 4

@@ -1,0 +1,107 @@
+"""A cut survives being killed at any moment: made again, it gives the bytes of one that was not."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+import patchmill
+from cuts import array_objects, tiny_shards  # noqa: F401 - a fixture
+from dying import CALLS, CASES, SHARDS, VERBS, Killed, Stage, dying, in_memory, write_source  # noqa: F401 - fixtures
+from patchmill.cutting import conducting
+from patchmill.planning import shapes
+
+pytestmark = pytest.mark.usefixtures("tiny_shards")
+
+
+def steps_of(stage, steps):
+    """How many steps an uninterrupted run takes."""
+    stage.reset()
+    with dying(float("inf"), steps) as death:
+        stage.write()
+    stage.check()
+    return death.steps
+
+
+def killed(stage, at, steps):
+    """Kill a run before its `at`-th step."""
+    with dying(at, steps), suppress(Killed):
+        stage.write()
+
+
+def goes_on(stage, **changes):
+    """Look at what the killed left, then finish it; asserts all that must hold."""
+    swapping = not stage.target.exists() and (stage.work / "old").exists()
+    if stage.case.mode != "resume" and not swapping:
+        assert stage.old_is_readable()
+    complete = stage.is_swapped() and not (stage.work / "request.json").exists()
+    before = stage.shards()
+    stage.write(**changes)
+    after = stage.shards()
+    rewritten = [name for name in before if name in after and after[name] != before[name]]
+    if not complete:  # to overwrite what is complete is another cut
+        assert len(rewritten) <= 2 * (1 + stage.case.several), rewritten  # one task a worker
+    stage.check()
+
+
+QUICK = [case for case in CASES if str(case) in {"patches", "overwrite patches", "append canvas and keep"}]
+OTHERS = [pytest.param(case, marks=pytest.mark.slow, id=str(case)) for case in CASES if case not in QUICK]
+
+
+@pytest.mark.parametrize("case", [*(pytest.param(case, id=str(case)) for case in QUICK), *OTHERS])
+def test_killed_before_any_verb_of_the_store(tmp_path, case):
+    stage = Stage(tmp_path, case)
+    for at in range(steps_of(stage, VERBS + SHARDS)):
+        stage.reset()
+        killed(stage, at, VERBS + SHARDS)
+        goes_on(stage)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_killed_before_any_call_of_the_system(tmp_path, case):
+    """Half a temporary file, a lease that was not linked, a folder that is empty."""
+    stage = Stage(tmp_path, case)
+    for at in range(steps_of(stage, CALLS + SHARDS)):
+        stage.reset()
+        killed(stage, at, CALLS + SHARDS)
+        goes_on(stage)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_killed_again_and_again_and_taken_up_on_other_machines(tmp_path, case):
+    stage = Stage(tmp_path, case)
+    count = steps_of(stage, CALLS + SHARDS)
+    machines = [{"workers": 1}, {"workers": 3, "memory": "2GiB"}, {"tuning": {"read": "overlap", "band": 2}}]
+    stage.reset()
+    for number in range(12):
+        with dying(5 + (number * 29) % (count // 3), CALLS + SHARDS), suppress(Killed):
+            stage.write(**machines[number % 3])
+            break
+    goes_on(stage, tuning={"band": 1, "inflight": 1})
+
+
+@pytest.mark.parametrize("at", [pytest.param(at, marks=[pytest.mark.slow] if at % 3 else []) for at in range(45)])
+def test_an_append_that_was_killed_and_a_source_that_grew_meanwhile(tmp_path, monkeypatch, at):
+    """Twice: what the first left of its last, partly filled shards must not count, whenever the second is killed."""
+    source, target, small = tmp_path / "source.zarr", tmp_path / "set.zarr", (1, 4, 5)
+    monkeypatch.setattr(shapes, "_SHARD", 120)  # so that two images share one, of a canvas
+
+    def cut(images, kill):
+        write_source(source, images, several=False, shape=small)
+        with dying(kill, CALLS + SHARDS), suppress(Killed):
+            patchmill.write_patches(source, target, 3, 1, layout="canvas", mode="append")
+
+    def die(*_):
+        raise Killed
+
+    cut(2, float("inf"))
+    with monkeypatch.context() as patch:
+        patch.setattr(conducting, "commit", die)  # when all shards are there, of which the last holds one image
+        cut(5, float("inf"))
+    cut(6, at)
+    cut(6, float("inf"))
+    patchmill.write_patches(source, tmp_path / "once.zarr", 3, 1, layout="canvas")
+    assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+    assert not (tmp_path / "set.zarr.patchmill/request.json").exists()
