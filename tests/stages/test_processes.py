@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from patchmill.stages.processes import Interrupted, signals_raise
+from patchmill.errors import Interrupted
+from patchmill.stages.processes import signals_raise
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -16,7 +17,7 @@ def test_a_signal_raises_inside_only(number):
     before = signal.getsignal(number)
     with pytest.raises(Interrupted) as caught, signals_raise():
         os.kill(os.getpid(), number)
-    assert caught.value.number == number
+    assert caught.value.signal == number
     assert signal.getsignal(number) == before
 
 

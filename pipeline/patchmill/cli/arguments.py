@@ -9,7 +9,8 @@ from patchmill import __version__
 from patchmill.cli import commands
 
 _EPILOG = """\
-exit codes: 0 done, 1 it failed, 2 wrong usage or configuration, 130 and 143 interrupted, 137 a kernel was killed
+exit codes: 0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it,
+            130 and 143 interrupted, 137 a kernel was killed
 
 to begin: patchmill run patchmill:demo
 """
@@ -31,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_plan(verbs)
     _add_patchify(verbs)
     _add_info(verbs)
+    _add_verify(verbs)
     return parser
 
 
@@ -82,8 +84,9 @@ def _add_ingest(verbs: Any) -> None:
     verb.add_argument("--max-errors", type=int, metavar="N", help="with --on-error skip, stop after more than so many")
     verb.add_argument("--level", type=int, default=0, metavar="N", help="level of image pyramids; 0 is the full size")
     verb.add_argument(
-        "--mode", choices=["create", "overwrite"], default="create", help="what to do where the target exists"
-    )
+        "--mode", choices=["create", "overwrite", "append"], default="create",
+        help="what to do where the target exists: stop, replace it, or add the files that it does not hold yet",
+    )  # fmt: skip
 
 
 def _add_plan(verbs: Any) -> None:
@@ -110,14 +113,37 @@ def _add_patchify(verbs: Any) -> None:
     )  # fmt: skip
     verb.add_argument("--pad-value", type=_number, default=0, metavar="VALUE", help="with --pad-mode constant")
     verb.add_argument(
-        "--mode", choices=["resume", "create", "overwrite"], default="resume",
-        help="what to do where the target exists: go on with the same cut, stop, or replace it",
+        "--mode", choices=["resume", "create", "overwrite", "append"], default="resume",
+        help="what to do where the target exists: go on with the same cut, stop, replace it, or add new images",
     )  # fmt: skip
+    verb.add_argument(
+        "--slice", metavar="I/N", help="only the I-th of N parts, from 0; whoever comes last completes the patch set"
+    )
+    verb.add_argument(
+        "--target-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote target; no secrets"
+    )
+    verb.add_argument(
+        "--cluster", metavar="JSON", help='a Dask cluster to start, or "false" for threads although one is configured'
+    )
 
 
 def _add_info(verbs: Any) -> None:
     verb = _add(verbs, "info", commands.info, "say what a patch set is", "patches.zarr")
     verb.add_argument("target", metavar="TARGET", help="a patch set")
+
+
+def _add_verify(verbs: Any) -> None:
+    verb = _add(
+        verbs, "verify", commands.verify, "check every byte of a patch set or a source, and repair what is damaged",
+        "patches.zarr --repair",
+    )  # fmt: skip
+    verb.add_argument("target", metavar="TARGET", help="a patch set, or a store that ingest wrote")
+    verb.add_argument("--deep", action="store_true", help="compare pixels with the catalog too")
+    verb.add_argument("--repair", action="store_true", help="make damaged and missing objects again from the source")
+    verb.add_argument("--source", help="with --repair, where the source is by now")
+    verb.add_argument("--memory", metavar="SIZE", help="what the process may hold, such as 4GiB")
+    verb.add_argument("--workers", type=int, metavar="N", help="threads")
+    verb.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _add_cutting(verb: argparse.ArgumentParser) -> None:
@@ -133,7 +159,24 @@ def _add_cutting(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--edge", choices=["drop", "pad", "shift"], default="drop", help="what to do where the last patch does not fit"
     )
+    verb.add_argument(
+        "--layout",
+        choices=["patches", "canvas"],
+        default="patches",
+        help="store each patch in full, or each pixel once",
+    )
+    verb.add_argument("--dtype", metavar="TYPE", help="what to store; the source's where not given")
+    verb.add_argument("--transform", metavar="HOW", help="such as 'clip(0, 10000) | scale(0.0001)', or MODULE:FUNCTION")
+    verb.add_argument("--keep", metavar="CONDITION", help="such as 'valid_fraction >= 0.9', or MODULE:FUNCTION")
+    verb.add_argument(
+        "--statistics", action=argparse.BooleanOptionalAction,
+        help="mean, deviation, least and greatest of each patch; where not given, if they are small beside the pixels",
+    )  # fmt: skip
     verb.add_argument("--variables", nargs="+", metavar="NAME", help="which variables; all where not given")
+    verb.add_argument("--channels", nargs="+", metavar="NAME", help="variables to take for the channels of one array")
+    verb.add_argument(
+        "--storage-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote source; no secrets"
+    )
     verb.add_argument(
         "--dims", nargs="+", metavar="AXIS=NAME", default=[],
         help="what the source calls the axes image, channel, y, x, such as image=time",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+_WARNED = 20
 
 
 def run(given: argparse.Namespace) -> int:
@@ -42,7 +46,20 @@ def ingest(given: argparse.Namespace) -> int:
     _print(report)
     for path, reason in report.skipped:
         sys.stderr.write(f"skipped {path}: {reason}\n")
+    _warn(report.warnings())
     return 0
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    """Files that are no longer what was ingested of them."""
+    for sentence in sentences[:_WARNED]:
+        sys.stderr.write(f"warning: {sentence}\n")
+    if len(sentences) > _WARNED:
+        sys.stderr.write(f"warning: and {len(sentences) - _WARNED:,} more\n")
+    if sentences:
+        sys.stderr.write(
+            "the store keeps what was ingested of these; --mode overwrite makes it anew from what is there\n"
+        )
 
 
 def plan(given: argparse.Namespace) -> int:
@@ -59,6 +76,7 @@ def patchify(given: argparse.Namespace) -> int:
     import patchmill
     from patchmill.show.progress import reporter
 
+    said: list[str] = []
     with reporter("cutting") as watch:
         patches = patchmill.write_patches(
             given.source,
@@ -67,8 +85,17 @@ def patchify(given: argparse.Namespace) -> int:
             pad_mode=given.pad_mode,
             pad_value=given.pad_value,
             mode=given.mode,
+            slice=given.slice,
+            cluster=None if given.cluster is None else _json(given.cluster, "--cluster"),
+            target_options=_options(given.target_options, "--target-options"),
             progress=watch,
+            say=said.append,
         )
+    for sentence in said:
+        _print(sentence)
+    if patches is None:
+        _print(f"slice {given.slice} is done")
+        return 0
     _print(patches)
     _print(f"open it with patchmill.open_patches({given.target!r})")
     return 0
@@ -87,13 +114,45 @@ def info(given: argparse.Namespace) -> int:
     return 0
 
 
+def verify(given: argparse.Namespace) -> int:
+    """Check a store, and print what was found."""
+    import patchmill
+    from patchmill.errors import IncompleteError, NotAPatchSetError
+    from patchmill.show.progress import reporter
+
+    if given.source is not None and not given.repair:
+        raise ValueError("--source is what a repair reads, got no --repair: give both, or leave it out")
+    try:
+        with reporter("verifying", unit="objects") as watch:
+            report = patchmill.verify(
+                given.target,
+                repair=given.repair,
+                source=given.source,
+                deep=given.deep,
+                memory=given.memory,
+                workers=given.workers,
+                progress=watch,
+            )
+    except IncompleteError as error:  # begun and not finished, so not a set yet: exit code 2 like any other
+        raise NotAPatchSetError(str(error)) from error
+    _print(report.to_json() if given.json else "\n".join(report.lines()))
+    return 0 if report.ok else 1
+
+
 def _cutting(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "patch_shape": _per_axis(given.patch),
         "step": _per_axis(given.step),
         "dilation": _per_axis(given.dilation),
         "edge": given.edge,
+        "layout": given.layout,
+        "dtype": _per_variable(given.dtype, "--dtype"),
+        "transform": _per_variable(given.transform, "--transform"),
+        "keep": given.keep,
+        "statistics": given.statistics,
         "variables": given.variables,
+        "channels": given.channels,
+        "storage_options": _options(given.storage_options, "--storage-options"),
         "dims": _named(given.dims, "--dims") or None,
         "memory": given.memory,
         "workers": given.workers,
@@ -110,6 +169,27 @@ def _named(texts: Sequence[str], option: str) -> Mapping[str, str]:
         if not all(text.partition("=")):
             raise ValueError(f"{option} takes NAME=VALUE, got {text!r}")
     return found
+
+
+def _per_variable(text: str | None, option: str) -> Any:
+    """A text for all variables, or JSON such as {"image": "float32"}."""
+    return _json(text, option) if text is not None and text.lstrip().startswith("{") else text
+
+
+def _options(texts: Sequence[str], option: str) -> dict[str, Any] | None:
+    """Storage options: true, false, numbers and mappings as JSON has them, anything else as text."""
+    found: dict[str, Any] = dict(_named(texts, option))
+    for key, text in found.items():
+        with suppress(ValueError):
+            found[key] = json.loads(text)
+    return found or None
+
+
+def _json(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{option} takes JSON, got {text!r}: {error}") from None
 
 
 def _print(thing: Any) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 
 from patchmill.cli.arguments import make_parser
-from patchmill.errors import ConfigError, NotAPatchSetError, PatchmillError, TargetExistsError
+from patchmill.errors import ConfigError, HeldError, NotAPatchSetError, PatchmillError, TargetExistsError
 
 EXIT_FAILED = 1
 EXIT_WRONG = 2
-EXIT_INTERRUPTED = 130
+EXIT_HELD = 75
+EXIT_SIGNAL = 128
+"""Plus the signal: 130 for SIGINT, 143 for SIGTERM."""
+
+_STOP_SECONDS = 8.0
+"""From a signal to the end of the process; schedulers kill ten seconds after they ask."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,12 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Without the program's name; by default those of this process.
+        Without the program's name; by default those of this process, which then ends soon after a signal, whatever
+        its threads do.
 
     Returns
     -------
     int
-        0 done, 1 it failed, 2 wrong usage or configuration, 130 and 143 interrupted, 137 a kernel was killed.
+        0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it, 130 and 143
+        interrupted, 137 a kernel was killed.
 
     Examples
     --------
@@ -39,11 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_FAILED
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+    return _limited(parsed) if arguments is None else _run(parsed)
+
+
+def _limited(parsed: argparse.Namespace) -> int:
+    from patchmill.cutting.stopping import terminable, within
+
+    with within(_STOP_SECONDS) as limit, terminable():
+        code = _run(parsed)
+        if code - EXIT_SIGNAL in {signal.SIGINT, signal.SIGTERM}:
+            limit.begin(code - EXIT_SIGNAL)
+        return code
+
+
+def _run(parsed: argparse.Namespace) -> int:
     try:
         return int(parsed.command(parsed))
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as error:
+        _say(str(error) or "interrupted")
+        return EXIT_SIGNAL + int(getattr(error, "signal", signal.SIGINT))
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter shall not complain on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,6 +81,8 @@ def _explain(error: Exception) -> int:
     text = str(error).strip()
     if isinstance(error, PatchmillError | ValueError | TypeError | FileNotFoundError) and text:
         _say(text)
+        if isinstance(error, HeldError):
+            return EXIT_HELD
         return EXIT_WRONG if _is_wrong_request(error) else EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]

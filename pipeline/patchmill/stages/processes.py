@@ -10,18 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from patchmill.errors import Interrupted
+
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 _GRACE_SECONDS = 3.0
 """What a process that is told to end is given before it is killed."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal that ends the run, as Ctrl-C does."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def wait_for(module: str, argument: str, *, log: str, environment: Mapping[str, str]) -> int:
@@ -68,7 +62,7 @@ def signals_raise() -> Iterator[None]:
         return
 
     def raised(number: int, _: Any) -> None:
-        raise Interrupted(number)
+        raise Interrupted(signal=number)
 
     # What is ignored stays so: under nohup a run outlives its terminal.
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

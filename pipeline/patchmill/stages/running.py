@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from patchmill.errors import PatchmillError, StageError
+from patchmill.errors import Interrupted, PatchmillError, StageError
 from patchmill.stages.executing import Job
 from patchmill.stages.places import is_local
-from patchmill.stages.processes import Interrupted, signals_raise, wait_for
+from patchmill.stages.processes import signals_raise, wait_for
 from patchmill.stages.records import (
     EXIT_FAILED,
     EXIT_KILLED,
@@ -130,7 +130,7 @@ def _execute(pipeline: Pipeline, watch: Watch) -> Run:
                 if ledger.record.failed is not None:
                     break
     except KeyboardInterrupt as error:
-        _note_interruption(ledger, error.number if isinstance(error, Interrupted) else signal.SIGINT)
+        _note_interruption(ledger, error.signal if isinstance(error, Interrupted) else signal.SIGINT)
     _note_end(ledger)
     write_reports(ledger.record)
     return ledger.record
