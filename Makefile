@@ -8,7 +8,7 @@ TRY := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check clean
+.PHONY: help demo lab test check bench clean
 
 help: ## Show these verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r verb what; do printf '%-14s%s\n' "$$verb" "$$what"; done
@@ -26,6 +26,9 @@ check: .venv/.dev ## Lint, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: .venv/.dev ## Measure against bounds and peers, into runs/benchmarks; takes a while
+	@$(BIN)/python benchmarks/run.py $(BENCH)
 
 clean: ## Remove caches and builds; .venv and runs stay
 	@rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
