@@ -144,13 +144,14 @@ def request_of(images: int, side: tuple[int, int], *, sizes: np.ndarray | None =
         "image", has_channel=True, shape=(images, 1, *side), dtype=np.dtype("uint8"), chunks=chunk, read=MadeUp()
     )
     source = Source("made up", (variable,), grids.sizes, {}, identity={"made": "up"})
-    part = Part("image", "|u1", "|u1", 1, chunk, missing=False, transformed=False)
+    part = Part("image", "|u1", "|u1", 1, chunk, missing=False, changed=False, transformed=False)
     plan = make_plan(
         grids,
         [part],
         layout="patches",
         statistics=False,
         looked_at=False,
+        handed_over=False,
         lazy=False,
         held=0,
         limit=2**31,
@@ -193,6 +194,7 @@ def generation_of(request: Any, folder: Path) -> Any:
         targets=(Recording(),),
         journal=Journal(place.workshop),
         labels={},
+        memory=request.plan.memory,
     )
     return Generation(
         request=request,
@@ -249,8 +251,8 @@ def prepare(count: int) -> dict:
                 row = Path(folder) / "target.zarr" / "patches" / "c" / "0" / "0" / str(y) / str(x) / "0"
                 row.mkdir(parents=True)
                 (row / "0").touch()
-        cost = cost_of(lambda: prepared(request, Workplace(place, place)))
-        if not prepared(request, Workplace(place, place)).done.all():
+        cost = cost_of(lambda: prepared(request, Workplace(place, place), lambda: None))
+        if not prepared(request, Workplace(place, place), lambda: None).done.all():
             raise AssertionError("objects that are there were not found")
     return cost | each(cost, down * across)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from typing import Any, Literal
 
@@ -190,18 +191,16 @@ def bytes_decoded(case: Case, work: Work, grid: PatchGrid) -> int:
         chunks = variable.source_chunk[-len(units) :]
         groups = _together(work, units)
         along = (_decoded(side, chunk, n) for side, chunk, n in zip(units, chunks, groups, strict=True))
-        decoded, images = _images_decoded(case, work, variable.source_chunk[0]), len(case.grids.sizes)
+        images, alone = len(case.grids.sizes), work.read == "overlap"
+        together = case.shard[0] * (work.stack if work.cache else 1)
+        decoded = images if alone else _images_decoded(images, together, min(variable.source_chunk[0], images))
         total += prod(along) * decoded * variable.source_pixel // images
     return total
 
 
-def _images_decoded(case: Case, work: Work, chunk: int) -> int:
-    """Images of all chunks that cutting every image unpacks; a chunk over several shards counts for each of them."""
-    images, group = len(case.grids.sizes), case.shard[0]
-    if work.read == "overlap":
-        return images
-    group *= work.stack if work.cache else 1
-    chunk = min(chunk, images)
+@lru_cache(maxsize=256)
+def _images_decoded(images: int, group: int, chunk: int) -> int:
+    """Images of all chunks that cutting every image unpacks; a chunk over several groups counts for each of them."""
     starts = range(0, images, group)
     seen = starts[:_SAMPLE]
     total = sum(_touched((first, min(first + group, images)), chunk, images) for first in seen)
