@@ -86,8 +86,9 @@ def missing(numbers: Iterable[int], shards: int, count: int) -> str:
     slices = sorted(set(absent))
     listed = ", ".join(map(str, slices[:_LISTED])) + (", ..." if len(slices) > _LISTED else "")
     one = "shard" if len(absent) == 1 else "shards"
-    them = "slice is" if len(slices) == 1 else "slices are"
-    return f"{len(absent):,} {one} of {len(slices):,} {them} missing: slice {listed} of {count}"
+    parts = "slice" if len(slices) == 1 else "slices"
+    verb = "is" if len(absent) == 1 else "are"
+    return f"{len(absent):,} {one} of {len(slices):,} {parts} {verb} missing: slice {listed} of {count}"
 
 
 _LISTED = 20
