@@ -14,22 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import patchmill
+from cuts import DTYPES, pixels, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import request as requests
-from patchmill.planning import shapes
 from slow_loops import cut
 
 SIZES = st.integers(1, 24)
-DTYPES = ["bool", "uint8", "int16", "uint16", "int32", "uint64", "float16", "float32", "float64", "complex64"]
-
-
-def pixels(shape, dtype, seed=0):
-    """Values that are all over the range of `dtype`."""
-    raw = np.random.default_rng(seed).integers(0, 256, (*shape, np.dtype(dtype).itemsize), "u1")
-    if dtype == "bool":
-        return raw[..., 0] > 127
-    if np.dtype(dtype).kind in "fc":
-        return np.random.default_rng(seed).normal(size=shape).astype(dtype)
-    return raw.view(dtype)[..., 0]
 
 
 def stored(place):
@@ -50,14 +39,6 @@ def cuts(draw):
     }
 
 
-@pytest.fixture
-def tiny_shards(monkeypatch):
-    """Shards of some hundred bytes, so that small images have many, with blocks and waves among them."""
-    monkeypatch.setattr(shapes, "_SHARD", 600)
-    monkeypatch.setattr(shapes, "_SMALL", 60)
-    monkeypatch.setattr(shapes, "_CHUNK", 200)
-
-
 def same_as_loop(place, image, arguments):
     """Whether every patch of the set at `place` is the loop's, and no other patch is there."""
     ps = patchmill.open_patches(place)
@@ -76,7 +57,7 @@ def same_as_loop(place, image, arguments):
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), arguments=cuts(), shape=st.tuples(st.integers(1, 3), st.integers(1, 3), SIZES, SIZES))
-def test_any_cut_is_the_loops(tmp_path_factory, tiny_shards, data, arguments, shape):
+def test_any_cut_is_the_loops(tmp_path_factory, tiny_shards, data, arguments, shape):  # noqa: F811
     image = pixels(shape, data.draw(st.sampled_from(DTYPES)))
     grid = patchmill.PatchGrid(shape[2:], *(arguments[k] for k in ("patch_shape", "step", "dilation", "edge")))
     place = tmp_path_factory.mktemp("cut") / "set.zarr"
@@ -108,7 +89,7 @@ def test_three_readers_see_the_same(tmp_path, dtype, edge):
     assert xr.open_zarr(place)["patches"].dtype == image.dtype
 
 
-def test_a_wide_scene_in_many_waves(tmp_path, tiny_shards):
+def test_a_wide_scene_in_many_waves(tmp_path, tiny_shards):  # noqa: F811
     image = pixels((1, 1, 40, 400), "uint8")
     arguments = {"patch_shape": (4, 4), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
     patchmill.write_patches(image, tmp_path / "set.zarr", **arguments, workers=3)
@@ -216,7 +197,7 @@ def test_what_is_there_already(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "set.zarr"]
 
 
-def test_the_root_comes_last_and_a_resume_finishes(tmp_path, tiny_shards, monkeypatch):
+def test_the_root_comes_last_and_a_resume_finishes(tmp_path, tiny_shards, monkeypatch):  # noqa: F811
     image, place = pixels((2, 40, 60), "uint16"), tmp_path / "set.zarr"
     whole = patchmill.write_patches(image, tmp_path / "whole.zarr", 8, 4)
 
@@ -248,7 +229,7 @@ def objects(place):
     return {p.relative_to(place): p.read_bytes() for p in place.rglob("*") if p.is_file() and p.name != "zarr.json"}
 
 
-def test_blocks_do_not_change_a_byte(tmp_path, tiny_shards, monkeypatch):
+def test_blocks_do_not_change_a_byte(tmp_path, tiny_shards, monkeypatch):  # noqa: F811
     image = pixels((1, 3, 50, 60), "float32")
     places = []
     ways = [{"band": 1, "inflight": 1}, {"band": 4, "inflight": 3}, {"read": "overlap", "band": 2, "rows": 2}]
@@ -276,7 +257,7 @@ def test_one_write_a_shard_and_each_source_pixel_once(tmp_path, monkeypatch):
     assert len(patches) == len(files) == len({str(region) for region in patches})
 
 
-def test_a_source_that_vanishes_is_noticed(tmp_path, tiny_shards):
+def test_a_source_that_vanishes_is_noticed(tmp_path, tiny_shards):  # noqa: F811
     source = tmp_path / "source.zarr"
     zarr.create_array(source, data=np.ones((4, 60, 60), "uint8"), chunks=(1, 60, 60))
 

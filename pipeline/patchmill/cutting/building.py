@@ -67,10 +67,6 @@ class Generation:
         """The first shard along image that this generation writes."""
         return self.workplace.old // self.job.shards.size[0]
 
-    def is_whole(self) -> bool:
-        """Whether every shard is there."""
-        return next(iter(self.todo()), None) is None
-
     def todo(self, part: Slice | None = None) -> Iterator[Key]:
         """Shards that are not done, in the order of cutting."""
         shards = self.job.shards

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, product
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -176,8 +176,3 @@ def channel_groups(planned: PlannedVariable) -> Iterator[slice]:
     together = planned.shapes.shard[1]
     for first in range(0, planned.channels, together):
         yield slice(first, min(first + together, planned.channels))
-
-
-def positions_of(piece: Piece) -> Iterator[tuple[int, ...]]:
-    """Every position of a piece, row-major."""
-    return product(*(range(a, b) for a, b in piece.positions))
