@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import zarr
 
 import patchmill
 from cuts import array_objects, tiny_shards
-from patchmill.cutting import building, conducting
+from patchmill.cutting import building, conducting, workplace
 from patchmill.cutting.lease import take
 from patchmill.cutting.slices import Slice, missing, slice_of
 from patchmill.errors import HeldError, TargetExistsError
@@ -188,6 +189,28 @@ def test_a_slice_that_comes_while_the_set_is_completed_cuts_nothing_anew(tmp_pat
     assert patchmill.write_patches(stored, tmp_path / "out", 16, 8, slice="0/2") is not None
     assert [each.index for each in cuts] == [1]
     assert array_objects(tmp_path / "out") == in_one_go(tmp_path, stored)
+
+
+def test_while_one_begins_another_waits(tmp_path, tiny, stored, monkeypatch):
+    """Else the first would clear away what the second has found out about its shards meanwhile."""
+    found, real = {}, workplace.tidy
+
+    def cut(index):
+        found[index] = patchmill.write_patches(stored, tmp_path / "out", 16, 8, slice=(index, 2))
+
+    def slow(work):
+        if not second.ident:
+            second.start()
+            second.join(1)
+        real(work)
+
+    second = threading.Thread(target=cut, args=(1,))
+    monkeypatch.setattr(workplace, "tidy", slow)
+    cut(0)
+    second.join()
+    assert any(ps is not None for ps in found.values())
+    assert array_objects(tmp_path / "out") == in_one_go(tmp_path, stored)
+    assert not (tmp_path / "out.patchmill").exists()
 
 
 # -- at once -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -17,7 +18,7 @@ from patchmill.cutting.request import Request
 from patchmill.cutting.running import Clock
 from patchmill.cutting.slices import Slice, missing
 from patchmill.cutting.stopping import Stop, stoppable
-from patchmill.cutting.workplace import Workplace, begin, is_tidy, look
+from patchmill.cutting.workplace import Workplace, begin, is_begun, is_tidy, look
 from patchmill.errors import HeldError, Interrupted, LeaseLostError, PatchmillError
 from patchmill.storage import Location
 from patchmill.types import Mode, Watch
@@ -83,7 +84,8 @@ def carry_out(order: Order) -> bool:
     """Take the lease, cut, commit; whether the set is complete."""
     with stoppable() as stop, _no_empty_folders(order.target), ExitStack() as stack:
         lease = stack.enter_context(_taken(order, "whole" if order.part is None else str(order.part), stop))
-        workplace = order.begin()
+        with _turn(order, stop):
+            workplace = order.begin()
         if workplace is None:
             return True
         with _in_vain(workplace) if order.part is None else nullcontext():
@@ -155,6 +157,25 @@ def _taken(order: Order, part: str, stop: Stop) -> Lease:
             raise Interrupted("interrupted while waiting for another writer: call again", stop.signal)
 
     return take(order.target.workshop, part, say=order.say or _warn, look=look)
+
+
+@contextmanager
+def _turn(order: Order, stop: Stop) -> Iterator[None]:
+    """Inside, no other slice begins the cut: the first one clears the place and remembers what is cut in it."""
+    if order.part is None or is_begun(order.target, order.request.to_dict(), order.part.count):
+        yield
+        return
+    while True:
+        try:
+            turn = _taken(order, "begin", stop)
+            break
+        except HeldError:
+            time.sleep(_TURN_SECONDS)
+    with turn:
+        yield
+
+
+_TURN_SECONDS = 0.05
 
 
 def _look(stop: Stop, lease: Lease, where: str) -> Callable[[], None]:

@@ -22,7 +22,7 @@ from patchmill.storage import Location
 LEASES = "leases"
 """The folder in the workshop where leases lie."""
 
-_PART = re.compile(r"whole|close|slice-(?P<index>\d+)-of-(?P<count>[1-9]\d*)")
+_PART = re.compile(r"whole|begin|close|slice-(?P<index>\d+)-of-(?P<count>[1-9]\d*)")
 _KEY = re.compile(rf"{LEASES}/(?P<part>.+)\.(?P<number>\d+)\.json")
 
 
@@ -57,7 +57,7 @@ class Holder:
     Parameters
     ----------
     part : str
-        "whole", "slice-3-of-8" or "close".
+        "whole", "slice-3-of-8", "begin" or "close".
     number : int
         Which holder of this part in a row: who takes over has the next number.
     host : str
@@ -160,18 +160,20 @@ def _parsed(data: bytes, known: Holder) -> Holder:
 def conflict(one: str, other: str) -> bool:
     """Whether two parts of a target can't be held at a time.
 
-    Slices go on while somebody tries to close the set: who closes looks whether all of them are there.
+    Slices go on while another one begins, one at a time, and while somebody tries to close the set: who closes looks
+    whether all of them are there.
 
     Examples
     --------
     >>> conflict("slice-1-of-8", "slice-2-of-8"), conflict("slice-1-of-8", "slice-1-of-4")
     (False, True)
-    >>> conflict("whole", "close"), conflict("slice-1-of-8", "close")
-    (True, False)
+    >>> conflict("whole", "close"), conflict("slice-1-of-8", "close"), conflict("begin", "begin")
+    (True, False, True)
     """
     if one == other or "whole" in {one, other}:
         return True
-    return "close" not in {one, other} and one.rpartition("-")[2] != other.rpartition("-")[2]
+    slices = not {"begin", "close"} & {one, other}
+    return slices and one.rpartition("-")[2] != other.rpartition("-")[2]
 
 
 def check_part(part: str) -> str:
@@ -184,7 +186,7 @@ def check_part(part: str) -> str:
     """
     found = _PART.fullmatch(part)
     if found is None or (found["count"] and int(found["index"]) > int(found["count"])):
-        raise ValueError(f'part must be "whole", "close", or "slice-<i>-of-<n>" with i at most n, got {part!r}')
+        raise ValueError(f'part must be "whole", "begin", "close", or "slice-<i>-of-<n>" with i at most n, got {part!r}')
     return part
 
 

@@ -119,7 +119,7 @@ def take(
     work : Location
         The target's workshop; made if need be, and gone with the lease if nothing else is in it.
     part : str
-        "whole", "slice-<i>-of-<n>" or "close": see `holders.conflict`.
+        "whole", "slice-<i>-of-<n>", "begin" or "close": see `holders.conflict`.
     beat_seconds : float
         How often to tell that we live.
     look_seconds : float

@@ -191,12 +191,18 @@ def is_tidy(target: Location, request: Mapping[str, Any]) -> bool:
     return not look(target).is_leftover(request)
 
 
+def is_begun(target: Location, request: Mapping[str, Any], slices: int) -> bool:
+    """Whether a cut in so many slices has been begun, so that `begin` has only to go on with it."""
+    state = look(target)
+    return state.goes_on(request, "resume") and not state.aside and state.slices == slices
+
+
 def begin(
     target: Location, request: Mapping[str, Any], prefix: Prefix, mode: Mode, slices: int | None = None
 ) -> Workplace | None:
     """Decide where to build, and remember the request there; None where the set is complete already.
 
-    Only who holds the target's lease may call this.
+    Only who holds the target's lease may call this; of several slices one at a time, unless `is_begun`.
 
     Parameters
     ----------
