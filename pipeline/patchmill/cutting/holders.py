@@ -186,7 +186,9 @@ def check_part(part: str) -> str:
     """
     found = _PART.fullmatch(part)
     if found is None or (found["count"] and int(found["index"]) > int(found["count"])):
-        raise ValueError(f'part must be "whole", "begin", "close", or "slice-<i>-of-<n>" with i at most n, got {part!r}')
+        raise ValueError(
+            f'part must be "whole", "begin", "close", or "slice-<i>-of-<n>" with i at most n, got {part!r}'
+        )
     return part
 
 
