@@ -443,6 +443,22 @@ def test_processes_are_told_apart():
     assert is_gone(ended.pid, "")
 
 
+def test_an_answer_that_was_lost_locks_nobody_out(work, monkeypatch):
+    """An object store takes the lease, the answer is lost, the question asked again: there it is, and it is ours."""
+    real = Location.write_new
+
+    def write_new(self, key, data):
+        real(self, key, data)
+        return False
+
+    monkeypatch.setattr(Location, "write_new", write_new)
+    with take(work) as lease:
+        lease.check()
+        with pytest.raises(HeldError):
+            take(work)
+    assert not work.exists()
+
+
 def test_what_a_lease_says_comes_back(work):
     with take(work, "slice-3-of-8") as lease:
         found = json.loads(work.read(lease.holder.key))

@@ -21,7 +21,7 @@ from cuts import array_objects, tiny_shards
 from patchmill.cutting import building, conducting, workplace
 from patchmill.cutting.lease import take
 from patchmill.cutting.slices import Slice, missing, slice_of
-from patchmill.errors import HeldError, TargetExistsError
+from patchmill.errors import HeldError, Interrupted, TargetExistsError
 from patchmill.storage import Location
 
 IMAGE = np.random.default_rng(0).integers(1, 60000, (2, 3, 90, 80), "uint16")
@@ -211,6 +211,42 @@ def test_while_one_begins_another_waits(tmp_path, tiny, stored, monkeypatch):
     assert any(ps is not None for ps in found.values())
     assert array_objects(tmp_path / "out") == in_one_go(tmp_path, stored)
     assert not (tmp_path / "out.patchmill").exists()
+
+
+def test_who_closes_can_be_stopped_while_it_looks_what_is_there(tmp_path, tiny, stored, monkeypatch):
+    looks, real = [], conducting.prepare
+
+    def slow(request, where, look):
+        looks.append(1)
+        if len(looks) == 2:  # the first was before the cut
+            signal.raise_signal(signal.SIGTERM)
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                look()
+                time.sleep(0.05)
+        return real(request, where, look)
+
+    patchmill.write_patches(stored, tmp_path / "out", 16, 8, slice="0/2")
+    with monkeypatch.context() as patched:
+        patched.setattr(conducting, "prepare", slow)
+        with pytest.raises(Interrupted, match="call again"):
+            patchmill.write_patches(stored, tmp_path / "out", 16, 8, slice="1/2")
+    assert len(looks) == 2
+    assert patchmill.write_patches(stored, tmp_path / "out", 16, 8, slice="1/2") is not None
+    assert array_objects(tmp_path / "out") == in_one_go(tmp_path, stored)
+
+
+def test_files_of_others_among_the_shards_are_passed_over(tmp_path, tiny, stored):
+    patchmill.write_patches(stored, tmp_path / "out", 16, 8, slice="1/3")
+    for name in ("c/.DS_Store", "c/0/.DS_Store", "c/0/0/9999/0/0/0", "c/0/0/x/0/0/0"):
+        place = tmp_path / "out" / "patches" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"")
+    ps = patchmill.write_patches(stored, tmp_path / "out", 16, 8)
+    assert np.array_equal(ps[0], IMAGE[0, :, :16, :16])
+    report = patchmill.verify(tmp_path / "out")
+    assert report.ok
+    assert len(report.foreign) == 4
 
 
 # -- at once -----------------------------------------------------------------------------------------------------------

@@ -61,6 +61,13 @@ def test_pixels_are_those_that_a_position_holds(axis: Axis):
         assert set(image[axis.pixels(position)]) == held(axis, position)
 
 
+@given(axes, st.data())
+def test_many_positions_at_once(axis: Axis, data):
+    start, stop = sorted(data.draw(st.lists(st.integers(0, len(axis)), min_size=2, max_size=2)))
+    assert axis.origins(start, stop).tolist() == list(axis)[start:stop]
+    assert axis.inside(start, stop).tolist() == [len(held(axis, position)) for position in range(start, stop)]
+
+
 @given(axes)
 def test_span_reach_and_regularity(axis: Axis):
     expected = origins(axis)

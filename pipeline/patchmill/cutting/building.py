@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -30,6 +30,7 @@ from patchmill.storage import (
     root_of,
     write_small,
 )
+from patchmill.storage.checking import ObjectFormat
 from patchmill.types import Watch
 
 Flags = NDArray[np.bool_]
@@ -124,28 +125,28 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         labels=channel_labels_of(request.source),
         memory=plan.memory,
     )
-    done = _what_is_done(job, workplace, pixels, look)
+    forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}
+    done = _what_is_done(job, workplace, forms, look)
     return Generation(request, workplace, pixels, catalog, objects, job, done)
 
 
-def _what_is_done(job: Job, workplace: Workplace, pixels: list[ArraySpec], look: Callable[[], None]) -> Flags:
+def _what_is_done(job: Job, workplace: Workplace, forms: Mapping[str, ObjectFormat], look: Callable[[], None]) -> Flags:
     """Shards of which every object is there, and a record where there are any; those of old images count as done."""
     shards, axes = job.shards, len(job.shards.size) - 1
     together = shards.size[0]
     rows = len(shards) // max(1, shards.counts[0])
     first = workplace.old // together
     found = np.zeros(len(shards), np.uint16)
-    for spec, planned in zip(pixels, job.planned, strict=True):
-        place = workplace.building.child(spec.name)
-        for name in place.keys("c"):
+    for (array, form), planned in zip(forms.items(), job.planned, strict=True):
+        for name in workplace.building.child(array).keys("c"):
             look()
-            key = key_of(name, planned, axes)
-            if all(at < n for at, n in zip(key, shards.counts, strict=True)):
-                found[shards.number(key)] += 1
+            index = form.index_of(name)  # None for what somebody else has put there
+            if index is not None:
+                found[shards.number(key_of(index, planned, axes))] += 1
     done: Flags = found == job.objects
     if workplace.trusted is not None:
         _take_back(
-            job, workplace, pixels, found, first_bad=workplace.trusted // together, kept=-(-workplace.old // together)
+            job, workplace, forms, found, first_bad=workplace.trusted // together, kept=-(-workplace.old // together)
         )
         workplace.trust_all()
         done[max(workplace.trusted // together, first) * rows :] = False
@@ -157,15 +158,13 @@ def _what_is_done(job: Job, workplace: Workplace, pixels: list[ArraySpec], look:
     return done
 
 
-def _take_back(
-    job: Job, workplace: Workplace, pixels: list[ArraySpec], found: Any, *, first_bad: int, kept: int
-) -> None:
+def _take_back(job: Job, workplace: Workplace, arrays: Iterable[str], found: Any, *, first_bad: int, kept: int) -> None:
     """Remove objects of a generation that the source has left behind, none of which a committed set counts."""
     rows = len(job.shards) // max(1, job.shards.counts[0])
     for number in np.flatnonzero(found[max(first_bad, kept) * rows :]).tolist():
         key = tuple(int(n) for n in np.unravel_index(number + max(first_bad, kept) * rows, job.shards.counts))
-        for spec, planned in zip(pixels, job.planned, strict=True):
-            place = workplace.building.child(spec.name)
+        for array, planned in zip(arrays, job.planned, strict=True):
+            place = workplace.building.child(array)
             for name in object_keys(job.shards, planned, key):
                 place.delete(name)
 

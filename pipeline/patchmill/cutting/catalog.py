@@ -288,16 +288,7 @@ def _along_images(axis: Axis, side: slice, lengths: NDArray[np.int64]) -> NDArra
     distinct, which = np.unique(lengths, return_inverse=True)
     table = np.zeros((len(distinct), side.stop - side.start))
     for at, n in enumerate(distinct.tolist()):
-        held = _pixels_inside(replace(axis, n=n), side)
+        one = replace(axis, n=n)
+        held = one.inside(side.start, min(side.stop, len(one)))
         table[at, : len(held)] = held
     return np.asarray(table[which])
-
-
-def _pixels_inside(axis: Any, side: slice) -> NDArray[np.float64]:
-    """Pixels of each of an axis' positions that lie inside the image."""
-    at = np.arange(side.start, min(side.stop, len(axis)))
-    origin = at * axis.step
-    if axis.edge == "shift":
-        origin = np.minimum(origin, axis.n - axis.span)
-    held = np.minimum((axis.n - origin - 1) // axis.dilation + 1, axis.patch)
-    return np.asarray(held, np.float64)

@@ -125,7 +125,7 @@ def _close(order: Order, workplace: Workplace, part: Slice, stop: Stop) -> bool:
     Whoever wrote the last shard sees all of them, so that one closes, or two try and one gets the lease.
     """
     say = order.say or _keep_quiet
-    generation = order.prepare(workplace, _keep_on)
+    generation = order.prepare(workplace, _look(stop, None, "before the set was complete"))
     if generation is None:
         return True
     shards = generation.job.shards
@@ -137,7 +137,7 @@ def _close(order: Order, workplace: Workplace, part: Slice, stop: Stop) -> bool:
         with _taken(order, "close", stop) as lease:
             again = order.begin()
             if again is not None:
-                _complete(prepare(order.request, again, _keep_on), stop, lease)
+                _complete(prepare(order.request, again, _look(stop, lease, "before the set was complete")), stop, lease)
     except LeaseLostError:
         raise
     except HeldError as error:
@@ -178,7 +178,7 @@ def _turn(order: Order, stop: Stop) -> Iterator[None]:
 _TURN_SECONDS = 0.05
 
 
-def _look(stop: Stop, lease: Lease, where: str) -> Callable[[], None]:
+def _look(stop: Stop, lease: Lease | None, where: str) -> Callable[[], None]:
     """What to call between pieces of work that are no shards; raises where somebody asks to stop."""
     clock = Clock(lambda: _pause(stop, lease))
 
@@ -189,12 +189,9 @@ def _look(stop: Stop, lease: Lease, where: str) -> Callable[[], None]:
     return look
 
 
-def _keep_on() -> None:
-    """Nobody is asked."""
-
-
-def _pause(stop: Stop, lease: Lease) -> bool:
-    lease.check()
+def _pause(stop: Stop, lease: Lease | None) -> bool:
+    if lease is not None:
+        lease.check()
     return bool(stop.requested)
 
 

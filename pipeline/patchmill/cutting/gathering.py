@@ -20,7 +20,6 @@ from itertools import pairwise
 from math import gcd
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
@@ -56,10 +55,7 @@ class Along:
 
     def inside(self) -> Array:
         """How many pixels of each position lie inside the image."""
-        axis, origins = self.axis, np.arange(self.start, self.stop) * self.axis.step
-        if axis.edge == "shift":
-            origins = np.minimum(origins, axis.n - axis.span)
-        return np.minimum((axis.n - origins - 1) // axis.dilation + 1, axis.patch)
+        return self.axis.inside(self.start, self.stop)
 
     def runs(self) -> Iterator[Run]:
         """The positions in runs that are regular and wholly inside, or one by one."""

@@ -161,11 +161,10 @@ def object_keys(shards: Shards, planned: PlannedVariable, key: Key) -> list[str]
     return ["/".join(["c", *map(str, (key[0], *each, *key[1:], *tail))]) for each in channel]
 
 
-def key_of(name: str, planned: PlannedVariable, axes: int) -> Key:
-    """The shard rectangle that an object of an array belongs to, from its key such as ``c/0/0/3/2/0/0``."""
-    numbers = [int(number) for number in name.split("/")[1:]]
-    rest = numbers[1:] if planned.channels is None else numbers[2:]
-    return (numbers[0], *rest[:axes])
+def key_of(index: tuple[int, ...], planned: PlannedVariable, axes: int) -> Key:
+    """The shard rectangle that an object of an array belongs to, from its index such as (0, 0, 3, 2, 0, 0)."""
+    rest = index[1:] if planned.channels is None else index[2:]
+    return (index[0], *rest[:axes])
 
 
 def channel_groups(planned: PlannedVariable) -> Iterator[slice]:

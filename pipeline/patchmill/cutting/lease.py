@@ -187,8 +187,10 @@ def _try(
 
 
 def _put_new(work: Location, mine: Holder) -> bool:
+    data = to_json(mine)
     try:
-        return work.write_new(mine.key, to_json(mine))
+        # An object store may have taken it, lost the answer, and found it there when asked again.
+        return work.write_new(mine.key, data) or work.read(mine.key) == data
     except PatchmillError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return False  # whoever let go at this moment has tidied the folder away

@@ -192,7 +192,7 @@ class Bench:
         found: dict[Key, list[Finding]] = {}
         planned = {self.request.array_name(at): each for at, each in enumerate(self.request.plan.variables)}
         for each in findings:
-            key = key_of(each.object.partition("/")[2], planned[each.array], len(self.job.shards.size) - 1)
+            key = key_of(each.index or (), planned[each.array], len(self.job.shards.size) - 1)
             found.setdefault(key, []).append(each)
         with ThreadPoolExecutor(self.request.plan.work.inflight, thread_name_prefix="patchmill-repair") as pool:
             for some in pool.map(partial(self._recut, expected), found, found.values()):

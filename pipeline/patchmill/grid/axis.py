@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from patchmill.types import Edge
 
 
@@ -82,6 +85,15 @@ class Axis:
     def _origin(self, position: int) -> int:
         origin = position * self.step
         return min(origin, self.n - self.span) if self.edge == "shift" else origin
+
+    def origins(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Origins of the positions [start, stop), in pixels."""
+        origins = np.arange(start, stop, dtype=np.int64) * self.step
+        return np.minimum(origins, self.n - self.span) if self.edge == "shift" else origins
+
+    def inside(self, start: int, stop: int) -> NDArray[np.int64]:
+        """How many pixels of the positions [start, stop) lie inside the image: `patch`, unless they are padded."""
+        return np.minimum((self.n - self.origins(start, stop) - 1) // self.dilation + 1, self.patch)
 
     def pixels(self, position: int) -> slice:
         """The pixels of `position` inside the image: ``image[axis.pixels(i)]`` is patch i, cut off at the border."""
