@@ -178,6 +178,8 @@ class _Chunk:
 
     def __init__(self, region: tuple[slice, ...], values: dict[str, Array]) -> None:
         self.region, self.values = region, values
+        self.there = values["exists"].copy()
+        """Which positions the grid has, kept or not."""
 
     @classmethod
     def blank(cls, request: Request, region: tuple[slice, ...], specs: Sequence[ArraySpec]) -> _Chunk:
@@ -226,7 +228,7 @@ class _Chunk:
             exists = self._cut_out("exists", start, record["kept"].shape)
             kept = self._own_part(start, record["kept"])
             self._lay("dropped", start, record["kept"] ^ True)
-            self.values["dropped"][exists] &= self.values["exists"][exists]
+            self.values["dropped"][exists] &= self.there[exists]
             self.values["exists"][exists] &= kept
 
     def _lay(self, name: str, start: list[int], values: Array) -> None:
