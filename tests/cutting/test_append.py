@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import patchmill
 from cuts import array_objects, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import tasks
+from patchmill.errors import SourceError
 
 CUT = {"patch_shape": (4, 5), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
 
@@ -101,3 +102,23 @@ def test_what_append_refuses(tmp_path):
         patchmill.write_patches(source, tmp_path / "set.zarr", 4, 2, mode="append")
     assert len(patchmill.write_patches(source, tmp_path / "set.zarr", 4, 3, mode="append").sizes) == 4
     assert len(patchmill.write_patches(source, tmp_path / "set.zarr", 4, 3, mode="append").sizes) == 4
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+@pytest.mark.parametrize("keep", [None, "mean[0] > 128"])
+def test_an_old_image_that_has_changed_is_seen_where_it_is_cut_again(tmp_path, tiny_shards, layout, keep):  # noqa: F811
+    """It shares a shard with new images; the set stays what it was."""
+    image = pixels((7, 2, 6, 7), "uint8")
+    arguments = CUT | {"layout": layout, "keep": keep}
+    source = grown(tmp_path / "source.zarr", image[:3])
+    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments)
+    before = array_objects(tmp_path / "set.zarr")
+    zarr.open_array(source, mode="r+")[2] = ~image[2]
+    with pytest.raises(SourceError, match="image 2 of .* has changed since it was cut"):
+        patchmill.write_patches(grown(source, image), tmp_path / "set.zarr", **arguments, mode="append")
+    now = array_objects(tmp_path / "set.zarr")
+    assert {key: now[key] for key in before} == before
+    zarr.open_array(source, mode="r+")[2] = image[2]
+    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments, mode="append")
+    patchmill.write_patches(source, tmp_path / "once.zarr", **arguments)
+    assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")

@@ -124,6 +124,7 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         journal=workplace.journal(),
         labels=channel_labels_of(request.source),
         memory=plan.memory,
+        old=workplace.old,
     )
     forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}
     done = _what_is_done(job, workplace, forms, look)

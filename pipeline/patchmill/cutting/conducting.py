@@ -94,7 +94,8 @@ def carry_out(order: Order) -> bool:
                 return True
             refuse_full_disk(order.request, generation.done, order.target)
             crew = crew_for(generation.job, order.request.plan, order.cluster, stack)
-        tally = cut(generation, crew, order.part, order.watch, lambda: _pause(stop, lease))
+        with _begun_in_vain(workplace, generation) if order.part is None else nullcontext():
+            tally = cut(generation, crew, order.part, order.watch, lambda: _pause(stop, lease))
         if tally.stopped:
             raise Interrupted(_how_far(f"after {tally.shards_done:,} of {tally.shards:,} shards"), stop.signal)
         if order.part is None:
@@ -219,6 +220,21 @@ def _in_vain(workplace: Workplace) -> Iterator[None]:
         raise  # it is somebody else's
     except (Exception, Interrupted):
         workplace.forget()
+        raise
+
+
+@contextmanager
+def _begun_in_vain(workplace: Workplace, generation: Generation) -> Iterator[None]:
+    """Inside, a request that turns out wrong before a shard is done, by its function or its values, leaves nothing."""
+    try:
+        yield
+    except PatchmillError as error:
+        if isinstance(error, ValueError) and not generation.done.any():
+            workplace.forget()
+        raise
+    except Exception:
+        if not generation.done.any():
+            workplace.forget()
         raise
 
 

@@ -103,6 +103,8 @@ class Job:
         Labels of the channels of each variable that has them, for conditions that name one.
     memory : int
         Bytes that a process shall hold at most, as planned.
+    old : int
+        Images that the set holds already: where they share a shard with new ones, they must be what they were.
     halt : Halt
     """
 
@@ -116,6 +118,7 @@ class Job:
     journal: Journal
     labels: Mapping[str, Sequence[str]]
     memory: int
+    old: int = 0
     halt: Halt = field(default_factory=Halt)
 
     @property

@@ -192,7 +192,7 @@ def _put_new(work: Location, mine: Holder) -> bool:
         # An object store may have taken it, lost the answer, and found it there when asked again.
         return work.write_new(mine.key, data) or work.read(mine.key) == data
     except PatchmillError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+        if isinstance(error.__cause__, FileNotFoundError) and work.path.parent.is_dir():
             return False  # whoever let go at this moment has tidied the folder away
         _tidy(work)  # the folders that were made for it
         raise

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.cutting.former import refuse_changed
 from patchmill.cutting.job import Job, Piece, channel_groups, object_keys
 from patchmill.cutting.journal import Record
 from patchmill.cutting.keeping import Keep
@@ -111,6 +112,9 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
     cuts = [[_cut(job, at, piece, tile, frame) for piece in pieces] for at, tile in enumerate(tiles)]
     kept = [_kept(job, piece, [along[n] for along in cuts]) for n, piece in enumerate(pieces)]
     job.halt.check()
+    if frame.image < job.old:
+        for at, along in enumerate(cuts):
+            refuse_changed(job.targets[at], _all_parts(job, at, pieces, along, kept), job.old, job.source.url)
     if job.journaled:
         job.journal.append({key: _record(job, pieces, cuts, kept)})
     ease(job.memory)
@@ -309,12 +313,9 @@ def _write(
 ) -> int:
     """Write one variable's objects of a shard rectangle; returns raw bytes."""
     planned, target = job.planned[at], job.targets[at]
-    alone = job.shards.layout == "patches" and all(n == 1 for n in planned.shapes.chunk[:1] + _chunk_positions(job, at))
     nbytes = 0
     for channels, name in zip(channel_groups(planned), object_keys(job.shards, planned, key), strict=True):
-        parts: list[Part] = []
-        for piece, each, mask in zip(pieces, cuts, kept, strict=True):
-            parts += _parts(job, at, piece, each, mask, channels, alone=alone)
+        parts = list(_parts(job, at, pieces, cuts, kept, channels))
         if parts:
             nbytes += sum(values.nbytes for _, values in parts)
             # A view may be read in place only where a chunk is one patch: see `TensorStoreArray.write`.
@@ -325,12 +326,35 @@ def _write(
     return nbytes
 
 
+def _all_parts(
+    job: Job, at: int, pieces: Sequence[Piece], cuts: Sequence[Cut], kept: Sequence[Array | None]
+) -> Iterator[Part]:
+    """What pieces put into all objects of a shard rectangle."""
+    for channels in channel_groups(job.planned[at]):
+        yield from _parts(job, at, pieces, cuts, kept, channels)
+
+
+def _parts(
+    job: Job,
+    at: int,
+    pieces: Sequence[Piece],
+    cuts: Sequence[Cut],
+    kept: Sequence[Array | None],
+    channels: slice,
+) -> Iterator[Part]:
+    """What pieces put into one object."""
+    chunk = job.planned[at].shapes.chunk
+    alone = job.shards.layout == "patches" and all(n == 1 for n in chunk[:1] + _chunk_positions(job, at))
+    for piece, each, mask in zip(pieces, cuts, kept, strict=True):
+        yield from _parts_of(job, at, piece, each, mask, channels, alone=alone)
+
+
 def _chunk_positions(job: Job, at: int) -> tuple[int, ...]:
     axes = len(job.shards.size) - 1
     return job.planned[at].shapes.chunk[-2 * axes : -axes]
 
 
-def _parts(
+def _parts_of(
     job: Job, at: int, piece: Piece, each: Cut, mask: Array | None, channels: slice, *, alone: bool
 ) -> Iterator[Part]:
     """What a piece puts into an object: regions of the array, with their values."""
