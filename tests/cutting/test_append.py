@@ -114,7 +114,7 @@ def test_an_old_image_that_has_changed_is_seen_where_it_is_cut_again(tmp_path, t
     patchmill.write_patches(source, tmp_path / "set.zarr", **arguments)
     before = array_objects(tmp_path / "set.zarr")
     zarr.open_array(source, mode="r+")[2] = ~image[2]
-    with pytest.raises(SourceError, match="image 2 of .* has changed since it was cut"):
+    with pytest.raises(SourceError, match=r"image 2 of .* has changed since it was cut"):
         patchmill.write_patches(grown(source, image), tmp_path / "set.zarr", **arguments, mode="append")
     now = array_objects(tmp_path / "set.zarr")
     assert {key: now[key] for key in before} == before

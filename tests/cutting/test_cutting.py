@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import patchmill
 from cuts import DTYPES, pixels, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import request as requests
+from patchmill.errors import PatchmillError
 from slow_loops import cut
 
 SIZES = st.integers(1, 24)
@@ -373,3 +374,39 @@ def test_very_many_bands_have_a_catalog_of_small_chunks(tmp_path):
     assert np.prod(catalog.chunks) <= 2**18
     np.testing.assert_allclose(catalog[0, :, 1, 2], image[:, 16:32, 32:48].mean((1, 2)), atol=1e-4)
     np.testing.assert_array_equal(ps[6], image[:, 16:32, 32:48])
+
+
+def _mixes(patches):
+    return patches[:1]
+
+
+def _fails(_):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"transform": _mixes},
+        {"transform": _fails},
+        {"keep": _mixes},
+        {"keep": _fails},
+        {"dtype": "int8"},
+        {"progress": 1},
+    ],
+)
+@pytest.mark.parametrize("there", [False, True])
+def test_a_request_that_turns_out_wrong_leaves_nothing(tmp_path, wrong, there):
+    """What was there, an empty folder perhaps, stays; the call as it should have been needs no other mode."""
+    image = np.full((2, 40, 50), 300, "uint16")
+    if there:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever a function raises
+        patchmill.write_patches(image, tmp_path / "out", 16, **wrong)
+    assert [path.name for path in tmp_path.iterdir()] == (["out"] if there else [])
+    assert len(patchmill.write_patches(image, tmp_path / "out", 16)) == 6
+
+
+def test_a_folder_that_can_not_be_made_is_no_other_writer():
+    with pytest.raises(PatchmillError, match="can't be written"):
+        patchmill.write_patches(np.zeros((40, 50), "uint8"), "/proc/nothing/out", 16)

@@ -225,13 +225,11 @@ def _in_vain(workplace: Workplace) -> Iterator[None]:
 
 @contextmanager
 def _begun_in_vain(workplace: Workplace, generation: Generation) -> Iterator[None]:
-    """Inside, a request that turns out wrong before a shard is done, by its function or its values, leaves nothing."""
+    """Inside, what fails before the first shard is done leaves nothing behind: most often the request is wrong."""
     try:
         yield
-    except PatchmillError as error:
-        if isinstance(error, ValueError) and not generation.done.any():
-            workplace.forget()
-        raise
+    except LeaseLostError:
+        raise  # it is somebody else's
     except Exception:
         if not generation.done.any():
             workplace.forget()
