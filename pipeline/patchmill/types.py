@@ -59,15 +59,19 @@ Watch: TypeAlias = Callable[[Progress], object]
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def as_int(value: Any, name: str, *, least: int, unit: str = " of pixels") -> int:
-    """`value` as an exact integer of at least `least`.
+MOST = 2**53
+"""Of whatever is counted: products with what there is of it fit 64 bits, and a float holds it exactly."""
+
+
+def as_int(value: Any, name: str, *, least: int, most: int = MOST, unit: str = " of pixels") -> int:
+    """`value` as an exact integer of at least `least` and at most `most`.
 
     Raises
     ------
     TypeError
         If `value` is not an integer (a bool and a float such as 2.0 are not).
     ValueError
-        If it is smaller than `least`.
+        If it is smaller than `least`, or larger than `most`.
     """
     try:
         number = operator.index(value)
@@ -77,6 +81,8 @@ def as_int(value: Any, name: str, *, least: int, unit: str = " of pixels") -> in
         raise TypeError(f"{name} must be a whole number{unit}, got {value!r} ({type(value).__name__})")
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most:,}, got a number of {number.bit_length()} bits")
     return number
 
 
@@ -184,7 +190,7 @@ def shown_shape(shape: Iterable[int]) -> str:
 
 
 def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
 
 
 def _shown(value: Any) -> str:

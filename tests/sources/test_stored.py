@@ -275,3 +275,14 @@ def test_channels_that_can_not_be(dataset):
     own = xr.Dataset({"a": (("band", "y", "x"), np.ones((2, 9, 9)))})
     with pytest.raises(ValueError, match="'a' has 2"):
         open_source(own, channels=["a"])
+
+
+def test_an_array_may_be_called_like_an_axis(tmp_path):
+    """As the canonical one is; only an array of one axis can be a coordinate."""
+    group = zarr.open_group(tmp_path / "group.zarr", mode="w")
+    names = ["image", "channel", "y", "x"]
+    group.create_array("image", data=np.arange(48).reshape(1, 2, 4, 6), dimension_names=names)
+    group.create_array("y", data=np.arange(4.0), dimension_names=["y"])
+    source = open_source(tmp_path / "group.zarr")
+    assert [variable.name for variable in source.variables] == ["image"]
+    assert source.variables[0].shape == (1, 2, 4, 6)

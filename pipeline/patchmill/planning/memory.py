@@ -175,7 +175,11 @@ def worker_count(workers: int | None) -> int:
         from dask import config
 
         workers = config.get("patchmill.workers", None)
-    return as_int(workers, "workers", least=1, unit="") if workers is not None else _cpus()
+    return as_int(workers, "workers", least=1, most=_MOST_WORKERS, unit="") if workers is not None else _cpus()
+
+
+_MOST_WORKERS = 4096
+"""No machine has more CPUs, and a plan looks at each number of tasks under way."""
 
 
 def _cpus() -> int:

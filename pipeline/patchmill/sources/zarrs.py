@@ -114,11 +114,8 @@ def _chosen(
 
 
 def _is_image(name: str, array: Any, dims: Dims) -> bool:
-    names = _names(array)
-    if names is not None and name in names:
-        return False
     try:
-        canonical_axes(names, array.ndim, dims, name)
+        canonical_axes(_names(array), array.ndim, dims, name)
     except ValueError:
         return False
     return True
