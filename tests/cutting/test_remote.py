@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 
 import patchmill
-from patchmill.errors import PatchmillError, SourceError, TargetExistsError
+from patchmill.errors import HeldError, PatchmillError, SourceError, TargetExistsError
 from patchmill.sources import open_source
 from patchmill.storage import ArraySpec, Location, declare, read_group
 
@@ -229,3 +229,10 @@ def test_a_set_travels(bucket, tmp_path):
             pickle.dumps(remote)
     else:
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(remote))[3], local[3])
+
+
+def test_a_bucket_that_is_not_there_is_no_other_writer(s3):
+    """moto, and S3 itself, refuse the first object; that reads like one that is there."""
+    with pytest.raises(PatchmillError, match="is there such a bucket") as caught:
+        patchmill.write_patches(np.zeros((40, 50), "uint8"), "s3://nowhere-at-all/out.zarr", 16)
+    assert not isinstance(caught.value, HeldError)

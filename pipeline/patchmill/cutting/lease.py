@@ -41,8 +41,12 @@ from patchmill.cutting.holders import (
 from patchmill.cutting.identity import is_gone
 from patchmill.errors import HeldError, LeaseLostError, PatchmillError
 from patchmill.storage import Location
+from patchmill.storage.local import unwritable
 
 _ATTEMPTS = 20
+
+_UNHELD = 5
+"""So many times in a row nobody comes and goes just so: some object stores answer so where there is no bucket."""
 
 _UNFINISHED = re.compile(r".*\.(?P<pid>\d+)-[0-9a-f]+\.__tmp")
 """A file that `Folder.write` has not finished."""
@@ -144,10 +148,14 @@ def take(
     """
     check_part(part)
     pace = Pace(beat_seconds, look_seconds, dead_seconds)
+    unheld = 0
     for _ in range(_ATTEMPTS):
         lease = _try(work, part, pace, say, look or _go_on)
         if lease is not None:
             return lease
+        unheld = 0 if _rivals(work, part) else unheld + 1
+        if unheld == _UNHELD:
+            raise unwritable(_target(work), "it takes nothing new, though nobody holds it; is there such a bucket?")
         # Others came at the same moment; whoever wakes first has it.
         time.sleep(random.uniform(0, 2 * pace.poll))  # noqa: S311 - no secret
     raise HeldError(f"{_target(work)} is being taken by several at this moment: call again")
