@@ -9,13 +9,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 
 import patchmill
+from cuts import tiny_shards  # noqa: F401 - a fixture
+from patchmill.cutting import tasks
 from patchmill.errors import HeldError, PatchmillError, SourceError, TargetExistsError
 from patchmill.sources import open_source
 from patchmill.storage import ArraySpec, Location, declare, read_group
@@ -107,21 +108,23 @@ def test_modes(bucket):
             patchmill.write_patches(upload_place.url, inside, 20)
 
 
-def test_a_run_that_failed_goes_on(bucket):
-    target, fails = f"{bucket}/sets/a.zarr", [True]
+def test_a_run_that_failed_goes_on(bucket, tiny_shards, monkeypatch):  # noqa: F811
+    target, real, shards = f"{bucket}/sets/a.zarr", tasks.write_shard, []
 
-    def second_fails(block, block_info=None):
-        if fails[0] and block_info[0]["chunk-location"][0] == 1:
+    def third_fails(*given):
+        shards.append(given[1])
+        if len(shards) == 3:
             raise RuntimeError("for once")
-        return block
+        return real(*given)
 
-    lazy = da.from_array(IMAGE, chunks=(1, 3, 60, 70)).map_blocks(second_fails, dtype=IMAGE.dtype)
+    monkeypatch.setattr(tasks, "write_shard", third_fails)
     with pytest.raises(RuntimeError, match="for once"):
-        patchmill.write_patches(lazy, target, 16)
+        patchmill.write_patches(IMAGE, target, 16, workers=1)
     with pytest.raises(PatchmillError, match='mode="resume"'):
         patchmill.open_patches(target)
-    fails[0] = False
-    ps = patchmill.write_patches(lazy, target, 16)
+    begun = set(shards[:2])
+    ps = patchmill.write_patches(IMAGE, target, 16)
+    assert not begun & set(shards[3:])
     np.testing.assert_array_equal(ps.to_dask().compute(), patchmill.patchify(IMAGE, 16, 16))
 
 
