@@ -216,6 +216,13 @@ def write_patches(
     PatchmillError
         If the source can't be read, or memory or the disk do not suffice.
 
+    Notes
+    -----
+    "resume" must know the source again. A stored one is known by its metadata, or a file by its name, size and time; an
+    array in memory by all its values, which takes a second for some GB, longer where its axes lie crosswise. So is one
+    that `numpy.memmap` maps for writing; one mapped with mode "r" is known by its file's name, size and time and some
+    pages of it, a Dask array by its name, an xarray object that is not loaded by its file and what was cut out of it.
+
     Examples
     --------
     >>> import numpy as np, patchmill, tempfile

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from patchmill.errors import MissingSourceError, PatchmillError, SourceError
-from patchmill.sources.memory import FileState, open_xarray_source
+from patchmill.sources.fingerprints import FileState
+from patchmill.sources.memory import open_xarray_source
 from patchmill.sources.model import Source
 from patchmill.sources.naming import Dims
 from patchmill.storage import Location

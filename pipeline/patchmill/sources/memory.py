@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.grid import alike
+from patchmill.sources.fingerprints import FileState, Identity, digest_of_samples, fingerprint
 from patchmill.sources.model import (
     Label,
     Source,
@@ -22,7 +20,6 @@ from patchmill.sources.model import (
     plain_attributes,
     refuse_dtype,
     unchanged,
-    vanished,
 )
 from patchmill.sources.naming import Dims, canonical_axes, own_dims, refuse_unknown
 from patchmill.sources.readers import AXES, Held, Turned, mapped_file
@@ -35,60 +32,22 @@ def open_array_source(array: Any, *, dims: Dims) -> Source:
         raise TypeError("a masked array lacks pixels, which a source can't: fill them first with array.filled(value)")
     axes = canonical_axes(None, array.ndim, dims, "the array")
     variable = _variable("image", array, axes, Held(array), {})
-    identity = {"shape": list(array.shape), "dtype": str(array.dtype)}
+    shaped = {"shape": list(array.shape), "dtype": str(array.dtype)}
     path = mapped_file(array)
     if path is None:
-        identity["content"] = _fingerprint(array)
         held = array.nbytes if isinstance(array, np.ndarray) and not isinstance(array, np.memmap) else 0
+        identity = Identity(lambda: {**shaped, "content": fingerprint(array)})
         return Source("memory", (variable,), _sizes(variable), {}, identity=identity, held=held)
     state = FileState.of(path)
-    identity |= {**state.to_dict(), "offset": array.offset}
+    identity = Identity(lambda: {**shaped, **_mapped_identity(array, state)})
     return Source(state.path, (variable,), _sizes(variable), {}, identity=identity, check=state)
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What tells whether a file is still the one that was opened: called, it raises if not.
-
-    Parameters
-    ----------
-    path : str
-        Absolute.
-    size : int
-        Bytes.
-    changed : int
-        Time of its last change, in nanoseconds.
-    """
-
-    path: str
-    size: int
-    changed: int
-
-    @classmethod
-    def of(cls, path: str) -> FileState:
-        """Of the file `path`, as it is now."""
-        path = os.path.abspath(path)
-        found = os.stat(path)
-        return cls(path, found.st_size, found.st_mtime_ns)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As part of an identity."""
-        return {"file": self.path, "size": self.size, "changed": self.changed}
-
-    def __call__(self) -> None:
-        """Look again.
-
-        Raises
-        ------
-        SourceError
-            If the file is gone or is another one.
-        """
-        try:
-            now = FileState.of(self.path)
-        except OSError:
-            raise vanished(self.path) from None
-        if now != self:
-            raise vanished(self.path)
+def _mapped_identity(array: np.memmap[Any, Any], state: FileState) -> dict[str, Any]:
+    """The file, where it is only read. While pages are written its time may stand still, so then it is the values."""
+    if array.mode != "r":
+        return {"content": fingerprint(array)}
+    return {**state.to_dict(), "offset": array.offset, "content": digest_of_samples(array)}
 
 
 def open_xarray_source(
@@ -111,9 +70,6 @@ def open_xarray_source(
         raise ValueError(
             f"variables are cut together where they share (image, y, x), got {listed}: choose with variables="
         )
-    contents = {n: [list(a.shape), str(a.dtype)] for n, a in arrays.items()}
-    if file is None:
-        contents = {n: [*each, _fingerprint(_held(arrays[n]))] for n, each in contents.items()}
     named = one_name([{a: str(arrays[n].dims[at]) for a, at in axes.items()} for n, axes in placed.items()])
     beside = _beside(data, named.get("image"))
     return Source(
@@ -125,10 +81,17 @@ def open_xarray_source(
         names=np.asarray(beside["name"].values).astype(object) if "name" in beside else None,
         crs=plain_attributes(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
         transform=_transform(beside),
-        identity={"arrays": contents} | (file.to_dict() if file else {}),
+        identity=Identity(lambda: _identity(arrays, file)),
         check=file or unchanged,
         held=sum(array.nbytes for array in arrays.values() if _is_loaded(array)),
     )
+
+
+def _identity(arrays: Mapping[str, Any], file: FileState | None) -> dict[str, Any]:
+    shaped = {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}
+    if file is not None:
+        return {"arrays": shaped, **file.to_dict()}
+    return {"arrays": {name: [*each, fingerprint(_held(arrays[name]))] for name, each in shaped.items()}}
 
 
 def _chosen(data: Any, wanted: Sequence[str] | None, dims: Dims) -> dict[str, Any]:
@@ -251,16 +214,3 @@ def _labels(
             channels[key] = label_of(np.asarray(array.coords[own].values), array.coords[own].attrs) if has else None
             counts[key] = array.sizes[own]
     return labels | channel_labels(channels, counts)
-
-
-def _fingerprint(array: Any) -> str:
-    """Tells two arrays of one shape apart cheaply, without reading a file.
-
-    Dask's own token; the file of an array that is not loaded; else a hash of a few hundred thousand values at most.
-    """
-    if hasattr(array, "dask"):
-        return str(array.name)
-    if not getattr(getattr(array, "variable", None), "_in_memory", True):
-        return str(array.encoding.get("source", "not loaded"))
-    sample = tuple(slice(None, None, max(1, n // 16)) for n in array.shape)
-    return hashlib.sha256(np.ascontiguousarray(np.asarray(array[sample])).tobytes()).hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from patchmill.sources.fingerprints import Identity
 from patchmill.sources.model import Label, Source, Variable
 from patchmill.sources.readers import Stacked
 
@@ -59,7 +60,7 @@ def merged(source: Source, channels: Sequence[str]) -> Source:
         variables=(one, *others),
         dims={axis: own for axis, own in source.dims.items() if axis != "channel"},
         labels=labels,
-        identity={**source.identity, "channels": list(channels)},
+        identity=Identity(lambda: {**source.identity, "channels": list(channels)}),
     )
 
 

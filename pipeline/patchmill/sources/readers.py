@@ -148,8 +148,13 @@ class Held:
 
 
 def mapped_file(array: Any) -> str | None:
-    """Path of the file that is `array` as a whole, mapped by NumPy in C order; None for all else."""
-    if not isinstance(array, np.memmap) or array.filename is None or not array.flags.c_contiguous:
+    """Path of the file that is `array` as a whole, mapped by NumPy in C order; None for all else.
+
+    A copy on write, mode "c", may differ from its file.
+    """
+    if not isinstance(array, np.memmap) or array.filename is None or array.mode == "c":
+        return None
+    if not array.flags.c_contiguous:
         return None
     base: Any = array.base  # of a part of a mapped array that is the whole one
     return os.fspath(array.filename) if isinstance(base, mmap.mmap) else None
