@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import zarr
 
 import patchmill
 from patchmill.errors import CorruptChunkError, SourceError
-from patchmill.sources import open_source
+from patchmill.sources import absent, open_source
 from patchmill.sources.absent import changed_since, disk_clock
 
 KINDS = {
@@ -125,3 +126,28 @@ def test_a_chunk_that_goes_at_once_is_seen(tmp_path):
         moment = disk_clock()
         (tmp_path / f"c/{number}").unlink()
         assert changed_since(str(tmp_path / f"c/{number}"), str(tmp_path), moment)
+
+
+def test_what_was_just_written_may_lack_chunks(tmp_path):
+    """Folders that changed within the tick of the clock in which a source is opened changed before it."""
+    for number in range(20):
+        place = tmp_path / f"{number}.zarr"
+        array = zarr.create_array(place, shape=(2, 20, 20), chunks=(1, 10, 10), dtype="u2", fill_value=7)
+        array[0] = 1
+        source = open_source(place, dims=("image", "y", "x"))
+        assert [int(read(source, image, 20).max()) for image in range(2)] == [1, 7]
+
+
+def test_the_clock_of_the_disk_is_past_what_was_written(tmp_path):
+    """Of kernels with finer times too, which date a file that was looked at exactly, ahead of the tick."""
+    for number in range(50):
+        (tmp_path / f"{number}").touch()
+        os.stat(tmp_path)
+        (tmp_path / f"again{number}").touch()
+        assert os.stat(tmp_path).st_mtime_ns < disk_clock()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others date files exactly")
+def test_a_clock_that_stands_still_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(absent.time, "clock_gettime_ns", lambda clock: 1)
+    assert disk_clock() == 1

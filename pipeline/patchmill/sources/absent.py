@@ -125,13 +125,28 @@ def changed_since(path: str, folder: str, moment: int) -> bool:
 
 
 def disk_clock() -> int:
-    """Now, by the clock that dates files: Linux takes the one of the last tick, some milliseconds behind.
+    """Now, by the clock that dates files, later than anything that was dated before.
+
+    Linux dates by the clock of the last tick, up to 10 ms behind, or exactly, so the next tick is waited for.
+
+    ::
+
+        tick             tick
+        |    w     o     m         w is written, and dated by the tick before; o, the source is opened; m is the moment
 
     A disk of another machine is dated by that machine's clock; one that is behind by more than a source is open hides
     what vanished early.
     """
-    return time.clock_gettime_ns(_REALTIME_COARSE) if sys.platform == "linux" else time.time_ns()
+    if sys.platform != "linux":
+        return time.time_ns()
+    now, late = time.time_ns(), time.monotonic() + _TICKS
+    while (moment := time.clock_gettime_ns(_REALTIME_COARSE)) <= now and time.monotonic() < late:
+        time.sleep(0.001)
+    return moment
 
+
+_TICKS = 0.1
+"""Seconds in which the clock of the last tick has surely gone on, unless somebody sets it back."""
 
 _REALTIME_COARSE = 5
 """Linux's number for CLOCK_REALTIME_COARSE, which Python has no name for."""
