@@ -207,12 +207,32 @@ def test_zarr_opens_what_lies_there(place):
         ("s3://AKID:hush@bucket/x", "no user"),
         ("https://host/x?X-Amz-Signature=hush", "no \\?"),
         ("back\\slash", "backslash"),
+        ("file://runs/x.zarr", "file:///folder.*'runs'"),
+        ("file://me:hush@there/x.zarr", "file:///folder.*'there'"),
+        ("file:///tmp/a#1.zarr", "%23"),
+        ("file:///tmp/a?b.zarr", "%3F"),
+        ("file:///tmp/a#", "%23"),
+        ("file:///tmp/a?", "%3F"),
     ],
 )
 def test_places_that_can_not_be(url, words):
     with pytest.raises(ValueError, match=words) as caught:
         Location.parse(url)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("file:///tmp/a.zarr", "/tmp/a.zarr"),
+        ("file:/tmp/a.zarr", "/tmp/a.zarr"),
+        ("file://localhost/tmp/a.zarr", "/tmp/a.zarr"),
+        ("file:///tmp/a%231%3f%20%C3%A4%25.zarr", "/tmp/a#1? ä%.zarr"),
+        ("/tmp/a#1?.zarr", "/tmp/a#1?.zarr"),
+    ],
+)
+def test_urls_of_files(url, path):
+    assert Location.parse(url).inside == path
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class Location:
             )
         translate("file", options, name)
         if text.startswith("file:"):
-            text = unquote(urlsplit(text).path)
+            text = _path_of(text, name)
         if "\\" in text and os.sep == "/":
             raise ValueError(f"{name} must not have a backslash, which Zarr stores take for a slash, got {text!r}")
         return cls.local(os.path.abspath(os.path.expanduser(text)))
@@ -272,3 +272,14 @@ class Location:
     def free(self) -> int | None:
         """Bytes free on the local disk, looked up at the nearest folder that exists; None for what is remote."""
         return self._objects.free()
+
+
+def _path_of(url: str, name: str) -> str:
+    """The path that a ``file:`` URL means."""
+    parts = urlsplit(url)
+    if parts.netloc.lower() not in ("", "localhost"):
+        host = parts.netloc.rpartition("@")[2]  # what stands before may be a password
+        raise ValueError(f"{name} must be on this machine, as in file:///folder with three slashes, got host {host!r}")
+    if "?" in url or "#" in url:
+        raise ValueError(f"{name} must have %3F for ? and %23 for # in a URL, got {parts.path!r} and more behind it")
+    return unquote(parts.path)
