@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import zarr
 import patchmill
 from patchmill.sources import open_source
 from patchmill.sources.naming import canonical_axes
+from patchmill.sources.zarrs import nodata_of
 
 IMAGE = np.arange(2 * 3 * 20 * 30, dtype="uint16").reshape(2, 3, 20, 30)
 
@@ -201,3 +204,45 @@ def test_nodata_as_xarray_writes_it_into_zarr(tmp_path):
     ps = patchmill.write_patches(tmp_path / "a.zarr", tmp_path / "set.zarr", 20)
     assert float(ps.catalog["valid_fraction"][0, 0, 0]) == pytest.approx(13 / 20)
     assert float(ps.catalog["stat_min"].squeeze()) == 5
+
+
+@pytest.mark.parametrize("nodata", [np.inf, -np.inf, np.nan])
+def test_nodata_that_json_has_no_word_for(tmp_path, nodata):
+    """From a DataArray, a Zarr store and its attributes as text, through a set, and out of it again."""
+    image = np.arange(64, dtype="float32").reshape(8, 8)
+    image[:4, :2] = nodata
+    array = xr.DataArray(image, dims=("y", "x"), attrs={"nodata": np.float32(nodata)})
+    xr.Dataset({"a": array.drop_attrs()}).to_zarr(
+        tmp_path / "a.zarr", encoding={"a": {"_FillValue": np.float32(nodata)}}, consolidated=False
+    )
+    for at, given in enumerate((array, tmp_path / "a.zarr", array.assign_attrs(nodata=str(nodata).upper()))):
+        (variable,) = open_source(given).variables
+        np.testing.assert_equal(variable.nodata, nodata)
+        place = tmp_path / f"{at}.out"
+        ps = patchmill.write_patches(given, place, 4, statistics=True)
+        assert ps.catalog["valid_fraction"].values.ravel().tolist() == [0.5, 1, 1, 1]
+        assert ps.catalog["stat_min"].values.ravel()[0] == image[0, 2]
+        json.loads((place / "zarr.json").read_text(), parse_constant=pytest.fail)
+        report = patchmill.verify(place)
+        assert report.ok, report
+
+
+def test_infinite_nodata_that_is_transformed(tmp_path):
+    image = np.arange(64, dtype="float32").reshape(8, 8)
+    image[:4, :2] = -np.inf
+    array = xr.DataArray(image, dims=("y", "x"), attrs={"nodata": -np.inf})
+    ps = patchmill.write_patches(array, tmp_path / "a.zarr", 4, transform="scale(2.0)", statistics=True)
+    assert ps.catalog["valid_fraction"].values.ravel().tolist() == [0.5, 1, 1, 1]
+    json.loads((tmp_path / "a.zarr/patches/zarr.json").read_text(), parse_constant=pytest.fail)
+    with xr.open_zarr(tmp_path / "a.zarr") as data:
+        assert nodata_of(data["patches"].attrs, data["patches"].dtype) == -np.inf
+    report = patchmill.verify(tmp_path / "a.zarr")
+    assert report.ok, report
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("Infinity", np.inf), ("-infinity", -np.inf), ("+INF", np.inf), ("NaN", np.nan), ("none", None), ("1_0", None)],
+)
+def test_nodata_as_text(text, value):
+    np.testing.assert_equal(nodata_of({"nodata": text}, np.dtype("f4")), value)

@@ -19,6 +19,7 @@ from patchmill.cutting.reports import Finding
 from patchmill.errors import PatchmillError
 from patchmill.reading import PatchSet
 from patchmill.reading.patchset import SetVariable
+from patchmill.sources.zarrs import nodata_of
 from patchmill.storage import StoredGroup
 
 Array = NDArray[Any]
@@ -54,11 +55,12 @@ class Comparing:
         nodata = {}
         for each in asked:
             name = described[each["name"]]["array"]
-            stored = group.arrays[name]["attributes"].get("nodata")
+            attributes, dtype = group.arrays[name]["attributes"], np.dtype(each["dtype"])
+            stored = nodata_of({"nodata": attributes.get("nodata")}, dtype)
             steps = {key for step in each["transform"] or () for key in step}
             told = stored is not None or each["nodata"] in (None, "nan")
             if told and steps <= _NAMED and _field(group, each["name"], "min") in group.arrays:
-                nodata[name] = float(stored) if isinstance(stored, str) else stored
+                nodata[name] = stored
         return cls(group, ps, nodata)
 
     def differs(self, name: str, index: Index, expected: Expected) -> Finding | None:

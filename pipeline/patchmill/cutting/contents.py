@@ -88,7 +88,7 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
                     planned.name: {
                         "array": request.array_name(at),
                         "chunk": list(variable.chunks),
-                        "nodata": str(variable.nodata) if variable.nodata != variable.nodata else variable.nodata,
+                        "nodata": None if variable.nodata is None else _plain(variable.nodata),
                         "pad_value": _numbers(request.changes[at].padding.value),
                         "attributes": _kept(request, at)[1],
                     }
@@ -125,7 +125,7 @@ def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:
     if changed:
         attributes = {key: value for key, value in attributes.items() if key not in ("nodata", "units", "valid_range")}
         if change.nodata is not None:
-            attributes["nodata"] = change.nodata
+            attributes["nodata"] = _plain(change.nodata)
     aside = {
         key: value
         for key, value in attributes.items()
@@ -147,6 +147,6 @@ def _numbers(value: NDArray[Any]) -> Any:
     return numbers[0] if value.ndim == 0 else numbers
 
 
-def _plain(number: np.generic) -> Any:
-    plain = number.item()
+def _plain(number: Any) -> Any:
+    plain = number.item() if isinstance(number, np.generic) else number
     return str(plain) if isinstance(plain, complex) or plain != plain or plain in (np.inf, -np.inf) else plain

@@ -179,9 +179,9 @@ def nodata_of(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
 
 
 def _from_text(text: str, dtype: np.dtype[Any]) -> float | None:
-    """A float written as text: "NaN", or the base64 of its bytes as xarray puts it into Zarr version 3."""
-    if text.lower() == "nan":
-        return float("nan")
+    """A float written as text: what JSON lacks, or the base64 of its bytes as xarray puts it into Zarr version 3."""
+    if text.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        return float(text)
     if dtype.kind != "f":
         return None
     try:
