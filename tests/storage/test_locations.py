@@ -14,6 +14,7 @@ import pytest
 import tensorstore as ts
 import zarr
 
+import patchmill
 from patchmill.errors import PatchmillError
 from patchmill.storage import Location
 from patchmill.storage.options import translate
@@ -255,7 +256,7 @@ def test_urls_of_files(url, path):
 def test_options_are_translated(scheme, options, members, monkeypatch):
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    assert translate(scheme, options, "source") == members
+    assert translate(scheme, options, "storage_options") == members
 
 
 def test_google_cloud_storage_is_reached_by_its_driver():
@@ -273,10 +274,10 @@ def test_google_cloud_storage_is_reached_by_its_driver():
 def test_the_environment_names_the_endpoint(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://general:1")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    assert translate("s3", None, "source") == {"endpoint": "http://general:1", "aws_region": "eu-west-1"}
+    assert translate("s3", None, "storage_options") == {"endpoint": "http://general:1", "aws_region": "eu-west-1"}
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://special:1")
-    assert translate("s3", {"region": "us"}, "source") == {"endpoint": "http://special:1", "aws_region": "us"}
-    assert translate("s3", {"endpoint_url": "http://own:1"}, "source")["endpoint"] == "http://own:1"
+    assert translate("s3", {"region": "us"}, "storage_options") == {"endpoint": "http://special:1", "aws_region": "us"}
+    assert translate("s3", {"endpoint_url": "http://own:1"}, "storage_options")["endpoint"] == "http://own:1"
 
 
 @pytest.mark.parametrize(
@@ -296,8 +297,23 @@ def test_the_environment_names_the_endpoint(monkeypatch):
 )
 def test_options_that_can_not_be(scheme, options, words):
     with pytest.raises(ValueError, match=words) as caught:
-        translate(scheme, options, "source")
+        translate(scheme, options, "storage_options")
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "called"),
+    [
+        (lambda **options: patchmill.open_patches("s3://a/b", **options), "storage_options"),
+        (lambda **options: patchmill.view_patches("s3://a/b", 8, **options), "storage_options"),
+        (lambda **options: patchmill.verify("s3://a/b", **options), "target_options"),
+        (lambda **options: patchmill.write_patches(np.zeros((9, 9)), "s3://a/b", 8, **options), "target_options"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [{"foo": 1}, {"anon": "yes"}, {"key": "hush"}])
+def test_options_are_named_as_the_caller_named_them(call, called, wrong):
+    with pytest.raises(ValueError, match=rf"^{called}\b"):
+        call(**{called: wrong})
 
 
 def test_a_place_over_http_is_read_only(tmp_path, s3, s3_endpoint):

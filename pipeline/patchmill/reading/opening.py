@@ -42,7 +42,7 @@ def open_patches(target: str | os.PathLike[str], *, storage_options: Mapping[str
     ValueError
         If the place or an option can't be, or an option is a secret.
     """
-    place = Location.parse(target, options=storage_options)
+    place = Location.parse(target, options=storage_options, called="storage_options")
     group = read_group(place)
     if group is None or group.own.get("kind") != "patches":
         raise _not_a_set(place, group)

@@ -66,7 +66,7 @@ def open_source(
         from patchmill.sources.recipes import Recipe, open_stored
         from patchmill.storage import Location
 
-        place = Location.parse(source, "source", storage_options)
+        place = Location.parse(source, "source", storage_options, called="storage_options")
         return open_stored(Recipe(place, _names(variables), dims, _names(channels)))
     if storage_options:
         raise ValueError(f"storage_options are for a source that is a URL, got a {type(source).__name__}")

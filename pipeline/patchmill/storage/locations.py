@@ -45,7 +45,12 @@ class Location:
 
     @classmethod
     def parse(
-        cls, place: str | os.PathLike[str], name: str = "target", options: Mapping[str, Any] | None = None
+        cls,
+        place: str | os.PathLike[str],
+        name: str = "target",
+        options: Mapping[str, Any] | None = None,
+        *,
+        called: str = "target_options",
     ) -> Location:
         """The location that a user's path or URL means.
 
@@ -58,6 +63,8 @@ class Location:
             What the user calls it, for errors.
         options : mapping, optional
             fsspec's storage options: see `options.translate`.
+        called : str
+            What the user calls these, for errors.
 
         Raises
         ------
@@ -73,13 +80,13 @@ class Location:
             raise ValueError(f"{name} must be a path or a URL, got {text!r}")
         scheme = text.partition("://")[0] if "://" in text else "file"
         if scheme in _SCHEMES:
-            return cls._remote(text, scheme, name, options)
+            return cls._remote(text, scheme, name, translate({"gcs": "gs"}.get(scheme, scheme), options, called))
         if scheme != "file":
             raise ValueError(
                 f"{name} must be a local path or a URL that begins with file://, "
                 f"{', '.join(f'{each}://' for each in _SCHEMES)}, got {scheme}://: copy or mount that store first"
             )
-        translate("file", options, name)
+        translate("file", options, called)
         if text.startswith("file:"):
             text = _path_of(text, name)
         if "\\" in text and os.sep == "/":
@@ -92,13 +99,12 @@ class Location:
         return cls(os.fspath(path), '{"driver": "file"}', os.fspath(path))
 
     @classmethod
-    def _remote(cls, text: str, scheme: str, name: str, options: Mapping[str, Any] | None) -> Location:
+    def _remote(cls, text: str, scheme: str, name: str, members: Mapping[str, Any]) -> Location:
         refuse_credentials(text, name)
         driver, (root, _, inside) = _SCHEMES[scheme], text.partition("://")[2].partition("/")
         parts = [part for part in inside.split("/") if part]
         if not root or {".", ".."} & set(parts):
             raise ValueError(f"{name} must name a place such as {scheme}://bucket/folder, got {text!r}")
-        members = translate({"gcs": "gs"}.get(scheme, scheme), options, name)
         inside = "/".join([root, *parts] if driver == "memory" else parts)
         where = {"s3": {"bucket": root}, "gcs": {"bucket": root}, "http": {"base_url": f"{scheme}://{root}"}}
         spec = json.dumps({"driver": driver, **where.get(driver, {}), **members}, sort_keys=True)

@@ -22,7 +22,7 @@ _SECRETS = frozenset((
 ))  # fmt: skip
 
 
-def translate(scheme: str, options: Mapping[str, Any] | None, name: str) -> Members:
+def translate(scheme: str, options: Mapping[str, Any] | None, called: str) -> Members:
     """What tensorstore is told for `options` of a store that is reached by `scheme`.
 
     Parameters
@@ -30,8 +30,8 @@ def translate(scheme: str, options: Mapping[str, Any] | None, name: str) -> Memb
     scheme : {"file", "memory", "s3", "gs", "http", "https"}
     options : mapping, optional
         In fsspec's spelling.
-    name : str
-        What the user calls the place, "source" or "target"; errors name the options after it.
+    called : str
+        What the user calls the options, for errors.
 
     Raises
     ------
@@ -42,10 +42,9 @@ def translate(scheme: str, options: Mapping[str, Any] | None, name: str) -> Memb
 
     Examples
     --------
-    >>> translate("s3", {"anon": True, "client_kwargs": {"region_name": "eu-west-1"}}, "source")
+    >>> translate("s3", {"anon": True, "client_kwargs": {"region_name": "eu-west-1"}}, "storage_options")
     {'aws_credentials': {'type': 'anonymous'}, 'aws_region': 'eu-west-1'}
     """
-    called = "target_options" if name == "target" else "storage_options"
     if options is not None and not isinstance(options, Mapping):
         raise TypeError(f"{called} must be a mapping such as {{'anon': True}}, got {type(options).__name__}")
     given = dict(_flat(options or {}, called))
