@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,3 +101,22 @@ def test_what_is_not_a_patch_set(tmp_path, place):
     xr.Dataset({"a": (("y", "x"), np.zeros((4, 4)))}).to_zarr(tmp_path / "source", consolidated=False)
     with pytest.raises(patchmill.PatchmillError, match="not a patch set"):
         patchmill.open_patches(tmp_path / place)
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+@pytest.mark.parametrize("keep", [None, "mean > 100"])
+def test_a_set_that_grew_since_it_was_opened(tmp_path, layout, keep):
+    """Who reads the old part goes on as if nothing were new."""
+    image = np.random.default_rng(0).integers(0, 255, (5, 2, 20, 17), "uint8")
+    dims = ("image", "channel", "y", "x")
+    array = zarr.create_array(tmp_path / "source.zarr", data=image[:2], chunks=(1, 2, 20, 17), dimension_names=dims)
+    arguments = {"patch_shape": 4, "edge": "shift", "layout": layout, "keep": keep, "statistics": True}
+    ps = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", **arguments)
+    before, patches = ps.to_xarray().load(), ps.read(np.arange(len(ps)))
+    array.resize(image.shape)
+    array[2:] = image[2:]
+    grown = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", **arguments, mode="append")
+    assert dict(ps.catalog.sizes) == {**grown.catalog.sizes, "image": 2}
+    xr.testing.assert_equal(ps.to_xarray().load(), before)
+    np.testing.assert_array_equal(ps.read(np.arange(len(ps))), patches)
+    assert grown.to_xarray().sizes["image"] == 5

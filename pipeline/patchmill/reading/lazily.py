@@ -72,6 +72,8 @@ def catalog_of(ps: PatchSet) -> xr.Dataset:
     if ps.stored is not None:
         pixels = [each.array for each in ps.variables]
         stored: xr.Dataset = xr.open_zarr(ps.stored.place.store(), chunks={}, consolidated=True).drop_vars(pixels)
+        # The images that were there when the set was opened: an append may have brought others since.
+        stored = stored.isel(image=slice(0, len(ps.sizes)))
         return _at_origins(stored) if ps.layout == "canvas" else stored
     everything = slice(None)
     data = {"exists": (("image", "grid_y", "grid_x"), ps.numbering.exists(everything, everything, everything))}
