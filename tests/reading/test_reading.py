@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -101,6 +102,32 @@ def test_what_is_not_a_patch_set(tmp_path, place):
     xr.Dataset({"a": (("y", "x"), np.zeros((4, 4)))}).to_zarr(tmp_path / "source", consolidated=False)
     with pytest.raises(patchmill.PatchmillError, match="not a patch set"):
         patchmill.open_patches(tmp_path / place)
+
+
+def test_the_catalog_of_a_huge_view_is_lazy():
+    """Ten billion positions: built at once they would take 10 GB, and computed a part at a time they take little."""
+    image = np.broadcast_to(np.uint8(7), (100_000, 100_000))
+    ps = patchmill.view_patches(image, 8, 1, edge="pad")
+    began = time.monotonic()
+    catalog, data = ps.catalog, ps.to_xarray()
+    assert time.monotonic() - began < 5
+    for each in (catalog["exists"], data["exists"]):
+        assert each.shape == (1, *ps.grid.counts)
+        assert each.chunks is not None
+        assert each.data.npartitions < 10_000
+        assert each[0, -3:, ::30_000].values.all()
+
+
+def test_the_catalog_of_images_that_differ(tmp_path):
+    images = [np.ones((20, 24), "uint8"), np.ones((9, 24), "uint8")]
+    for at, image in enumerate(images):
+        np.save(tmp_path / f"{at}.npy", image)
+    patchmill.ingest(tmp_path, tmp_path / "source.zarr")
+    ps = patchmill.view_patches(tmp_path / "source.zarr", 5, 4)
+    exists = ps.catalog["exists"]
+    np.testing.assert_array_equal(exists, ps.grids.exists(*(slice(None),) * 3))
+    np.testing.assert_array_equal(exists[1:, 1, ::2], ps.grids.exists(*(slice(None),) * 3)[1:, 1, ::2])
+    assert int(exists.sum()) == len(ps)
 
 
 @pytest.mark.parametrize("layout", ["patches", "canvas"])

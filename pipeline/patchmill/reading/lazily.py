@@ -65,6 +65,31 @@ def dask_of(ps: PatchSet, variable: SetVariable) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Existing:
+    """Which positions exist, as something that reads like an array: (image, grid_y, grid_x)."""
+
+    ps: PatchSet
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, and positions of the canvas' grid along y and x."""
+        return (len(self.ps.sizes), *self.ps.grid.counts)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of an element."""
+        return np.dtype(bool)
+
+    @property
+    def ndim(self) -> int:
+        """Always three."""
+        return len(self.shape)
+
+    def __getitem__(self, wanted: tuple[slice, ...]) -> NDArray[Any]:
+        return self.ps.numbering.exists(*wanted)
+
+
 def catalog_of(ps: PatchSet) -> xr.Dataset:
     """Everything that the set keeps beside pixels, on (image, grid_y, grid_x)."""
     import xarray as xr
@@ -75,9 +100,20 @@ def catalog_of(ps: PatchSet) -> xr.Dataset:
         # The images that were there when the set was opened: an append may have brought others since.
         stored = stored.isel(image=slice(0, len(ps.sizes)))
         return _at_origins(stored) if ps.layout == "canvas" else stored
-    everything = slice(None)
-    data = {"exists": (("image", "grid_y", "grid_x"), ps.numbering.exists(everything, everything, everything))}
-    return xr.Dataset(data, coords=dict(ps.coordinates))
+    return xr.Dataset({"exists": (("image", "grid_y", "grid_x"), _lazy_exists(ps))}, coords=dict(ps.coordinates))
+
+
+def _lazy_exists(ps: PatchSet) -> Any:
+    import dask.array as da
+
+    return da.from_array(
+        Existing(ps),
+        chunks="16MiB",
+        name=f"exists-{uuid.uuid4().hex}",
+        asarray=False,
+        fancy=False,
+        meta=np.empty((0, 0, 0), bool),
+    )
 
 
 def _at_origins(data: xr.Dataset) -> xr.Dataset:
