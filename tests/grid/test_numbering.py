@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given
@@ -93,3 +96,16 @@ def test_wrong_numbers_are_named(numbers, error):
     kept = KeptPatches(ImageGrids.uniform(PatchGrid((1, 4), 1), 1), np.array([3]), Reader(here))
     with pytest.raises(error):
         kept.locate(numbers)
+
+
+@pytest.mark.parametrize("library", [pickle, cloudpickle])
+def test_numbers_travel(library):
+    """Before and after a read, and what was found out stays at home."""
+    here = np.random.default_rng(0).random((3, 400, 900)) < 0.5
+    numbers = KeptPatches(ImageGrids.uniform(PatchGrid((400, 900), 1), 3), here.sum((1, 2)), Reader(here))
+    fresh = len(library.dumps(numbers))
+    wanted = np.arange(0, len(numbers), 1000)
+    for each in (numbers.locate(wanted), library.loads(library.dumps(numbers)).locate(wanted)):
+        np.testing.assert_array_equal(np.column_stack(each), np.argwhere(here)[wanted])
+    numbers.read.asked.clear()
+    assert len(library.dumps(numbers)) == fresh

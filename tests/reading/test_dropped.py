@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,3 +80,11 @@ def test_an_existing_patch_that_is_missing_is_damage(tmp_path):
     for read in (lambda: ps[7], lambda: ps.read([0, 7]), lambda: ps.to_dask().compute()):
         with pytest.raises(patchmill.errors.CorruptChunkError, match="missing"):
             read()
+
+
+@pytest.mark.parametrize("library", [pickle, cloudpickle])
+def test_a_set_travels_after_a_read(case, library):
+    ps, _, expected = case
+    numbers = np.arange(len(ps))
+    ps.read(numbers)
+    np.testing.assert_array_equal(library.loads(library.dumps(ps)).read(numbers), expected)

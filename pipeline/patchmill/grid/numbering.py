@@ -65,6 +65,10 @@ class KeptPatches:
     per_image: Ints
     read: Callable[[tuple[slice, ...]], Bools]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without what was found out by reading, which another process finds out itself."""
+        return (KeptPatches, (self.grids, self.per_image, self.read))
+
     def __len__(self) -> int:
         """Patches that exist, over all images."""
         return int(self._ends[-1]) if len(self._ends) else 0
