@@ -69,7 +69,9 @@ def test_what_can_be_held_at_a_time(work, one, other, at_a_time):
                     take(work, second)
 
 
-@pytest.mark.parametrize("part", ["", "all", "slice-3-of-2", "slice-1-of-0", "slice-1", "slice--1-of-2", "whole/../x"])
+@pytest.mark.parametrize(
+    "part", ["", "all", "slice-3-of-2", "slice-8-of-8", "slice-1-of-0", "slice-1", "slice--1-of-2", "whole/../x"]
+)
 def test_a_part_that_is_none(work, part):
     with pytest.raises(ValueError, match="part must be"):
         take(work, part)

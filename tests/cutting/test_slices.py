@@ -60,7 +60,27 @@ def test_every_shard_is_in_one_slice(shards, count):
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize("value", ["", "1", "1/", "2/2", "-1/2", "0/0", "a/b", (1, 2, 3), 1, None, "1/2/3", (2, 1)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "1",
+        "1/",
+        "2/2",
+        "-1/2",
+        "0/0",
+        "a/b",
+        (1, 2, 3),
+        1,
+        None,
+        "1/2/3",
+        (2, 1),
+        (1.9, 3),
+        (1, 3.0),
+        (True, 3),
+        "13",
+    ],
+)
 def test_a_slice_that_is_none(value):
     with pytest.raises(ValueError, match="slice"):
         Slice.parse(value)

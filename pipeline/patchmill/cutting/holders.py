@@ -185,10 +185,8 @@ def check_part(part: str) -> str:
         If it names none.
     """
     found = _PART.fullmatch(part)
-    if found is None or (found["count"] and int(found["index"]) > int(found["count"])):
-        raise ValueError(
-            f'part must be "whole", "begin", "close", or "slice-<i>-of-<n>" with i at most n, got {part!r}'
-        )
+    if found is None or (found["count"] and int(found["index"]) >= int(found["count"])):
+        raise ValueError(f'part must be "whole", "begin", "close", or "slice-<i>-of-<n>" with i below n, got {part!r}')
     return part
 
 

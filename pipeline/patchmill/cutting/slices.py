@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from patchmill.types import as_int
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -30,9 +32,9 @@ class Slice:
         Slice(index=3, count=8)
         """
         found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", value) if isinstance(value, str) else None
-        numbers = value if found is None else found.groups()
+        numbers = value if found is None else map(int, found.groups())
         try:
-            index, count = (int(number) for number in numbers)
+            index, count = (as_int(number, "slice", least=0, unit="") for number in numbers)
         except (TypeError, ValueError):
             raise ValueError(f'slice must be written as "i/n", such as "0/8", got {value!r}') from None
         if not 0 <= index < count:
