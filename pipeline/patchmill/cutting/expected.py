@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import PatchmillError
-from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.grid import ImageGrids
+from patchmill.reading.opening import stored_grids
 from patchmill.storage import StoredGroup
 from patchmill.storage.checking import ObjectFormat
 
@@ -251,14 +252,6 @@ def pixel_names(group: StoredGroup) -> list[str]:
     if group.own["kind"] == "source":
         return list(group.own["variables"])
     return [each["array"] for each in group.own["source"]["variables"].values()]
-
-
-def stored_grids(group: StoredGroup) -> ImageGrids:
-    """The grids of a patch set."""
-    grid = PatchGrid(**{key: value for key, value in group.own["grid"].items() if not key.startswith("pad_")})
-    if "height" in group.arrays:
-        return ImageGrids(grid, np.stack([group.values("height"), group.values("width")], axis=1))
-    return ImageGrids.uniform(grid, int(group.own["request"]["images"]))
 
 
 def _extents(group: StoredGroup, names: list[str]) -> NDArray[np.int64] | ImageGrids:

@@ -51,7 +51,7 @@ def open_patches(target: str | os.PathLike[str], *, storage_options: Mapping[str
             f"{place.url} has layout {group.own['layout']!r}, which this patchmill does not know: "
             "use the version that wrote it"
         )
-    grids = _grids(group)
+    grids = stored_grids(group)
     described = group.own["source"]["variables"]
     return PatchSet(
         url=place.url,
@@ -76,7 +76,8 @@ def _not_a_set(place: Location, group: StoredGroup | None) -> Exception:
     return NotAPatchSetError(f"{place.url} is not a patch set, {what}: patchmill.write_patches makes one")
 
 
-def _grids(group: StoredGroup) -> ImageGrids:
+def stored_grids(group: StoredGroup) -> ImageGrids:
+    """The grids of a patch set."""
     described = {key: value for key, value in group.own["grid"].items() if not key.startswith("pad_")}
     grid = PatchGrid(**described)
     if "height" in group.arrays:
