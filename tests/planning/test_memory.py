@@ -110,10 +110,6 @@ def test_reading_takes_a_few_chunks_or_a_single_one():
     assert reading_bytes(900 * MIB, 256 * MIB) == 512 * MIB
 
 
-def test_what_reads_and_what_plans_agree_on_how_much():
-    assert bulk.READING == READING
-
-
 def test_tasks_add_up():
     piece = Piece(tile=10 * MIB, changed=0, reading=5 * MIB, looking=0, writing=8 * MIB)
     one, two = (peak([piece], inflight=n, cache=0, chunk=MIB, waiting=0, held=0, shards=0, images=0) for n in (1, 2))

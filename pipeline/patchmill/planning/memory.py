@@ -100,7 +100,8 @@ def reading_bytes(touched: int, chunk: int) -> int:
 
 
 READING = 16 * 2**20
-"""Bytes of chunks that one read unpacks at a time: see `patchmill.storage.bulk`."""
+"""Bytes of chunks that one read unpacks at a time, or a single chunk. tensorstore unpacks all chunks of a read before
+it copies the first: 128 MiB of strips of one row, for a tile of 32. So `patchmill.storage.bulk` reads in parts."""
 
 
 def peak(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import CorruptChunkError, MissingChunkError, PatchmillError, SourceError
+from patchmill.planning.memory import READING
 from patchmill.storage.empty import empty_shard
 from patchmill.storage.heap import trim
 from patchmill.storage.local import unwritable
@@ -283,10 +284,6 @@ def _again(
 # -- large chunks ------------------------------------------------------------------------------------------------------
 
 Interval = tuple[int, int]
-
-READING = 16 * 2**20
-"""Bytes of chunks that one read unpacks at a time, or a single chunk. tensorstore unpacks all chunks of a read before
-it copies the first: 128 MiB of strips of one row, for a tile of 32."""
 
 _SMALL = 256 * 2**10
 """Bytes of chunks so small that packed and unpacked ones lie among each other: strips of 64 KiB held 510 MiB where 300
