@@ -41,6 +41,15 @@ def open_patches(target: str | os.PathLike[str], *, storage_options: Mapping[str
         If something else is there, or nothing.
     ValueError
         If the place or an option can't be, or an option is a secret.
+
+    Examples
+    --------
+    >>> import numpy as np, patchmill, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = patchmill.write_patches(np.zeros((3, 40, 50), "uint16"), f"{folder}/patches.zarr", 16, step=8)
+    ...     ps = patchmill.open_patches(f"{folder}/patches.zarr")
+    ...     len(ps), ps.layout, ps[0].shape
+    (20, 'patches', (3, 16, 16))
     """
     place = Location.parse(target, options=storage_options, called="storage_options")
     group = read_group(place)

@@ -141,6 +141,19 @@ class PatchSet:
         image : ndarray, shape (n,)
         origin : ndarray, shape (n, 2)
             y, x in pixels of the image.
+
+        Raises
+        ------
+        IndexError
+            If a number is outside the set.
+
+        Examples
+        --------
+        >>> import numpy as np, patchmill
+        >>> ps = patchmill.view_patches(np.zeros((2, 1, 40, 50)), 16, step=8)
+        >>> image, origin = ps.locate([0, 1, -1])
+        >>> image.tolist(), origin.tolist()
+        ([0, 0, 1], [[0, 0], [0, 8], [24, 32]])
         """
         image, position = self.numbering.locate(indices)
         return image, self.grids.origins(image, position)
@@ -190,6 +203,13 @@ class PatchSet:
             If a number is outside the set.
         CorruptChunkError
             If a patch is missing or damaged on disk.
+
+        Examples
+        --------
+        >>> import numpy as np, patchmill
+        >>> ps = patchmill.view_patches(np.arange(4 * 6).reshape(4, 6), 2)
+        >>> ps.read([5, 0]).tolist()
+        [[[16, 17], [22, 23]], [[0, 1], [6, 7]]]
         """
         image, position = self.numbering.locate(indices)
         found = {each.name: each.pixels.batch(image, position) for each in self.variables}
@@ -199,19 +219,57 @@ class PatchSet:
 
     @property
     def catalog(self) -> xr.Dataset:
-        """One row a patch, as arrays on (image, grid_y, grid_x): what exists, where it lies, what is in it."""
+        """One row a patch, as lazy arrays: what exists, where it lies, what is in it.
+
+        Returns
+        -------
+        Dataset, dims (image, grid_y, grid_x)
+            ``exists`` on all three; statistics of a stored set, which may also have channels. Its coordinates lie on
+            those dims they depend on, such as ``origin_y`` on grid_y, in pixels.
+
+        Examples
+        --------
+        >>> import numpy as np, patchmill
+        >>> catalog = patchmill.view_patches(np.zeros((2, 1, 40, 50)), 16, step=8).catalog
+        >>> dict(catalog["exists"].sizes), catalog["origin_y"].values.tolist()
+        ({'image': 2, 'grid_y': 4, 'grid_x': 5}, [0, 8, 16, 24])
+        """
         return catalog_of(self)
 
     def to_dask(self) -> Any:
-        """All patches as a lazy Dask array, (image, channel, grid_y, grid_x, patch_y, patch_x); 0 where none exists.
+        """All patches as a lazy array; 0 where none exists.
 
-        Several variables come as a dict of arrays.
+        Returns
+        -------
+        dask array or dict of them, shape (image, channel, grid_y, grid_x, patch_y, patch_x)
+            Without the channel axis where there are no channels; several variables come as a dict of them.
+
+        Examples
+        --------
+        >>> import numpy as np, patchmill
+        >>> array = patchmill.view_patches(np.ones((2, 1, 40, 50)), 16, step=8).to_dask()
+        >>> array.shape, float(array[1].sum().compute())
+        ((2, 1, 4, 5, 16, 16), 5120.0)
         """
         found = {each.name: dask_of(self, each) for each in self.variables}
         return found if len(found) > 1 else found[self.variables[0].name]
 
     def to_xarray(self) -> xr.Dataset:
-        """Patches and catalog as one lazy Dataset, with the source's own names for its axes."""
+        """Patches and catalog as one lazy Dataset, with the source's own names for its axes.
+
+        Returns
+        -------
+        Dataset, dims (image, channel, grid_y, grid_x, patch_y, patch_x)
+            Patches as ``patches``, or under the names of several variables, whose channels may have dims of their own;
+            beside them what `catalog` has. A source on (time, band, lat, lon) gives grid_lat for grid_y, and so on.
+
+        Examples
+        --------
+        >>> import numpy as np, patchmill, xarray as xr
+        >>> source = xr.DataArray(np.ones((2, 40, 50)), dims=("time", "lat", "lon"))
+        >>> patchmill.view_patches(source, 16, step=8).to_xarray()["patches"].dims
+        ('time', 'grid_lat', 'grid_lon', 'patch_lat', 'patch_lon')
+        """
         return dataset_of(self)
 
     # -- for people -------------------------------------------------------------------------------------------------
