@@ -239,3 +239,11 @@ def test_a_bucket_that_is_not_there_is_no_other_writer(s3):
     with pytest.raises(PatchmillError, match="is there such a bucket") as caught:
         patchmill.write_patches(np.zeros((40, 50), "uint8"), "s3://nowhere-at-all/out.zarr", 16)
     assert not isinstance(caught.value, HeldError)
+
+
+@pytest.mark.parametrize("write", [patchmill.write_patches, patchmill.ingest])
+def test_what_can_only_be_read_is_no_target(tmp_path, write):
+    source = np.zeros((40, 50), "uint8") if write is patchmill.write_patches else "sample:"
+    arguments = {"patch_shape": 16} if write is patchmill.write_patches else {}
+    with pytest.raises(ValueError, match="http is only read"):
+        write(source, "http://localhost:1/out.zarr", **arguments)

@@ -236,7 +236,7 @@ def write_patches(
     part = None if slice is None else Slice.parse(slice)
     if part is not None and mode != "resume":
         raise ValueError(f'slices join one cut, which is mode="resume", got mode={mode!r}: remove an old set first')
-    place = Location.parse(target, options=target_options).resolved()
+    place = Location.parse(target, options=target_options).to_write().resolved()
     request = make_request(
         source,
         patch_shape,

@@ -131,7 +131,7 @@ def ingest(
     readings = {IMAGE: Reading(**shared)} | {name: Reading(**shared, palette="indices") for name in patterns}
     order = Order(
         images=images,
-        target=Location.parse(target),
+        target=Location.parse(target).to_write(),
         patterns=patterns,
         channels=_names(channels),
         on_error=on_error,

@@ -118,6 +118,21 @@ class Location:
             )
         return (Location, (self.url, self.spec, self.inside))
 
+    def to_write(self, name: str = "target") -> Location:
+        """This place, unless nothing can be written there.
+
+        Raises
+        ------
+        ValueError
+            If it is of a server that is only read from.
+        """
+        if self._members["driver"] == "http":
+            raise ValueError(
+                f"{name} must be a place that can be written, and http is only read, got {self.url}: "
+                "use a path, or a URL of s3://, gs:// or memory://"
+            )
+        return self
+
     # -- places around ----------------------------------------------------------------------------------------------
 
     def child(self, key: str) -> Location:
