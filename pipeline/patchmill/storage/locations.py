@@ -119,7 +119,7 @@ class Location:
         return (Location, (self.url, self.spec, self.inside))
 
     def to_write(self, name: str = "target") -> Location:
-        """This place, unless nothing can be written there.
+        """The place itself, unless nothing can be written there.
 
         Raises
         ------
