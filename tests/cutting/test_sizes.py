@@ -74,3 +74,12 @@ def test_the_small_ones_are_counted_and_named(tmp_path):
     assert ps.too_small == ["001"]
     assert "1 too small" in repr(ps)
     assert "001" in ps._repr_html_()
+
+
+def test_shards_that_no_image_reaches_are_not_waited_for(tmp_path, shards):
+    told = []
+    ingested(tmp_path, [(90, 20), (20, 90), (16, 16)])
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "out", 16, 8, progress=told.append)
+    stored = [path for path in (tmp_path / "out/patches/c").rglob("*") if path.is_file()]
+    assert told[-1].shards == told[-1].shards_total == len(stored)
+    assert told[-1].done == told[-1].total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -174,26 +174,25 @@ def cut(
     generation: Generation, crew: Crew, part: Slice | None, watch: Watch | None, pause: Callable[[], bool]
 ) -> Tally:
     """Cut all that is to be done of a generation, or of a slice of it; returns how far it got."""
-    job, grids = generation.job, generation.request.grids
+    job = generation.job
     low, high = (0, len(job.shards)) if part is None else part.interval(len(job.shards))
-    positions = len(grids) if part is None else _positions(generation, np.arange(low, high))
-    tally = Tally(positions, high - low, watch)
-    done = low + np.flatnonzero(generation.done[low:high])
-    tally.shards_done = len(done)
-    tally.done = _positions(generation, done)
+    tally = Tally(*_extent(generation, range(low, high)), watch)
+    tally.done, tally.shards_done = _extent(generation, low + np.flatnonzero(generation.done[low:high]))
     tally.tell()
     if not run(job, generation.tasks(part), generation.done, crew, tally, pause):
         tally.stopped = True
     return tally
 
 
-def _positions(generation: Generation, numbers: NDArray[np.int64]) -> int:
-    """Positions that some shards own: exact for few shards, in proportion for very many."""
-    job = generation.job
-    if len(numbers) > _EXACT:
-        return int(len(job.shards.grids) * len(numbers) / len(job.shards))
-    keys = np.stack(np.unravel_index(numbers, job.shards.counts), axis=1).tolist()
-    return sum(piece.patches for key in keys for piece in job.pieces(tuple(key)))
+def _extent(generation: Generation, numbers: Sequence[int] | NDArray[np.int64]) -> tuple[int, int]:
+    """Positions that some shards own, and how many of these own any: exact for few, in proportion for very many."""
+    shards = generation.job.shards
+    alike = bool((shards.grids.sizes == shards.grids.sizes[:1]).all())
+    if len(numbers) > _EXACT or (alike and len(numbers) == len(shards)):
+        return len(shards.grids) * len(numbers) // max(1, len(shards)), len(numbers)
+    keys = np.stack(np.unravel_index(np.asarray(numbers, np.int64), shards.counts), axis=1).tolist()
+    owned = [[piece.patches for piece in generation.job.pieces(tuple(key))] for key in keys]
+    return sum(map(sum, owned)), sum(map(bool, owned))
 
 
 _EXACT = 10_000
