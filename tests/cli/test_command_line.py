@@ -78,6 +78,12 @@ def test_plan_patchify_info(source, capsys):
     assert (patches[8] == zarr.open_array(source)[:, 8:24, 8:16]).all()
 
 
+def test_a_plan_takes_the_padding_and_the_cluster_of_a_cut(source, capsys):
+    padding = ["--edge", "pad", "--pad-mode", "reflect", "--cluster", "false"]
+    assert main(["plan", source, "--patch", "16", *padding, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["patches"] == 12
+
+
 def test_ingest(tmp_path, capsys):
     for name in "ab":
         np.save(tmp_path / f"{name}.npy", np.zeros((4, 5), "uint8"))

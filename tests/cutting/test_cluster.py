@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import signal
@@ -214,6 +215,42 @@ def test_a_users_client_is_left_as_it_was(tmp_path, tiny, client):
     assert client.status == "running"
     assert mine.result() == 5
     assert left_on(client) == {mine.key}
+
+
+def test_a_call_inside_a_task_cuts_with_threads_of_its_worker(tmp_path, tiny, stored):
+    def cut(target):
+        return len(patchmill.write_patches(str(stored), target, 16, 8, workers=2))
+
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        targets = [str(tmp_path / name) for name in ("a", "b")]
+        cutting = client.map(cut, targets, pure=False)
+        distributed.wait(cutting, timeout=60)
+        assert client.gather(cutting) == [2 * 14 * 11] * 2
+        del cutting
+        assert not [key for key in left_on(client) if str(key).startswith("patchmill")]
+    assert array_objects(tmp_path / "a") == array_objects(tmp_path / "b") == by_threads(tmp_path, stored)
+
+
+def test_a_plan_with_an_asynchronous_client_is_made_and_cutting_says_the_way_out(tmp_path, stored):
+    async def with_a_client():
+        async with distributed.Client(processes=False, dashboard_address=None, asynchronous=True):
+            planned = patchmill.plan(stored, 16, 8), patchmill.plan(stored, 16, 8, cluster=False)
+            with pytest.raises(PatchmillError, match=r"is asynchronous, .* or pass cluster=False"):
+                patchmill.write_patches(stored, tmp_path / "out", 16, 8)
+            return *planned, len(patchmill.write_patches(stored, tmp_path / "out", 16, 8, cluster=False))
+
+    on_workers, here, written = asyncio.run(with_a_client())
+    assert on_workers.patches == here.patches == written
+
+
+def test_a_plan_for_a_cluster_starts_none_and_checks_its_form():
+    never = {"class": "no_such_package.Cluster"}
+    assert patchmill.plan(IMAGE, 16, cluster=never).patches == 2 * 7 * 6
+    with pytest.raises(ValueError, match="cluster must be a mapping"):
+        patchmill.plan(IMAGE, 16, cluster="tcp://1.2.3.4:8786")
 
 
 def left_on(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 
 import dask.array as da
@@ -60,3 +61,13 @@ def test_reprs_are_escaped_and_small():
     assert len(html) < 50_000
     assert "<script" not in html
     assert "patches" in repr(patchmill.plan(np.zeros((900, 1600), "u1"), 64))
+
+
+def test_a_plan_takes_what_a_cut_does():
+    def keywords(function):
+        return set(inspect.signature(function).parameters)
+
+    of_a_run = {"mode", "slice", "target_options", "progress", "say"}
+    assert keywords(patchmill.write_patches) - keywords(patchmill.plan) == of_a_run
+    with pytest.raises(ValueError, match="pad_value"):
+        patchmill.plan(np.zeros((9, 9), "uint8"), 4, edge="pad", pad_value=300)

@@ -108,11 +108,6 @@ def _add_patchify(verbs: Any) -> None:
     verb.add_argument("target", metavar="TARGET", help="the patch set to write")
     _add_cutting(verb)
     verb.add_argument(
-        "--pad-mode", choices=["constant", "edge", "reflect", "symmetric"], default="constant",
-        help="what continues an image, with --edge pad",
-    )  # fmt: skip
-    verb.add_argument("--pad-value", type=_number, default=0, metavar="VALUE", help="with --pad-mode constant")
-    verb.add_argument(
         "--mode", choices=["resume", "create", "overwrite", "append"], default="resume",
         help="what to do where the target exists: go on with the same cut, stop, replace it, or add new images",
     )  # fmt: skip
@@ -121,9 +116,6 @@ def _add_patchify(verbs: Any) -> None:
     )
     verb.add_argument(
         "--target-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote target; no secrets"
-    )
-    verb.add_argument(
-        "--cluster", metavar="JSON", help='a Dask cluster to start, or "false" for threads although one is configured'
     )
 
 
@@ -160,6 +152,11 @@ def _add_cutting(verb: argparse.ArgumentParser) -> None:
         "--edge", choices=["drop", "pad", "shift"], default="drop", help="what to do where the last patch does not fit"
     )
     verb.add_argument(
+        "--pad-mode", choices=["constant", "edge", "reflect", "symmetric"], default="constant",
+        help="what continues an image, with --edge pad",
+    )  # fmt: skip
+    verb.add_argument("--pad-value", type=_number, default=0, metavar="VALUE", help="with --pad-mode constant")
+    verb.add_argument(
         "--layout",
         choices=["patches", "canvas"],
         default="patches",
@@ -183,6 +180,9 @@ def _add_cutting(verb: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument("--memory", metavar="SIZE", help="what each process may hold, such as 4GiB")
     verb.add_argument("--workers", type=int, metavar="N", help="threads")
+    verb.add_argument(
+        "--cluster", metavar="JSON", help='a Dask cluster to start, or "false" for threads although one is configured'
+    )
 
 
 def _number(text: str) -> int | float:

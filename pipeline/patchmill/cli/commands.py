@@ -82,11 +82,8 @@ def patchify(given: argparse.Namespace) -> int:
             given.source,
             given.target,
             **_cutting(given),
-            pad_mode=given.pad_mode,
-            pad_value=given.pad_value,
             mode=given.mode,
             slice=given.slice,
-            cluster=None if given.cluster is None else _json(given.cluster, "--cluster"),
             target_options=_options(given.target_options, "--target-options"),
             progress=watch,
             say=said.append,
@@ -145,6 +142,8 @@ def _cutting(given: argparse.Namespace) -> dict[str, Any]:
         "step": _per_axis(given.step),
         "dilation": _per_axis(given.dilation),
         "edge": given.edge,
+        "pad_mode": given.pad_mode,
+        "pad_value": given.pad_value,
         "layout": given.layout,
         "dtype": _per_variable(given.dtype, "--dtype"),
         "transform": _per_variable(given.transform, "--transform"),
@@ -156,6 +155,7 @@ def _cutting(given: argparse.Namespace) -> dict[str, Any]:
         "dims": _named(given.dims, "--dims") or None,
         "memory": given.memory,
         "workers": given.workers,
+        "cluster": None if given.cluster is None else _json(given.cluster, "--cluster"),
     }
 
 

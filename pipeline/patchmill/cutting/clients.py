@@ -1,4 +1,8 @@
-"""Which Dask cluster to use: one to start, the client that is active, or the scheduler whose address is configured."""
+"""Which Dask cluster to use: one to start, the client that is active, or the scheduler whose address is configured.
+
+A call inside a task of a cluster uses none of these, but threads of its worker: shards that it sent to the cluster
+would wait for the slot that it holds itself.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ Wanted = Mapping[str, Any] | Literal[False] | None
 
 
 def find_client(cluster: Wanted, stack: ExitStack) -> Any:
-    """The client to use, None for none; what is started here ends with `stack`.
+    """The client to use, None for threads of this process; what is started here ends with `stack`.
 
     Parameters
     ----------
@@ -42,16 +46,28 @@ def find_client(cluster: Wanted, stack: ExitStack) -> Any:
         return None
     if cluster is not None:
         return _started(check_cluster(cluster), stack)
+    if _is_in_task():
+        return None
     client = _active()
     if client is not None:
-        return client
+        return _refuse_asynchronous(client)
     address = _configured()
     return None if address is None else _connected(address, stack)
 
 
 def is_on_cluster(cluster: Wanted) -> bool:
-    """Whether workers of a cluster will cut, found out without starting or asking one."""
-    return cluster is not False and (cluster is not None or _active() is not None or _configured() is not None)
+    """Whether workers of a cluster will cut, found out without starting or asking one.
+
+    Raises
+    ------
+    ValueError
+        If `cluster` does not say what to start.
+    """
+    if cluster is False:
+        return False
+    if cluster is not None:
+        return bool(check_cluster(cluster))
+    return not _is_in_task() and (_active() is not None or _configured() is not None)
 
 
 def check_cluster(cluster: Any) -> Mapping[str, Any]:
@@ -72,15 +88,31 @@ def check_cluster(cluster: Any) -> Mapping[str, Any]:
     return cluster
 
 
+def _is_in_task() -> bool:
+    """Whether a worker of a cluster is running this thread's task."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return False
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
+
+
 def _active() -> Any:
-    """The client of this process, or of the task that this is; None where there is none."""
+    """The client of this process; None where there is none."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
     try:
-        client = distributed.get_client()
+        return distributed.get_client()
     except ValueError:
         return None
+
+
+def _refuse_asynchronous(client: Any) -> Any:
+    """`client`, unless nobody can wait for it."""
     if client.asynchronous:
         raise PatchmillError(
             "the active client is asynchronous, and write_patches waits: make a client without asynchronous=True, "

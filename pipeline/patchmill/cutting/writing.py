@@ -28,6 +28,8 @@ def plan(
     layout: Layout = "patches",
     dilation: PerAxis = 1,
     edge: Edge = "drop",
+    pad_mode: PadMode = "constant",
+    pad_value: Any = 0,
     dtype: DTypeLike | Mapping[str, Any] | None = None,
     transform: Any = None,
     keep: Any = None,
@@ -37,6 +39,7 @@ def plan(
     channels: Sequence[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
+    cluster: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     tuning: Mapping[str, Any] | None = None,
     target: str | os.PathLike[str] | None = None,
@@ -45,9 +48,11 @@ def plan(
 
     Parameters
     ----------
-    source, patch_shape, step, layout, dilation, edge, dtype, transform, keep, statistics, variables, dims, channels, \
-    memory, workers, storage_options, tuning
+    source, patch_shape, step, layout, dilation, edge, pad_mode, pad_value, dtype, transform, keep, statistics, \
+    variables, dims, channels, memory, workers, storage_options, tuning
         As for `write_patches`.
+    cluster : mapping or False, optional
+        As for `write_patches`, whether workers will cut; none is started or asked.
     target : path or URL, optional
         Where the set would lie, to tell the free space there; the current folder by default.
 
@@ -79,8 +84,8 @@ def plan(
         layout=layout,
         dilation=dilation,
         edge=edge,
-        pad_mode="constant",
-        pad_value=0,
+        pad_mode=pad_mode,
+        pad_value=pad_value,
         dtype=dtype,
         transform=transform,
         keep=keep,
@@ -93,7 +98,7 @@ def plan(
         storage_options=storage_options,
         tuning=tuning,
         target=Location.parse(os.curdir if target is None else target),
-        in_processes=is_on_cluster(None),
+        in_processes=is_on_cluster(cluster),
     ).plan
 
 
@@ -187,7 +192,8 @@ def write_patches(
     cluster : mapping or False, optional
         A Dask deployment to start: ``{"class": "dask.distributed.LocalCluster", "arguments": {...}, "scale": 4}``. A
         client that is active, an address in ``DASK_SCHEDULER_ADDRESS``, or ``scheduler-address`` in Dask's
-        configuration, is used without being named, unless this is False.
+        configuration, is used without being named, unless this is False. Inside a task of a cluster threads of its
+        worker cut, unless another deployment is named: `workers` of them, and within `memory`, for each such task.
     storage_options, target_options : mapping, optional
         For remote sources and targets, in fsspec's spelling; no secrets, which come from the environment.
     tuning : mapping, optional
