@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-import warnings
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -29,10 +28,12 @@ def parse(text: str, what: str) -> ast.expr:
     if not flat or len(flat) > LONGEST:
         length = f"a text of {len(flat)} characters" if flat else "an empty text"
         raise ValueError(f"{what} must be an expression of 1 to {LONGEST} characters, got {length}")
+    doubtful = _doubtful(flat)
+    if doubtful is not None:
+        why, at = doubtful
+        raise ValueError(f"{what} can't be read: {why}, character {at + 1} of {shown(flat)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what Python finds doubtful, such as "3and 4", is refused here
-            tree = ast.parse(flat, mode="eval").body
+        tree = ast.parse(flat, mode="eval").body
     except SyntaxError as error:
         at = error.offset or len(flat) + 1
         raise ValueError(f"{what} can't be read: {error.msg}, character {at} of {shown(flat)}") from None
@@ -73,6 +74,39 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def shown(text: str) -> str:
     """`text` in quotes, cut where it is long."""
     return repr(text if len(text) <= 200 else text[:197] + "...")
+
+
+_STRING = re.compile(
+    r"""(?P<prefix>\b[a-zA-Z]{1,2})?(?:\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
+)
+_ESCAPE = re.compile(r"\\(?:[4-7][0-7]{2}|(?P<known>[\\'\"abfnrtv0-7xuUN])|.)")
+_PREFIXES = frozenset({"b", "f", "t", "br", "rb", "fr", "rf", "tr", "rt"})
+_DIGITS = "[0-9](?:_?[0-9])*"
+_NUMBER = re.compile(
+    rf"0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+"
+    rf"|(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?[jJ]?"
+)
+
+
+def _doubtful(flat: str) -> tuple[str, int] | None:
+    r"""What Python would only warn of, such as ``3and 4`` or ``"\d"``, and where; None where nothing is.
+
+    Looked for here, since what makes a warning an error would do so for all threads of the process.
+    """
+    for found in _STRING.finditer(flat):
+        prefix = (found["prefix"] or "").lower()
+        if prefix in _PREFIXES:
+            return f"a text takes no {prefix} before it", found.start()
+        wrong_ones = () if prefix == "r" else _ESCAPE.finditer(flat, found.start(), found.end())
+        for escape in wrong_ones:
+            if escape["known"] is None:
+                return f"invalid escape sequence {escape[0]}", escape.start()
+    bare = _STRING.sub(lambda found: " " * len(found[0]), flat)
+    for begin in re.finditer(r"(?<![\w.])(?=\.?[0-9])", bare):
+        number = _NUMBER.match(bare, begin.start())
+        if number is None or re.match(r"[\w.]", bare[number.end() :]):
+            return "invalid number", begin.start()
+    return None
 
 
 def _is_finite(value: Number) -> bool:

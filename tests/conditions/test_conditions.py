@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 import pickle
+import threading
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchmill import expressions
 from patchmill.conditions import Condition, as_condition
 
 LABELS = ["B02", "B03", "B04"]
@@ -263,3 +266,51 @@ def test_it_travels():
     condition = as_condition('any(mean["B02"] > 3)')
     assert pickle.loads(pickle.dumps(condition)) == condition
     assert hash(condition) == hash(as_condition("any(mean['B02']>3)"))
+
+
+def test_what_others_warn_of_while_a_condition_is_read_stays_a_warning(monkeypatch):
+    parsed, failed = expressions.ast.parse, []
+
+    def warn():
+        try:
+            warnings.warn("harmless", stacklevel=1)
+        except UserWarning as error:
+            failed.append(error)
+
+    def parse(*given, **how):
+        other = threading.Thread(target=warn)
+        other.start()
+        other.join()
+        return parsed(*given, **how)
+
+    monkeypatch.setattr(expressions.ast, "parse", parse)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pickle.loads(pickle.dumps(as_condition("mean > 2")))
+    assert not failed
+
+
+DOUBTFUL = [
+    "3and 4", "mean > 3and std > 2", "mean > 0xfor std", "1if mean > 2 else 3", "mean > 1.5or std > 2", "1_ < mean",
+    r'mean["\d"] > 2', r"mean['\777'] > 2", 'mean[b"a"] > 2', 'mean[f"{std}"] > 2', "mean > 1e", "1jin mean",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DOUBTFUL)
+def test_what_python_only_warns_of_is_refused(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=r"can't be read: .* character"):
+            as_condition(text)
+
+
+FINE = [
+    "mean > 1e-4", "mean > .5", "mean > 1.", "mean > 1.e5", "mean > 1_000", "mean > 0x1F + 0xE+1", "mean[0] > 2",
+    'mean["B02"] > 2', r'mean["a\\b"] > 2', r'mean["\u00e9\n"] > 2', r'mean[r"\d"] > 2', 'mean["3and"] > 2',
+    'mean["""a"3and"""] > 2', "std>2 and(mean>3)", "mean[u'a'] > 2", 'mean > 2 and"v".std > 3', "v2.mean > 3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FINE)
+def test_what_python_does_not_warn_of_is_read(text):
+    assert as_condition(as_condition(text).text) == as_condition(text)
