@@ -71,3 +71,19 @@ def test_a_plan_takes_what_a_cut_does():
     assert keywords(patchmill.write_patches) - keywords(patchmill.plan) == of_a_run
     with pytest.raises(ValueError, match="pad_value"):
         patchmill.plan(np.zeros((9, 9), "uint8"), 4, edge="pad", pad_value=300)
+
+
+@pytest.mark.parametrize("dtype", ["unit8", "longdouble", "U4", "M8[s]", object, 3, ["u1"]])
+@pytest.mark.parametrize("transform", [None, "standardize()"])
+def test_a_dtype_that_is_none_is_a_sentence(dtype, transform):
+    with pytest.raises(TypeError, match="dtype must be one that can be stored, got ") as caught:
+        patchmill.plan(np.zeros((9, 9), "uint8"), 4, dtype=dtype, transform=transform)
+    assert f"got {dtype!r}: " in str(caught.value)
+    assert "There are 'bool', " in str(caught.value)
+    assert dtype != "unit8" or "did you mean 'uint8'?" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", np.float32, float, "c16", bool])
+def test_a_dtype_may_be_written_in_any_way(dtype):
+    plan = patchmill.plan(np.zeros((9, 9), "uint8"), 4, dtype=dtype)
+    assert plan.variables[0].dtype == np.dtype(dtype).newbyteorder("=").str

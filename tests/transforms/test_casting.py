@@ -35,6 +35,14 @@ def as_float(value, dtype):
     return None if abs(rounded) > Fraction(float(info.max)) else kind(float(rounded))
 
 
+@pytest.mark.parametrize("dtype", [*REALS, *COMPLEX])
+def test_the_order_of_bytes_is_no_matter(dtype):
+    values = np.array([0, 1, 1], dtype)
+    for each in (values, values.astype(values.dtype.newbyteorder("S"))):
+        for wanted in ("c16", *([] if dtype in COMPLEX else ["f4", "u1"])):
+            assert cast(each, wanted, "here").tolist() == [0, 1, 1]
+
+
 def slow(value, dtype):
     """One value as `dtype`; None where it can't be."""
     wanted = np.dtype(dtype)

@@ -51,6 +51,16 @@ PATCHES = st.builds(
 )
 
 
+@pytest.mark.parametrize("text", ["scale(2)", "clip(1, 5)", "standardize(mean=1, std=2)", "standardize()"])
+@pytest.mark.parametrize("dtype", [each for each in DTYPES if each != "?"])
+def test_the_order_of_bytes_changes_nothing(text, dtype):
+    transform, patches = as_transform(text), batch(0, 2, dtype, 5, 4)
+    swapped = patches.astype(patches.dtype.newbyteorder("S"))
+    assert transform.result_dtype(swapped.dtype, 2, (5, 4)) == transform.result_dtype(patches.dtype, 2, (5, 4))
+    assert transform(swapped).dtype == transform(patches).dtype
+    assert transform(swapped).tobytes() == transform(patches).tobytes()
+
+
 @given(patches=PATCHES, text=st.sampled_from(TEXTS), data=st.data())
 def test_no_split_into_batches_changes_a_byte(patches, text, data):
     if not usable(text, patches.dtype):

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from patchmill.cutting.keeping import Keep, as_keep
 from patchmill.cutting.statistics import FIELDS
+from patchmill.expressions import nearest
 from patchmill.grid import ImageGrids
 from patchmill.patches.fills import as_fill
 from patchmill.patches.views import Padding
@@ -21,7 +22,7 @@ from patchmill.sources import Dims, Source, Variable, image_grids, open_source
 from patchmill.sources.model import plain_attributes
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import resident, trim
-from patchmill.transforms import Transform, as_transform, cast
+from patchmill.transforms import Transform, as_transform, cast, is_storable
 from patchmill.types import Edge, Layout, PadMode, PerAxis, as_bytes, as_int, as_word
 
 PerVariable = Mapping[str, Any]
@@ -264,15 +265,31 @@ def _change(
         if transform is None
         else transform.result_dtype(variable.dtype, variable.shape[1], (shape[0], shape[1]))
     )
-    stored = natural if asked is None else np.dtype(asked).newbyteorder("=")
-    if stored.kind not in "buifc" or stored.itemsize > 16:
-        raise TypeError(f"dtype must be one of booleans, integers, floats and complex numbers, got {stored}")
+    stored = natural if asked is None else _as_dtype(asked)
     fill = as_fill(value, variable.dtype, "pad_value")
     plain = Change(transform, stored, asked is not None, Padding(mode, fill), variable.nodata)
     if not plain.pointwise or (transform is None and stored == variable.dtype):
         return plain if plain.pointwise else Change(transform, stored, asked is not None, plain.padding, None)
     padding = Padding(mode, _as_stored(plain, variable, fill, "pad_value")) if mode == "constant" else plain.padding
     return Change(transform, stored, asked is not None, padding, _nodata(plain, variable))
+
+
+_NAMES = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
+    "complex64", "complex128",
+)  # fmt: skip
+
+
+def _as_dtype(asked: Any) -> np.dtype[Any]:
+    """The dtype that was asked for, in the machine's order of bytes."""
+    found: np.dtype[Any] | None
+    try:
+        found = np.dtype(asked).newbyteorder("=")
+    except (TypeError, ValueError):
+        found = None
+    if found is None or not is_storable(found):
+        raise TypeError(f"dtype must be one that can be stored, got {asked!r}: {nearest(str(asked), _NAMES)}")
+    return found
 
 
 def _as_stored(change: Change, variable: Variable, value: Any, where: str) -> Any:

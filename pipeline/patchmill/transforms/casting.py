@@ -15,15 +15,16 @@ Array = NDArray[Any]
 # Values that are checked and converted together: they stay in the cache, so that memory is passed over once.
 _SLAB = 1 << 17
 
-_FLOATS = (2, 4, 8)
+_INEXACT = frozenset({("f", 2), ("f", 4), ("f", 8), ("c", 8), ("c", 16)})
+"""Kinds and bytes of the floats and complex numbers."""
 
 
 def is_storable(dtype: np.dtype[Any]) -> bool:
-    """Whether a patch set can hold `dtype`: bool, integers, floats of 16 to 64 and complex of 64 and 128 bits."""
-    return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in _FLOATS) or dtype in {
-        np.dtype(np.complex64),
-        np.dtype(np.complex128),
-    }  # fmt: skip
+    """Whether a patch set can hold `dtype`: bool, integers, floats of 16 to 64 and complex of 64 and 128 bits.
+
+    In any byte order: what is stored has one of its own.
+    """
+    return dtype.kind in "biu" or (dtype.kind, dtype.itemsize) in _INEXACT
 
 
 def cast(values: Array, dtype: Any, where: str) -> Array:

@@ -95,7 +95,7 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """What named transforms compute in, and what all but clip return."""
     if dtype.kind == "c":
         return dtype.newbyteorder("=")
-    single = dtype.itemsize <= 2 or dtype == np.dtype(np.float32)
+    single = dtype.itemsize <= 2 or dtype.newbyteorder("=") == np.dtype(np.float32)
     return np.dtype(np.float32 if single else np.float64)
 
 
