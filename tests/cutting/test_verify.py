@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import patchmill
+from patchmill.cutting import verifying
 from patchmill.cutting.expected import Pixels
 from patchmill.cutting.surveying import Survey
 from patchmill.errors import IncompleteError, NotAPatchSetError, PatchmillError, SourceError
@@ -482,6 +483,17 @@ def test_a_stop_ends_it(place, monkeypatch):
     monkeypatch.setattr("patchmill.cutting.verifying.stoppable", stopped)
     with pytest.raises(KeyboardInterrupt, match="interrupted after"):
         patchmill.verify(place)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "complex128"])
+def test_as_many_threads_as_memory_has_room_for_objects(tmp_path, dtype):
+    patchmill.write_patches(np.ones((1, 1, 512, 512), dtype), tmp_path / "set.zarr", 64, statistics=False)
+    metadata = json.loads((tmp_path / "set.zarr/patches/zarr.json").read_text())
+    shard = int(np.prod(metadata["chunk_grid"]["configuration"]["chunk_shape"])) * np.dtype(dtype).itemsize
+    held, place = 4 * shard, Location.parse("memory://somewhere/set.zarr")
+    group = StoredGroup(place, {}, {"patches": metadata})
+    call = verifying._Call(place, None, 3 * held, 8, None, deep=False, stop=None)
+    assert call.threads(group) == 3
 
 
 def test_progress_and_what_is_said(place, capsys):

@@ -28,6 +28,9 @@ Region = tuple[slice, slice, slice]
 
 _VALUES = 2**20
 
+WORKING = 4 * 8 * _VALUES
+"""Bytes that a comparison holds beside a shard: its values in double precision, and what counts of them."""
+
 _NAMED = {"scale", "clip", "standardize"}
 
 

@@ -10,7 +10,9 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from patchmill.cutting.comparing import Comparing
+import numpy as np
+
+from patchmill.cutting.comparing import WORKING, Comparing
 from patchmill.cutting.expected import pixel_names
 from patchmill.cutting.lease import Lease, take
 from patchmill.cutting.remaking import request_from_stored
@@ -171,7 +173,8 @@ class _Call:
         largest = max((_raw_bytes(each) for each in group.arrays.values()), default=1)
         if self.place.is_local and not self.deep:
             return wanted
-        return max(1, min(wanted if self.place.is_local else 4 * wanted, memory_limit(self.memory) // (4 * largest)))
+        held = 4 * largest + (WORKING if self.deep else 0)
+        return max(1, min(wanted if self.place.is_local else 4 * wanted, memory_limit(self.memory) // held))
 
     def _comparing(self, survey: Survey, group: StoredGroup) -> Comparing | None:
         if group.own["kind"] != "patches":
@@ -208,7 +211,12 @@ class _Call:
 
 
 def _raw_bytes(metadata: Mapping[str, Any]) -> int:
-    return 8 * prod(ObjectFormat.of(metadata).unit)
+    """Of one object; texts, which have no fixed size, count as a pointer each."""
+    name = metadata["data_type"]
+    return (_POINTER if name == "string" else np.dtype(name).itemsize) * prod(ObjectFormat.of(metadata).unit)
+
+
+_POINTER = 8
 
 
 def _no_set(place: Location) -> Exception:
