@@ -99,8 +99,8 @@ def test_every_source_gives_the_bytes_of_threads(tmp_path, tiny, stored, client,
 
 
 def workers_did(client, tmp_path):
-    """Whether it was the workers who wrote: their processes have journals, this one has none for this target."""
-    return sum(client.run(lambda: len(sys.modules["patchmill.cutting.workers"]._POOLS)).values()) > 0
+    """Whether it was the workers who wrote: their processes know runs that have ended."""
+    return sum(client.run(lambda: len(sys.modules["patchmill.cutting.workers"]._STOPPED)).values()) > 0
 
 
 def test_a_lazy_and_a_held_variable_together(tmp_path, tiny, client):
@@ -253,6 +253,19 @@ def test_a_plan_for_a_cluster_starts_none_and_checks_its_form():
         patchmill.plan(IMAGE, 16, cluster="tcp://1.2.3.4:8786")
 
 
+def test_no_threads_of_a_run_stay_in_the_workers(tmp_path, tiny, client):
+    patchmill.write_patches(IMAGE, tmp_path / "out", 16, 8)
+    until = time.monotonic() + 5
+    while any(client.run(threads_of_runs).values()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert set(client.run(threads_of_runs).values()) == {0}
+
+
+def threads_of_runs():
+    pools = sys.modules["patchmill.cutting.workers"]._POOLS
+    return len(pools) + sum(each.name.startswith("patchmill") for each in threading.enumerate())
+
+
 def left_on(client):
     """Keys that the scheduler knows, once it has settled."""
     for _ in range(50):
@@ -315,7 +328,7 @@ def test_an_error_in_a_task_is_itself_and_the_others_end(tmp_path, tiny, stored,
 
 
 def assert_nothing_goes_on(client, target):
-    assert not any(client.run(lambda: sum(busy(token) for token in sys.modules[busy.__module__]._POOLS)).values())
+    assert not any(client.run(lambda: sum(sys.modules[busy.__module__]._BUSY.values())).values())
     before = array_objects(target)
     assert left_on(client) == set()
     time.sleep(0.5)
@@ -515,3 +528,30 @@ def test_no_more_tasks_at_a_time_than_ordered():
     assert busy("test") == 0
     workers.stop("test")
     assert order.run(work) == []
+
+
+def test_a_run_that_is_busy_keeps_its_threads_and_idle_ones_make_room(monkeypatch):
+    monkeypatch.setattr(workers, "_KNOWN", 2)
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait():
+        began.set()
+        go_on.wait(10)
+        yield "a"
+
+    live = Order("live", 1)
+    thread = threading.Thread(target=live.run, args=(wait,))
+    thread.start()
+    began.wait(10)
+    pool = workers._POOLS["live"]
+    for name in "bcd":
+        assert Order(name, 1).run(lambda: iter("x")) == ["x"]
+    assert workers._POOLS["live"] is pool
+    assert list(workers._POOLS) == ["live", "d"]
+    go_on.set()
+    thread.join()
+    for name in ("live", "d"):
+        workers.end(name)
+    assert not workers._POOLS
+    assert not workers._BUSY
+    assert live.run(lambda: iter("x")) == []

@@ -28,7 +28,7 @@ from patchmill.cutting.crews import Crew, Task, local_crew
 from patchmill.cutting.graphs import wave_of
 from patchmill.cutting.job import Job
 from patchmill.cutting.tasks import Done
-from patchmill.cutting.workers import Order, Sent, busy, cut_batch, packed, stop, trimming, unpacked
+from patchmill.cutting.workers import Order, Sent, busy, cut_batch, end, packed, stop, trimming, unpacked
 from patchmill.errors import PatchmillError
 from patchmill.patches.notices import caller_level
 from patchmill.planning import Plan
@@ -236,9 +236,16 @@ class Cluster:
                 self._drain()
             for each in left:
                 each.release()
+        self._end()
         if not isinstance(self._sent, Sent):
             with suppress(Exception):  # a client that was closed in the meantime has released it
                 self._sent.release()
+
+    def _end(self) -> None:
+        """Let the workers end the threads of this run; where nobody answers they have ended with their processes."""
+        if self.client.status == "running":
+            with suppress(Exception):
+                self.client.run(end, self._order.token, on_error="ignore")
 
     def _drain(self) -> None:
         until = time.monotonic() + _DRAIN

@@ -8,16 +8,16 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from patchmill.cutting.job import Job
 from patchmill.cutting.tasks import Done, cut_shards
 from patchmill.planning import Key
 
 _KNOWN = 64
-"""Runs that a process remembers."""
+"""Runs that a process remembers. More only while they are busy, or where nobody told it that they ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,17 @@ class Order:
         Not in the thread that calls, but in one of as many as may work: glibc keeps what each thread freed, so eight
         threads that take turns hold eight times what one does.
         """
-        return _pool(self).submit(_count_in, self, work).result()
+        if self.stopped:
+            return []
+        with _counted_in(self) as pool:
+            return pool.submit(_until_stopped, self, work).result()
 
 
-def _count_in(order: Order, work: Callable[[], Iterator[Done]]) -> list[Done]:
+def _until_stopped(order: Order, work: Callable[[], Iterator[Done]]) -> list[Done]:
     done: list[Done] = []
-    with _LOCK:
-        _BUSY[order.token] += 1
-    try:
-        shards = work()
-        while not order.stopped and (each := next(shards, None)) is not None:
-            done.append(each)
-    finally:
-        with _LOCK:
-            _BUSY[order.token] -= 1
+    shards = work()
+    while not order.stopped and (each := next(shards, None)) is not None:
+        done.append(each)
     return done
 
 
@@ -118,28 +115,50 @@ _STOPPED: dict[str, None] = {}
 _BUSY: Counter[str] = Counter()
 
 
-def _pool(order: Order) -> ThreadPoolExecutor:
+@contextmanager
+def _counted_in(order: Order) -> Iterator[ThreadPoolExecutor]:
+    """The threads of a run, which nobody ends meanwhile."""
     with _LOCK:
         if order.token not in _POOLS:
-            _trim(_POOLS)
+            _end_idle()
             _POOLS[order.token] = ThreadPoolExecutor(order.at_a_time, thread_name_prefix="patchmill")
-        return _POOLS[order.token]
+        pool = _POOLS[order.token]
+        _BUSY[order.token] += 1
+    try:
+        yield pool
+    finally:
+        with _LOCK:
+            _BUSY[order.token] -= 1
+            if not _BUSY[order.token]:
+                del _BUSY[order.token]
 
 
-def _trim(known: dict[str, Any]) -> None:
-    while len(known) >= _KNOWN:
-        known.pop(next(iter(known)))
+def _end_idle() -> None:
+    """Make room for one more pool: the oldest ones that nobody uses, whose clients are gone, or between two tasks."""
+    idle = [token for token in _POOLS if not _BUSY[token]]
+    for token in idle[: max(0, len(_POOLS) - _KNOWN + 1)]:
+        _POOLS.pop(token).shutdown(wait=False)
 
 
 def stop(token: str) -> None:
     """Do no more for a run: tasks under way end with the shard they are at."""
     with _LOCK:
-        _trim(_STOPPED)
+        while len(_STOPPED) >= _KNOWN:
+            _STOPPED.pop(next(iter(_STOPPED)))
         _STOPPED[token] = None
 
 
+def end(token: str) -> None:
+    """A run is over: its threads go, once they have done what they are at."""
+    stop(token)
+    with _LOCK:
+        pool = _POOLS.pop(token, None)
+    if pool is not None:
+        pool.shutdown(wait=False)  # what still waits begins, and sees that the run is stopped
+
+
 def busy(token: str) -> int:
-    """Tasks of a run that work in this process."""
+    """Tasks of a run that work in this process, or wait for their turn."""
     with _LOCK:
         return _BUSY[token]
 
