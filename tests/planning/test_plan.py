@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchmill
+from patchmill.planning import choosing
 
 
 @given(
@@ -87,3 +88,19 @@ def test_a_dtype_that_is_none_is_a_sentence(dtype, transform):
 def test_a_dtype_may_be_written_in_any_way(dtype):
     plan = patchmill.plan(np.zeros((9, 9), "uint8"), 4, dtype=dtype)
     assert plan.variables[0].dtype == np.dtype(dtype).newbyteorder("=").str
+
+
+@pytest.mark.parametrize("edge", ["drop", "shift"])
+def test_more_workers_walk_no_axis_again(monkeypatch, edge):
+    walked, touched = [], choosing._touched
+    monkeypatch.setattr(choosing, "_touched", lambda *given: walked.append(given) or touched(*given))
+
+    def walks(workers):
+        for each in (choosing._decoded, choosing._most_touched, choosing._is_aligned):
+            each.cache_clear()
+        walked.clear()
+        big = da.zeros((1, 1, 30_000, 20_000), dtype="uint8", chunks=(1, 1, 512, 512))
+        patchmill.plan(big, 256, 128, edge=edge, memory="64GiB", workers=workers, tuning={"read": "region"})
+        return len(walked)
+
+    assert 0 < walks(64) <= walks(4)

@@ -31,6 +31,11 @@ _BUSY = {1: 0.65, 2: 0.9}
 """Share of the cores' time that one or two tasks under way at a time make use of; three and more use all of it."""
 
 _SAMPLE = 4096
+
+_PRICES = 256
+"""Walks along an axis that are remembered: every way to work is priced for each number of tasks under way, of which
+what a walk finds does not depend."""
+
 _WORKING = 24 * 2**20
 """Working space of statistics, at most; they go through a tile in strips."""
 
@@ -214,6 +219,7 @@ def _together(work: Work, units: Sequence[Units]) -> tuple[int, ...]:
     return (len(units[0]), work.band) if work.cache else (1,) * len(units)
 
 
+@lru_cache(maxsize=_PRICES)
 def _decoded(side: Units, chunk: int, group: int) -> int:
     """Pixels along one axis that groups of units unpack; beyond the first few thousand groups the rest is like them."""
     count = -(-len(side) // group)
@@ -261,6 +267,7 @@ def _own(side: Units) -> int:
     return side.begins(1) - side.begins(0)
 
 
+@lru_cache(maxsize=_PRICES)
 def _is_aligned(side: Units, chunk: int) -> bool:
     """Whether no chunk is needed by two units."""
     return len(side) < 2 or all(
@@ -269,6 +276,7 @@ def _is_aligned(side: Units, chunk: int) -> bool:
     )
 
 
+@lru_cache(maxsize=_PRICES)
 def _most_touched(side: Units, chunk: int, group: int, every: int = 1) -> int:
     """Pixels along an axis of the chunks that `group` units touch at most, of those groups that begin at `every`."""
     starts = range(0, max(1, len(side)), every)
@@ -330,7 +338,12 @@ def _piece(case: Case, variable: Variable, units: Sequence[Units], tile: Sequenc
 
 def _positions(units: Sequence[Units]) -> int:
     """The most that one shard owns."""
-    return prod(max(b - a for a, b in map(side.positions, _some(range(len(side))))) for side in units)
+    return prod(_most_positions(side) for side in units)
+
+
+@lru_cache(maxsize=_PRICES)
+def _most_positions(side: Units) -> int:
+    return max(b - a for a, b in map(side.positions, _some(range(len(side)))))
 
 
 def _reading(case: Case, variable: Variable, units: Sequence[Units], tile: Sequence[int]) -> int:

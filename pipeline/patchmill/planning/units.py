@@ -34,6 +34,9 @@ class Units(Protocol):
     def size(self) -> int:
         """Positions, or pixels, of a shard."""
 
+    def __hash__(self) -> int:
+        """Of the axis and the size: what a walk over units found out is remembered by these."""
+
     def __len__(self) -> int:
         """How many there are."""
 
