@@ -25,7 +25,7 @@ import patchmill
 from cuts import array_objects, tiny_shards
 from patchmill.cutting import clusters, running, workers
 from patchmill.cutting.clients import TRIMMING, check_cluster, find_client
-from patchmill.cutting.workers import Order, busy
+from patchmill.cutting.workers import Ticket, busy
 from patchmill.errors import PatchmillError, SourceError
 from patchmill.sources import open_source
 from patchmill.storage import Location
@@ -506,7 +506,7 @@ def peak_bytes():
 
 
 def test_no_more_tasks_at_a_time_than_ordered():
-    order, most, now, lock = Order("test", 2), [], [], threading.Lock()
+    ticket, most, now, lock = Ticket("test", 2), [], [], threading.Lock()
 
     def work():
         with lock:
@@ -517,7 +517,7 @@ def test_no_more_tasks_at_a_time_than_ordered():
             now.pop()
         yield from "ab"
 
-    threads = [threading.Thread(target=lambda: found.append(order.run(work))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(ticket.run(work))) for _ in range(8)]
     found = []
     for thread in threads:
         thread.start()
@@ -527,7 +527,7 @@ def test_no_more_tasks_at_a_time_than_ordered():
     assert found == [["a", "b"]] * 8
     assert busy("test") == 0
     workers.stop("test")
-    assert order.run(work) == []
+    assert ticket.run(work) == []
 
 
 def test_a_run_that_is_busy_keeps_its_threads_and_idle_ones_make_room(monkeypatch):
@@ -539,13 +539,13 @@ def test_a_run_that_is_busy_keeps_its_threads_and_idle_ones_make_room(monkeypatc
         go_on.wait(10)
         yield "a"
 
-    live = Order("live", 1)
+    live = Ticket("live", 1)
     thread = threading.Thread(target=live.run, args=(wait,))
     thread.start()
     began.wait(10)
     pool = workers._POOLS["live"]
     for name in "bcd":
-        assert Order(name, 1).run(lambda: iter("x")) == ["x"]
+        assert Ticket(name, 1).run(lambda: iter("x")) == ["x"]
     assert workers._POOLS["live"] is pool
     assert list(workers._POOLS) == ["live", "d"]
     go_on.set()

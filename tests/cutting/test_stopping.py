@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from patchmill.cli import main
-from patchmill.cutting.stopping import Request, stoppable, within
+from patchmill.cutting.stopping import StopRequest, stoppable, within
 from patchmill.errors import HeldError, Interrupted, LeaseLostError
 
 WORKING = """
@@ -137,7 +137,7 @@ def test_elsewhere_than_in_the_main_thread_nothing_is_installed():
 
 
 def test_waiting_ends_when_asked():
-    request = Request()
+    request = StopRequest()
     assert not request.wait(0.01)
     threading.Timer(0.1, request.set, [signal.SIGTERM]).start()
     began = time.monotonic()

@@ -28,7 +28,7 @@ from patchmill.cutting.crews import Crew, Task, local_crew
 from patchmill.cutting.graphs import wave_of
 from patchmill.cutting.job import Job
 from patchmill.cutting.tasks import Done
-from patchmill.cutting.workers import Order, Sent, busy, cut_batch, end, packed, stop, trimming, unpacked
+from patchmill.cutting.workers import Sent, Ticket, busy, cut_batch, end, packed, stop, trimming, unpacked
 from patchmill.errors import PatchmillError
 from patchmill.patches.notices import caller_level
 from patchmill.planning import Plan
@@ -76,7 +76,7 @@ class Cluster:
     inflight: int = field(init=False, default=1)
     together: int = field(init=False, default=1)
     _sent: Any = field(init=False)
-    _order: Order = field(init=False)
+    _ticket: Ticket = field(init=False)
     _under_way: dict[Any, Any] = field(init=False, default_factory=dict)
     _numbers: Iterator[int] = field(init=False, default_factory=count)
     _looked: float = field(init=False, default=0.0)
@@ -85,9 +85,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self._refuse_memory()
-        self._order = Order(uuid.uuid4().hex, self.plan.work.inflight)
+        self._ticket = Ticket(uuid.uuid4().hex, self.plan.work.inflight)
         if self.plan.work.read == "overlap":
-            self._sent = Sent.of(_without_pixels(self.job), self._order)
+            self._sent = Sent.of(_without_pixels(self.job), self._ticket)
         else:
             self._sent = self._put(self._name("job"), unpacked, packed(self.job))
         self.look()
@@ -105,7 +105,7 @@ class Cluster:
         return str(self.client.scheduler.address)
 
     def _name(self, what: str) -> str:
-        return f"patchmill-{what}-{self._order.token}-{next(self._numbers)}"
+        return f"patchmill-{what}-{self._ticket.token}-{next(self._numbers)}"
 
     def _put(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Submit; without a word on large graphs, since an array in memory travels once."""
@@ -120,7 +120,7 @@ class Cluster:
         """Begin shards, as one task; or a wave."""
         first = tasks[0]
         if isinstance(first[0], int):
-            return self._bridged(self._put(self._name("cut"), cut_batch, self._sent, self._order, list(tasks)), list)
+            return self._bridged(self._put(self._name("cut"), cut_batch, self._sent, self._ticket, list(tasks)), list)
         wave, todo = first
         from dask import config
 
@@ -185,7 +185,7 @@ class Cluster:
             ) from error
         if threads:
             self._seen = now
-            self._count([min(n, self._order.at_a_time) for n in threads.values()])
+            self._count([min(n, self._ticket.at_a_time) for n in threads.values()])
             self._check_workers(next(iter(threads)))
         elif now - self._seen > _patience():
             raise PatchmillError(
@@ -224,7 +224,7 @@ class Cluster:
     def stop(self) -> None:
         """Tell all workers to do no more: tasks end with the shard they are at, and say which are done."""
         with suppress(Exception):  # whoever is gone does no more anyway
-            self.client.run(stop, self._order.token, on_error="ignore")
+            self.client.run(stop, self._ticket.token, on_error="ignore")
 
     def close(self) -> None:
         """No more tasks come; those that are left are taken back, and none works any more."""
@@ -245,12 +245,12 @@ class Cluster:
         """Let the workers end the threads of this run; where nobody answers they have ended with their processes."""
         if self.client.status == "running":
             with suppress(Exception):
-                self.client.run(end, self._order.token, on_error="ignore")
+                self.client.run(end, self._ticket.token, on_error="ignore")
 
     def _drain(self) -> None:
         until = time.monotonic() + _DRAIN
         while time.monotonic() < until:
-            answers = self.client.run(busy, self._order.token, on_error="ignore")
+            answers = self.client.run(busy, self._ticket.token, on_error="ignore")
             if not any(n for n in answers.values() if isinstance(n, int)):
                 return
             time.sleep(0.1)

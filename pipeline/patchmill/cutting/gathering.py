@@ -1,6 +1,6 @@
 """From pixels to patches along one axis, shared by patches that overlap.
 
-Two steps. *Cells* are runs of pixels that are reduced in one go; a patch is a whole number of them. *Trees* then join
+Two steps. *Cells* are rows of pixels that are reduced in one go; a patch is a whole number of them. *Trees* then join
 cells in pairs, pairs in fours and so on::
 
     patch 7 cells     a b c d e f g          (ab)(cd)(ef) g   ->   (abcd) (ef) g   ->   (abcd) + ((ef) + g)
@@ -57,12 +57,12 @@ class Along:
         """How many pixels of each position lie inside the image."""
         return self.axis.inside(self.start, self.stop)
 
-    def runs(self) -> Iterator[Run]:
-        """The positions in runs that are regular and wholly inside, or one by one."""
+    def stretches(self) -> Iterator[Stretch]:
+        """The positions in stretches that are regular and wholly inside, or one by one."""
         inner = self.inner()
         edges = [*([(0, inner)] if inner else []), *((at, at + 1) for at in range(inner, self.stop - self.start))]
         for low, high in edges:
-            yield Run.of(self.axis, low, high - low, self.axis[self.start + low] - self.begin, self.begin)
+            yield Stretch.of(self.axis, low, high - low, self.axis[self.start + low] - self.begin, self.begin)
 
 
 class Lattice(NamedTuple):
@@ -75,7 +75,7 @@ class Lattice(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Stretch:
     """Neighboring positions that are reduced together.
 
     Parameters
@@ -99,7 +99,7 @@ class Run:
     cell: int
 
     @classmethod
-    def of(cls, axis: Axis, first: int, count: int, origin: int, begin: int) -> Run:
+    def of(cls, axis: Axis, first: int, count: int, origin: int, begin: int) -> Stretch:
         """`count` positions from `origin`, in the frame of a tile that begins at pixel `begin`."""
         step = axis.step if count > 1 else 0
         every = gcd(step, axis.dilation)
@@ -109,7 +109,7 @@ class Run:
         return cls(first, pixels, (reach - 1) // every + 1, lattice, cell_of(axis))
 
     @classmethod
-    def alone(cls, axis: Axis) -> Run:
+    def alone(cls, axis: Axis) -> Stretch:
         """One patch of the axis, its pixels side by side."""
         lattice = Lattice(1, axis.patch, 0, 1)
         return cls(0, slice(0, axis.patch), axis.patch, lattice, cell_of(axis))
@@ -146,7 +146,7 @@ def cheapest(lattice: Lattice, longest: int, overhead: float) -> tuple[int, floa
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Where the cells of a run lie: `groups`, `every` pixels apart, of `several` cells, `each` pixels apart.
+    """Where the cells of a stretch lie: `groups`, `every` pixels apart, of `several` cells, `each` pixels apart.
 
     A group is one cell that neighboring patches share, or all cells of one patch. `lattice` is that of the groups, or
     of the cells in a group.

@@ -142,7 +142,7 @@ def _cut_overlapped(
         result[0, 0, 0, 0] = list(_cut_block(job, wave, todo, tiles, block_id or ()))
     else:
         opened = job.job()
-        result[0, 0, 0, 0] = job.order.run(lambda: _cut_block(opened, wave, todo, tiles, block_id or ()))
+        result[0, 0, 0, 0] = job.ticket.run(lambda: _cut_block(opened, wave, todo, tiles, block_id or ()))
     return result
 
 

@@ -33,7 +33,7 @@ from patchmill.cutting.cells import (
     join_moments,
     whole,
 )
-from patchmill.cutting.gathering import Along, Array, Cells, Join, Nodes, Run, shared_cell, strips
+from patchmill.cutting.gathering import Along, Array, Cells, Join, Nodes, Stretch, shared_cell, strips
 from patchmill.grid import Axis
 
 __all__ = [
@@ -99,12 +99,12 @@ def patch_statistics(
     found = {name: np.empty(shape, _kind(name, tile.dtype)) for name in wanted}
     if "valid" in found:
         found["valid"][...] = inside
-    for rows in y.runs() if found else ():
-        for columns in x.runs():
+    for rows in y.stretches() if found else ():
+        for columns in x.stretches():
             region = (slice(None), slice(None), rows.pixels, columns.pixels)
             own = None if measured is None else ~measured[region]
             pixels, absent = _filled(tile[region], own, rows.length, columns.length)
-            where = tuple(slice(run.first, run.first + run.lattice.number) for run in (rows, columns))
+            where = tuple(slice(each.first, each.first + each.lattice.number) for each in (rows, columns))
             parts = {name: _planes(values)[:, *where] for name, values in found.items()}
             _reduce(_planes(pixels), absent, (rows, columns), nodata, parts)
     return found
@@ -138,7 +138,7 @@ def patch_statistics_of(
     absent = None if measured is None else _planes(np.broadcast_to(~measured, patches.shape))
     found = {name: np.ones(patches.shape[:2], _kind(name, patches.dtype)) for name in _wanted(fields, patches.dtype)}
     if patches.size and found:
-        rows, columns = (Run.alone(axis) for axis in axes)
+        rows, columns = (Stretch.alone(axis) for axis in axes)
         parts = {name: values.reshape(-1, 1, 1) for name, values in found.items()}
         _reduce(_planes(patches), absent, (rows, columns), nodata, parts)
     return found
@@ -158,7 +158,7 @@ def temporary_bytes(shape: Sequence[int], dtype: np.dtype[Any], axes: Sequence[A
     """
     *planes, height, width = shape
     counts = [max(1, -(-(n - axis.span) // axis.step) + 1) for n, axis in zip((height, width), axes, strict=True)]
-    rows, columns = (Run.of(axis, 0, count, 0, 0) for axis, count in zip(axes, counts, strict=True))
+    rows, columns = (Stretch.of(axis, 0, count, 0, 0) for axis, count in zip(axes, counts, strict=True))
     way = _Way.of(dtype, rows, columns, None, only_valid=False)
     down, number = way.down, prod(planes)
     strip = min(STRIP + down.several * down.length * width, number * height * width)
@@ -229,7 +229,7 @@ class _Way(NamedTuple):
     scratch: Scratch
 
     @classmethod
-    def of(cls, dtype: np.dtype[Any], rows: Run, columns: Run, nodata: Any, *, only_valid: bool) -> _Way:
+    def of(cls, dtype: np.dtype[Any], rows: Stretch, columns: Stretch, nodata: Any, *, only_valid: bool) -> _Way:
         """The cheapest."""
         exact = is_exact(dtype) and not only_valid
         dots = dot_cells(columns.lattice, dtype) if exact else None
@@ -255,9 +255,9 @@ class _Way(NamedTuple):
         return exact_cells(strip) if self.exact else float_cells(strip)
 
 
-def _reduce(pixels: Array, absent: Missing, runs: Sequence[Run], nodata: Any, found: dict[str, Array]) -> None:
+def _reduce(pixels: Array, absent: Missing, stretches: Sequence[Stretch], nodata: Any, found: dict[str, Array]) -> None:
     """Fill `found`, arrays of shape (plane, grid_y, grid_x), from pixels, shape (plane, y, x)."""
-    rows, columns = runs
+    rows, columns = stretches
     pixels = pixels.view(np.uint8) if pixels.dtype == bool else pixels
     way = _Way.of(pixels.dtype, rows, columns, nodata, only_valid=set(found) == {"valid"})
     held = max(way.down.groups * way.down.several, rows.lattice.number) * pixels.shape[2]

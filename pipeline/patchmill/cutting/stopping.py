@@ -34,7 +34,7 @@ _INSISTED_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class Request:
+class StopRequest:
     """Whether somebody asked for the end, much like a `threading.Event`.
 
     Not one of those: to set one takes a lock, which the thread that the signal interrupts may just hold.
@@ -66,7 +66,7 @@ class Request:
 class Stop:
     """What `stoppable` gives."""
 
-    requested: Request = field(default_factory=Request)
+    requested: StopRequest = field(default_factory=StopRequest)
 
     @property
     def signal(self) -> int:

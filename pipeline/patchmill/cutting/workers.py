@@ -21,7 +21,7 @@ _KNOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Ticket:
     """What every task of a run is told.
 
     Parameters
@@ -53,10 +53,10 @@ class Order:
             return pool.submit(_until_stopped, self, work).result()
 
 
-def _until_stopped(order: Order, work: Callable[[], Iterator[Done]]) -> list[Done]:
+def _until_stopped(ticket: Ticket, work: Callable[[], Iterator[Done]]) -> list[Done]:
     done: list[Done] = []
     shards = work()
-    while not order.stopped and (each := next(shards, None)) is not None:
+    while not ticket.stopped and (each := next(shards, None)) is not None:
         done.append(each)
     return done
 
@@ -69,12 +69,12 @@ class Sent:
     """
 
     data: bytes
-    order: Order
+    ticket: Ticket
 
     @classmethod
-    def of(cls, job: Job, order: Order) -> Sent:
+    def of(cls, job: Job, ticket: Ticket) -> Sent:
         """Packed; the extents of many images of one size take no room."""
-        return cls(zlib.compress(packed(job), 1), order)
+        return cls(zlib.compress(packed(job), 1), ticket)
 
     def job(self) -> Job:
         """The job."""
@@ -102,9 +102,9 @@ def _unpacked(data: bytes) -> Job:
     return unpacked(zlib.decompress(data))
 
 
-def cut_batch(job: Job, order: Order, keys: Sequence[Key]) -> list[Done]:
+def cut_batch(job: Job, ticket: Ticket, keys: Sequence[Key]) -> list[Done]:
     """Cut shards one after the other; of a run that is stopped only those that were begun."""
-    return order.run(lambda: (done for key in keys for done in cut_shards(job, [key])))
+    return ticket.run(lambda: (done for key in keys for done in cut_shards(job, [key])))
 
 
 # -- this process ------------------------------------------------------------------------------------------------------
@@ -116,21 +116,21 @@ _BUSY: Counter[str] = Counter()
 
 
 @contextmanager
-def _counted_in(order: Order) -> Iterator[ThreadPoolExecutor]:
+def _counted_in(ticket: Ticket) -> Iterator[ThreadPoolExecutor]:
     """The threads of a run, which nobody ends meanwhile."""
     with _LOCK:
-        if order.token not in _POOLS:
+        if ticket.token not in _POOLS:
             _end_idle()
-            _POOLS[order.token] = ThreadPoolExecutor(order.at_a_time, thread_name_prefix="patchmill")
-        pool = _POOLS[order.token]
-        _BUSY[order.token] += 1
+            _POOLS[ticket.token] = ThreadPoolExecutor(ticket.at_a_time, thread_name_prefix="patchmill")
+        pool = _POOLS[ticket.token]
+        _BUSY[ticket.token] += 1
     try:
         yield pool
     finally:
         with _LOCK:
-            _BUSY[order.token] -= 1
-            if not _BUSY[order.token]:
-                del _BUSY[order.token]
+            _BUSY[ticket.token] -= 1
+            if not _BUSY[ticket.token]:
+                del _BUSY[ticket.token]
 
 
 def _end_idle() -> None:
