@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import patchmill
 from cuts import CUTS, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
+from patchmill.cutting import tasks
 from patchmill.patches.views import source_pixels  # noqa: F401
 
 
@@ -155,3 +156,30 @@ def test_a_resume_with_another_transform_is_refused(tmp_path):
         patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform="scale(3)")
     with pytest.raises(patchmill.PatchmillError, match="keep"):
         patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform="scale(2)", keep="std > 1")
+
+
+ASKED = [
+    ("valid_fraction >= .9", {"image": {"valid"}, "mask": {"valid"}}),
+    ("mask.mean > .4", {"image": {"valid"}, "mask": {"valid", "mean"}}),
+    ("image.std > 70 and mask.max > 0", {"image": {"valid", "std"}, "mask": {"valid", "max"}}),
+]
+
+
+@pytest.mark.parametrize(("keep", "asked"), ASKED)
+def test_only_the_statistics_that_a_condition_asks_for_are_computed(tmp_path, monkeypatch, keep, asked):
+    random, computed, found_out = np.random.default_rng(0), {}, tasks.patch_statistics
+
+    def noted(values, along, nodata, *, fields, **more):
+        computed.setdefault("mask" if values.dtype == bool else "image", set()).update(fields)
+        return found_out(values, along, nodata, fields=fields, **more)
+
+    image = np.where(random.random((2, 60, 50)) < 0.1, np.nan, random.normal(99, 70, (2, 60, 50)))
+    mask = random.random((60, 50)) < 0.45
+    source = xr.Dataset({"image": (("channel", "y", "x"), image), "mask": (("y", "x"), mask)})
+    whole = patchmill.write_patches(source, tmp_path / "whole", 8, keep=keep, statistics=True)
+    monkeypatch.setattr(tasks, "patch_statistics", noted)
+    ps = patchmill.write_patches(source, tmp_path / "set", 8, keep=keep, statistics=False)
+    assert computed == asked
+    assert 0 < len(ps) < len(ps.catalog["exists"].values.ravel())
+    np.testing.assert_array_equal(ps.catalog["exists"], whole.catalog["exists"])
+    np.testing.assert_array_equal(ps.catalog["valid_fraction"], whole.catalog["valid_fraction"])

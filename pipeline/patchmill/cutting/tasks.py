@@ -131,7 +131,7 @@ def _cut(job: Job, at: int, piece: Piece, tile: Array, frame: Frame) -> Cut:
     """Changed pixels of a piece, and what is in its patches."""
     change, variable = job.changes[at], job.source.variables[at]
     raw = _held(piece, tile, frame)
-    fields = _wanted(job) if piece.patches > 0 and job.shards.whole else ()
+    fields = _wanted(job, job.planned[at].name) if piece.patches > 0 and job.shards.whole else ()
     _try_out(change.transform, raw if change.pointwise else None)
     if change.pointwise:
         values = change.apply(raw, variable.name)
@@ -187,9 +187,13 @@ def _try_out(what: Transform | Keep | None, patches: Any) -> None:
         _TRIED.add(name)
 
 
-def _wanted(job: Job) -> tuple[str, ...]:
-    needed = job.statistics or (job.keep is not None and job.keep.needs_statistics)
-    return FIELDS if needed else FIELDS[:1]
+def _wanted(job: Job, name: str) -> tuple[str, ...]:
+    """Statistics of a variable that the catalog holds, or that decide what is kept; the share that counts always."""
+    if job.statistics or job.keep is None:
+        return FIELDS if job.statistics else FIELDS[:1]
+    prefix = f"{name}." if len(job.planned) > 1 else ""
+    asked = {f"{prefix}{field}": field for field in FIELDS[1:]}
+    return FIELDS[:1] + tuple(field for full, field in asked.items() if full in job.keep.names)
 
 
 def _held(piece: Piece, tile: Array, frame: Frame) -> Array:

@@ -29,7 +29,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from patchmill.types import as_bytes, as_int
@@ -214,8 +213,3 @@ def _control_groups() -> set[Path]:
         own = root / path.lstrip("/")
         found |= {folder for folder in (own, *own.parents) if folder == root or root in folder.parents}
     return found
-
-
-def bytes_of(shape: Sequence[int], itemsize: int) -> int:
-    """Raw bytes of an array."""
-    return prod(shape) * itemsize
