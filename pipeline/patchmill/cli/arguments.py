@@ -15,6 +15,8 @@ exit codes: 0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 7
 to begin: patchmill run patchmill:demo
 """
 
+_SOURCE = "a Zarr array or group, a NetCDF, HDF5 or GeoTIFF file: a path or URL"
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser; what it returns has `command`, a function that takes it and returns the exit code."""
@@ -94,17 +96,17 @@ def _add_plan(verbs: Any) -> None:
         verbs, "plan", commands.plan, "say what cutting would do and cost, without doing it",
         "scenes.zarr --patch 256 256 --step 128",
     )  # fmt: skip
-    verb.add_argument("source", metavar="SOURCE", help="a Zarr array or group")
+    verb.add_argument("source", metavar="SOURCE", help=_SOURCE)
     _add_cutting(verb)
     verb.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _add_patchify(verbs: Any) -> None:
     verb = _add(
-        verbs, "patchify", commands.patchify, "cut a Zarr store into a patch set",
+        verbs, "patchify", commands.patchify, "cut large images into a patch set",
         "scenes.zarr patches.zarr --patch 256 256 --step 128",
     )  # fmt: skip
-    verb.add_argument("source", metavar="SOURCE", help="a Zarr array or group")
+    verb.add_argument("source", metavar="SOURCE", help=_SOURCE)
     verb.add_argument("target", metavar="TARGET", help="the patch set to write")
     _add_cutting(verb)
     verb.add_argument(
@@ -114,14 +116,13 @@ def _add_patchify(verbs: Any) -> None:
     verb.add_argument(
         "--slice", metavar="I/N", help="only the I-th of N parts, from 0; whoever comes last completes the patch set"
     )
-    verb.add_argument(
-        "--target-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote target; no secrets"
-    )
+    _add_target_options(verb)
 
 
 def _add_info(verbs: Any) -> None:
     verb = _add(verbs, "info", commands.info, "say what a patch set is", "patches.zarr")
-    verb.add_argument("target", metavar="TARGET", help="a patch set")
+    verb.add_argument("target", metavar="TARGET", help="a patch set, a path or URL")
+    _add_target_options(verb)
 
 
 def _add_verify(verbs: Any) -> None:
@@ -133,6 +134,10 @@ def _add_verify(verbs: Any) -> None:
     verb.add_argument("--deep", action="store_true", help="compare pixels with the catalog too")
     verb.add_argument("--repair", action="store_true", help="make damaged and missing objects again from the source")
     verb.add_argument("--source", help="with --repair, where the source is by now")
+    _add_target_options(verb)
+    verb.add_argument(
+        "--storage-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote source; no secrets"
+    )
     verb.add_argument("--memory", metavar="SIZE", help="what the process may hold, such as 4GiB")
     verb.add_argument("--workers", type=int, metavar="N", help="threads")
     verb.add_argument("--json", action="store_true", help="as JSON")
@@ -182,6 +187,12 @@ def _add_cutting(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--workers", type=int, metavar="N", help="threads")
     verb.add_argument(
         "--cluster", metavar="JSON", help='a Dask cluster to start, or "false" for threads although one is configured'
+    )
+
+
+def _add_target_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--target-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote target; no secrets"
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+
+from patchmill.cli.output import complain, say
 
 _WARNED = 20
 
@@ -43,9 +44,9 @@ def ingest(given: argparse.Namespace) -> int:
             mode=given.mode,
             progress=watch,
         )
-    _print(report)
+    say(report)
     for path, reason in report.skipped:
-        sys.stderr.write(f"skipped {path}: {reason}\n")
+        complain(f"skipped {path}: {reason}")
     _warn(report.warnings())
     return 0
 
@@ -53,13 +54,11 @@ def ingest(given: argparse.Namespace) -> int:
 def _warn(sentences: Sequence[str]) -> None:
     """Files that are no longer what was ingested of them."""
     for sentence in sentences[:_WARNED]:
-        sys.stderr.write(f"warning: {sentence}\n")
+        complain(f"warning: {sentence}")
     if len(sentences) > _WARNED:
-        sys.stderr.write(f"warning: and {len(sentences) - _WARNED:,} more\n")
+        complain(f"warning: and {len(sentences) - _WARNED:,} more")
     if sentences:
-        sys.stderr.write(
-            "the store keeps what was ingested of these; --mode overwrite makes it anew from what is there\n"
-        )
+        complain("the store keeps what was ingested of these; --mode overwrite makes it anew from what is there")
 
 
 def plan(given: argparse.Namespace) -> int:
@@ -67,7 +66,7 @@ def plan(given: argparse.Namespace) -> int:
     import patchmill
 
     made = patchmill.plan(given.source, **_cutting(given))
-    _print(made.to_json() if given.json else made)
+    say(made.to_json() if given.json else made)
     return 0
 
 
@@ -89,12 +88,12 @@ def patchify(given: argparse.Namespace) -> int:
             say=said.append,
         )
     for sentence in said:
-        _print(sentence)
+        say(sentence)
     if patches is None:
-        _print(f"slice {given.slice} is done")
+        say(f"slice {given.slice} is done")
         return 0
-    _print(patches)
-    _print(f"open it with patchmill.open_patches({given.target!r})")
+    say(patches)
+    say(f"open it with patchmill.open_patches({given.target!r})")
     return 0
 
 
@@ -103,11 +102,12 @@ def info(given: argparse.Namespace) -> int:
     import patchmill
     from patchmill.show.patchsets import rows_of
 
-    patches = patchmill.open_patches(given.target)
+    options = _options(given.target_options, "--target-options")
+    patches = patchmill.open_patches(given.target, storage_options=options)
     rows = rows_of(patches)
     width = max(len(label) for label, _ in rows)
     for label, text in rows:
-        _print(f"{label:<{width}}  {text}")
+        say(f"{label:<{width}}  {text}")
     return 0
 
 
@@ -128,11 +128,13 @@ def verify(given: argparse.Namespace) -> int:
                 deep=given.deep,
                 memory=given.memory,
                 workers=given.workers,
+                storage_options=_options(given.storage_options, "--storage-options"),
+                target_options=_options(given.target_options, "--target-options"),
                 progress=watch,
             )
     except IncompleteError as error:  # begun and not finished, so not a set yet: exit code 2 like any other
         raise NotAPatchSetError(str(error)) from error
-    _print(report.to_json() if given.json else "\n".join(report.lines()))
+    say(report.to_json() if given.json else "\n".join(report.lines()))
     return 0 if report.ok else 1
 
 
@@ -190,7 +192,3 @@ def _json(text: str, option: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise ValueError(f"{option} takes JSON, got {text!r}: {error}") from None
-
-
-def _print(thing: Any) -> None:
-    sys.stdout.write(f"{thing}\n")

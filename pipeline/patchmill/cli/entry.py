@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
-import sys
 import warnings
 from collections.abc import Sequence
 
 from patchmill.cli.arguments import make_parser
+from patchmill.cli.output import OutputClosedError, complain, let_go
 from patchmill.errors import ConfigError, HeldError, NotAPatchSetError, PatchmillError, TargetExistsError
 
 EXIT_FAILED = 1
@@ -63,14 +62,20 @@ def _limited(parsed: argparse.Namespace) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     try:
+        return _called(parsed)
+    except OutputClosedError:
+        let_go()
+        return EXIT_FAILED
+
+
+def _called(parsed: argparse.Namespace) -> int:
+    try:
         return int(parsed.command(parsed))
+    except OutputClosedError:
+        raise
     except KeyboardInterrupt as error:
         _say(str(error) or "interrupted")
         return EXIT_SIGNAL + int(getattr(error, "signal", signal.SIGINT))
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter shall not complain on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
     except Exception as error:
         if parsed.debug:
             raise
@@ -98,5 +103,4 @@ def _is_wrong_request(error: Exception) -> bool:
 
 
 def _say(text: str) -> None:
-    sys.stdout.flush()
-    sys.stderr.write(f"patchmill: {text}\n")
+    complain(f"patchmill: {text}")

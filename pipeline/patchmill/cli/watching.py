@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from patchmill.cli.output import complain, say
 from patchmill.show.progress import shown_seconds
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ class RunWatch:
     def __call__(self, run: Run) -> None:
         """Tell what is new."""
         if not self._told:
-            _line(f"{run.name}: {len(run.stages)} stages, record {shown_path(run.folder)}")
+            say(f"{run.name}: {len(run.stages)} stages, record {shown_path(run.folder)}")
         for number, stage in enumerate(run.stages, 1):
             if self._told.get(stage.name, "waiting") != stage.state:
                 took = "" if stage.seconds is None else f" in {shown_seconds(stage.seconds)}"
-                _line(f"[{number}/{len(run.stages)}] {stage.name}: {stage.state}{took}")
+                say(f"[{number}/{len(run.stages)}] {stage.name}: {stage.state}{took}")
             self._told[stage.name] = stage.state
 
     def end(self, run: Run) -> None:
@@ -34,27 +34,21 @@ class RunWatch:
         from patchmill.stages.reporting import what_to_open, written
         from patchmill.stages.running import failure_text
 
-        _line(f"{run.name}: {run.state} in {shown_seconds(run.seconds)}")
+        say(f"{run.name}: {run.state} in {shown_seconds(run.seconds)}")
         rows = [*written(run).items(), ("report", run.report)]
         width = max(len(name) for name, _ in rows)
         for name, path in rows:
-            _line(f"  {name:<{width}}  {shown_path(path)}")
+            say(f"  {name:<{width}}  {shown_path(path)}")
         if run.exit_code == 0:
-            _line(f"open {shown_path(run.report)} in a browser; in Python:")
+            say(f"open {shown_path(run.report)} in a browser; in Python:")
             for line in what_to_open(run):
-                _line(f"  {line}")
+                say(f"  {line}")
             return
-        sys.stdout.flush()
         failed = run.failed
-        sys.stderr.write(f"patchmill: {failure_text(failed) if failed is not None else run.state}\n")
+        complain(f"patchmill: {failure_text(failed) if failed is not None else run.state}")
 
 
 def shown_path(path: str) -> str:
     """A path as it is called from the current folder, if it lies below."""
     relative = os.path.relpath(path)
     return path if relative.startswith(os.pardir) else relative
-
-
-def _line(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()

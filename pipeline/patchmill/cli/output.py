@@ -1,0 +1,50 @@
+"""What the command line says: results to stdout, all else to stderr.
+
+A reader that has seen enough, such as ``head``, closes the pipe. Only here that is no error: any other broken pipe, of
+a connection to a store, is one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class OutputClosedError(Exception):
+    """Nobody reads what we say any more."""
+
+
+def say(thing: Any) -> None:
+    """A line of the result."""
+    with _read_by_somebody():
+        sys.stdout.write(f"{thing}\n")
+        sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """A line beside the result, after what was said before it."""
+    with _read_by_somebody():
+        sys.stdout.flush()
+        sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def _read_by_somebody() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosedError from error
+
+
+def let_go() -> None:
+    """Write what is left of closed pipes to nowhere: the interpreter shall not complain on its way out."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
