@@ -27,11 +27,11 @@ class Progress:
     Parameters
     ----------
     done : int
-        Patches, or images, that are done; those of earlier, interrupted calls included.
+        Patches, images or objects that are done; those of earlier, interrupted calls included.
     total : int
         How many there are in all.
     nbytes : int
-        Raw bytes that this call has written.
+        Raw bytes of pixels that this call has written; where it only reads, bytes as they are stored.
     shards, shards_total : int
         The same in shards; 0 of 0 where nothing is counted in them.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 import patchmill
 from patchmill.ingesting import IngestReport
+from patchmill.types import Progress
 
 
 def report(**changes):
@@ -63,10 +64,10 @@ def test_what_an_append_has_to_say():
 
 def test_the_sample(tmp_path):
     seen = []
-    report = patchmill.ingest("sample:", tmp_path / "t.zarr", progress=lambda *args: seen.append(args))
+    report = patchmill.ingest("sample:", tmp_path / "t.zarr", progress=seen.append)
     assert len(report) == 8
     assert report.labels == ("red", "green", "blue")
     assert max(max(size) for size in report.sizes) > 1000
-    assert [done for done, *_ in seen] == list(range(1, 9))
-    assert seen[-1] == (8, 8, report.nbytes)
+    assert [far.done for far in seen] == list(range(1, 9))
+    assert seen[-1] == Progress(8, 8, report.nbytes)
     assert report.skipped == ()

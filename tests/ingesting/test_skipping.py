@@ -23,6 +23,7 @@ from ingesting.looking import images_of
 from ingesting.test_store import objects_of
 from patchmill.errors import PatchmillError, SourceError
 from patchmill.ingesting import building, scenes
+from patchmill.types import Progress
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
@@ -168,13 +169,13 @@ def test_an_image_that_fails_half_way_leaves_nothing(tmp_path):
     written = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scenes, "WHOLE", 100)
-        watch = {"progress": lambda *args: written.append(args)}
+        watch = {"progress": written.append}
         patchmill.ingest(
             tmp_path / "in", tmp_path / "t.zarr", on_error="skip", workers=1, dims={"channel": "Q"}, **watch
         )
     assert objects_of(tmp_path / "t.zarr") == objects_of(tmp_path / "clean.zarr")
-    assert max(nbytes for *_, nbytes in written) > 4 * 2100 * 2100 * 2  # some of the second image was written
-    assert written[-1] == (2, 2, 4 * 2100 * 2100 * 2)
+    assert max(far.nbytes for far in written) > 4 * 2100 * 2100 * 2  # some of the second image was written
+    assert written[-1] == Progress(2, 2, 4 * 2100 * 2100 * 2)
 
 
 def test_when_the_first_image_fails_the_next_decides(tmp_path):

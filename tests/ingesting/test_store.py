@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import patchmill
 from ingesting.looking import dataset_of, images_of
 from patchmill.ingesting.agreeing import Layout
+from patchmill.types import Progress
 
 
 def save_all(folder, images):
@@ -167,13 +168,13 @@ def test_pieces_and_wholes_give_the_same_bytes(tmp_path, rng, monkeypatch):
     patchmill.ingest(tmp_path / "in", tmp_path / "whole.zarr")
     monkeypatch.setattr(scenes, "WHOLE", 1000)
     watched = []
-    patchmill.ingest(tmp_path / "in", tmp_path / "pieces.zarr", progress=lambda *args: watched.append(args))
+    patchmill.ingest(tmp_path / "in", tmp_path / "pieces.zarr", progress=watched.append)
     assert objects_of(tmp_path / "whole.zarr") == objects_of(tmp_path / "pieces.zarr")
     for first, second in zip(images_of(tmp_path / "whole.zarr"), images_of(tmp_path / "pieces.zarr"), strict=True):
         assert (first == second).all()
     assert len(watched) > 4
-    assert watched[-1] == (2, 2, 3000 * 1100 * 6 + 700 * 2600 * 6)
-    assert [nbytes for *_, nbytes in watched] == sorted(nbytes for *_, nbytes in watched)
+    assert watched[-1] == Progress(2, 2, 3000 * 1100 * 6 + 700 * 2600 * 6)
+    assert [far.nbytes for far in watched] == sorted(far.nbytes for far in watched)
 
 
 def test_many_channels_in_pieces(tmp_path, rng, monkeypatch):

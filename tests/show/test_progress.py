@@ -111,12 +111,6 @@ def test_nothing_left_to_do_is_said_so(clock, monkeypatch):
     assert shown[-1]["text/plain"] == "cutting: nothing left to do, 172 of 172 patches are there"
 
 
-def test_three_numbers_do_as_well(clock):
-    report = PlainReporter("reading", "images", stream=io.StringIO(), began=0.0)
-    report(1, 2, 3)
-    assert report.last.now == Progress(1, 2, 3)
-
-
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50), st.integers(0, 10**9)), max_size=60), st.floats(1, 99))
 def test_the_window_is_as_long_as_it_says_and_few_are_kept(steps, window):
     pace, seconds, now = Pace(window), 0.0, Progress(0, 10**6)

@@ -6,7 +6,7 @@ Tasks are made one after the other and few are under way, so memory does not gro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,13 +19,13 @@ from patchmill.cutting.reports import Finding
 from patchmill.errors import CorruptChunkError, Interrupted
 from patchmill.storage import StoredGroup, begun
 from patchmill.storage.checking import Look, look_at
+from patchmill.types import Progress, Watch
 
 _TOLD_SECONDS = 0.2
 
 _RECORD = "provenance"
 """The record that `ingest` keeps of its files in a source: a group of its own, which the root does not vouch for."""
 
-Watch = Callable[..., None]
 Target = tuple[str, Index]
 """An array, and one of its objects."""
 
@@ -43,7 +43,7 @@ class Survey:
     workers : int
         Objects that are read at a time.
     watch : callable or None
-        Called with objects done and in all, and stored bytes.
+        Told how far it is: objects, and stored bytes.
     stop : Any
         Its `requested` is true once somebody asked to stop.
     comparing : Comparing or None
@@ -107,7 +107,7 @@ class Survey:
         now = time.monotonic()
         if self.watch is not None and (now - self._told > _TOLD_SECONDS or done == self.total):
             self._told = now
-            self.watch(done, max(self.total, done), self.nbytes)
+            self.watch(Progress(done, max(self.total, done), self.nbytes))
 
     # -- objects that must be there ---------------------------------------------------------------------------------
 

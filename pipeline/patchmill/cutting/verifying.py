@@ -26,10 +26,9 @@ from patchmill.reading import open_patches
 from patchmill.storage import Location, StoredGroup, begun, read_group
 from patchmill.storage.checking import ObjectFormat
 from patchmill.storage.seals import has_seal, is_sealed, mended
+from patchmill.types import Watch
 
 _ROOT = "zarr.json"
-
-Watch = Callable[..., None]
 
 
 def verify(
@@ -69,7 +68,7 @@ def verify(
     storage_options, target_options : mapping, optional
         For remote sources and targets, in fsspec's spelling; no secrets, which come from the environment.
     progress : callable, optional
-        Called with (objects done, objects in all, bytes read).
+        Called with a `patchmill.types.Progress` now and then: objects done so far, and bytes read.
 
     Returns
     -------

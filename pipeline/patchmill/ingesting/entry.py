@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from patchmill.ingesting.growing import append
@@ -19,7 +19,7 @@ from patchmill.ingesting.scenes import Reading
 from patchmill.planning import memory_limit, worker_count
 from patchmill.sources import Dims
 from patchmill.storage import Location
-from patchmill.types import as_bytes, as_word, shown_bytes
+from patchmill.types import Watch, as_bytes, as_word, shown_bytes
 
 
 def ingest(
@@ -36,7 +36,7 @@ def ingest(
     channels: Sequence[str] | None = None,
     memory: int | str | None = None,
     workers: int | None = None,
-    progress: Callable[[int, int, int], None] | None = None,
+    progress: Watch | None = None,
 ) -> IngestReport:
     """Write image files of any common kind into one Zarr store, `target`, that everything else starts from.
 
@@ -91,7 +91,7 @@ def ingest(
     workers : int, optional
         Threads; as many as CPUs by default.
     progress : callable, optional
-        Called with images done, images in all, and bytes done.
+        Called with a `patchmill.types.Progress` now and then: images and bytes done so far.
 
     Returns
     -------

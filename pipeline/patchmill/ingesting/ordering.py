@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,7 @@ from patchmill.ingesting.publishing import IngestMode
 from patchmill.ingesting.scenes import Reading
 from patchmill.ingesting.standing import Standing
 from patchmill.storage import Location
-
-Watch = Callable[[int, int, int], None]
+from patchmill.types import Watch
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

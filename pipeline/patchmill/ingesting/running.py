@@ -13,13 +13,14 @@ from patchmill.ingesting.building import Building
 from patchmill.ingesting.concluding import describe, report_of
 from patchmill.ingesting.decoding import ahead, cost
 from patchmill.ingesting.finding import File, Found, find
-from patchmill.ingesting.ordering import Order, Watch, Work
+from patchmill.ingesting.ordering import Order, Work
 from patchmill.ingesting.pairing import Candidate, Problem, candidates_of
 from patchmill.ingesting.problems import listed, refuse_problems
 from patchmill.ingesting.publishing import built_aside, refuse_taken
 from patchmill.ingesting.report import IngestReport
 from patchmill.ingesting.scenes import UnfitError
 from patchmill.storage import Location
+from patchmill.types import Progress, Watch
 
 _AHEAD = 2
 """Images on their way for each worker."""
@@ -193,4 +194,4 @@ class _Tally:
 
     def _tell(self) -> None:
         if self.progress is not None:
-            self.progress(self.images, self.total, self.nbytes + self.pieces)
+            self.progress(Progress(self.images, self.total, self.nbytes + self.pieces))

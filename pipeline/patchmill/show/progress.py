@@ -134,9 +134,8 @@ class Reporter:
     _pace: Pace = field(default_factory=Pace, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def __call__(self, now: Progress | int, total: int = 0, nbytes: int = 0, /) -> None:
-        """Show how far it is: a `Progress`, or its first three numbers."""
-        now = now if isinstance(now, Progress) else Progress(now, total, nbytes)
+    def __call__(self, now: Progress, /) -> None:
+        """Show how far it is."""
         with self._lock:
             idle = now.done >= now.total and now.nbytes == 0 and (self.last is None or self.last.idle)
             seconds = time.monotonic() - self.began
