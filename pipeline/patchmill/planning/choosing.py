@@ -16,8 +16,8 @@ from patchmill.errors import PatchmillError
 from patchmill.grid import ImageGrids, PatchGrid
 from patchmill.planning.blocks import Work, block_size, cuts_of, halo_of, tiles_of, units_of
 from patchmill.planning.memory import Piece, peak, reading_bytes
-from patchmill.planning.shapes import Shapes
 from patchmill.planning.units import Units
+from patchmill.planning.variables import PlannedVariable
 from patchmill.types import Layout, shown_bytes, shown_shape
 
 _BANDS = (8, 4, 2, 1)
@@ -41,59 +41,12 @@ _WORKING = 24 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
-    """What decides the cost of one array.
-
-    Parameters
-    ----------
-    source_chunk : tuple of int
-        (image, channel, y, x) of the source.
-    source_pixel, pixel : int
-        Bytes of a pixel with all channels, as read and as stored.
-    changed : bool
-        Whether pixels are changed on the way, one by one.
-    transformed : bool
-        Whether patches are, as a whole.
-    copied : bool
-        Whether patches are copied before they are packed.
-    shapes : Shapes
-        Of the array to write.
-    itemsize : int
-        Bytes of a stored element.
-    """
-
-    source_chunk: tuple[int, ...]
-    source_pixel: int
-    pixel: int
-    changed: bool
-    transformed: bool
-    copied: bool
-    shapes: Shapes
-    itemsize: int
-
-    @property
-    def channels(self) -> int:
-        """Number of channels, 1 without such an axis."""
-        return self.pixel // self.itemsize
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether the source has chunks: what lies in memory has not."""
-        return prod(self.source_chunk) > 1
-
-    @property
-    def chunk_pixel(self) -> int:
-        """Bytes of a pixel with the channels that one source chunk holds."""
-        return self.source_pixel // self.channels * min(self.channels, self.source_chunk[1])
-
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """A cut to be planned: everything but memory and cores."""
 
     grids: ImageGrids
     layout: Layout
-    variables: tuple[Variable, ...]
+    variables: tuple[PlannedVariable, ...]
     shard: tuple[int, ...]
     whole: bool
     handed_over: bool
@@ -312,7 +265,7 @@ def _memory(case: Case, work: Work) -> int:
     )
 
 
-def _piece(case: Case, variable: Variable, units: Sequence[Units], tile: Sequence[int], images: int) -> Piece:
+def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: Sequence[int], images: int) -> Piece:
     """What a task holds of one variable."""
     pixels = prod(tile) * images
     shard = prod(variable.shapes.shard[1:]) * images * variable.itemsize
@@ -324,7 +277,7 @@ def _piece(case: Case, variable: Variable, units: Sequence[Units], tile: Sequenc
     if variable.transformed:
         # The patches in a row, for the function as much again in double precision, and what it makes of that.
         changed = patches
-        looking += patches + patches // variable.pixel * (variable.source_pixel + variable.channels * 8)
+        looking += patches + patches // variable.pixel * (variable.source_pixel + (variable.channels or 1) * 8)
     if case.handed_over:
         looking += 2 * patches
     return Piece(
@@ -346,7 +299,7 @@ def _most_positions(side: Units) -> int:
     return max(b - a for a, b in map(side.positions, _some(range(len(side)))))
 
 
-def _reading(case: Case, variable: Variable, units: Sequence[Units], tile: Sequence[int]) -> int:
+def _reading(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: Sequence[int]) -> int:
     """Source chunks on their way in: what the tile touches, few at a time."""
     sides = (len(case.grids.sizes), *case.grids.canvas.shape)
     lengths = (case.shard[0], *tile)
@@ -358,7 +311,7 @@ def _reading(case: Case, variable: Variable, units: Sequence[Units], tile: Seque
     return reading_bytes(prod(touched) * variable.source_pixel, prod(chunk) * variable.chunk_pixel)
 
 
-def _spatial(variable: Variable, units: Sequence[Units]) -> tuple[int, ...]:
+def _spatial(variable: PlannedVariable, units: Sequence[Units]) -> tuple[int, ...]:
     """A source chunk without its channels: image, y, x."""
     return (variable.source_chunk[0], *variable.source_chunk[-len(units) :])
 

@@ -1,0 +1,223 @@
+"""Making a plan: shapes for both layouts, what each costs, and how the one that is wanted is cut into tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from patchmill.errors import PatchmillError
+from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.planning.blocks import Work, cuts_of, units_of
+from patchmill.planning.choosing import Case, Choice, bytes_decoded, choose
+from patchmill.planning.plan import LayoutCost, Plan
+from patchmill.planning.shapes import Shapes, aligned, aligned_canvas, canvas_shapes, patch_shapes
+from patchmill.planning.variables import Part, PlannedVariable
+from patchmill.types import Layout
+
+_SHARE = 16
+"""Statistics are kept where they take no more than a sixteenth of the pixels' bytes, unless they are asked for."""
+
+
+def make_plan(
+    grids: ImageGrids,
+    parts: Sequence[Part],
+    *,
+    layout: Layout,
+    statistics: bool | None,
+    looked_at: bool,
+    handed_over: bool,
+    lazy: bool,
+    held: int,
+    limit: int,
+    workers: int,
+    tuning: Mapping[str, Any],
+    free: int | None,
+) -> Plan:
+    """The plan for cutting `parts` by `grids` within `limit` bytes.
+
+    Parameters
+    ----------
+    grids : ImageGrids
+        At least one patch.
+    parts : sequence of Part
+    layout : str
+    statistics : bool or None
+        Whether the catalog shall hold them; None where they are small beside the pixels.
+    looked_at : bool
+        Whether patches are looked at for another reason: to decide which to keep.
+    handed_over : bool
+        Whether a function that decides it gets whole patches.
+    lazy : bool
+        Whether the source is a Dask array.
+    held : int
+        Bytes that lie in this process anyway: of the source, of libraries.
+    limit : int
+        Bytes of memory allowed.
+    workers : int
+        CPUs to keep busy.
+    tuning : mapping
+        Fields of `Work` that the user decided.
+    free : int or None
+        Free bytes where the target is to lie.
+
+    Raises
+    ------
+    PatchmillError
+        If not even one task fits in memory.
+    """
+    found: dict[str, tuple[Case, Choice | None, bool]] = {}
+    layouts: tuple[Layout, ...] = ("patches", "canvas")
+    for each in layouts:
+        variables = _variables(grids, parts, each)
+        kept = _keeps_statistics(grids, variables, each) if statistics is None else statistics
+        case = _case(
+            grids, variables, each, whole=kept or looked_at, handed_over=handed_over, lazy=lazy, held=held
+        )
+        try:
+            choice = choose(case, limit=limit, workers=workers, tuning=tuning)
+        except PatchmillError:
+            if each == layout:
+                raise
+            choice = None
+        found[each] = (case, choice, kept)
+        if each == layout:
+            planned = variables
+    case, chosen, kept = found[layout]
+    if chosen is None:
+        raise AssertionError("the planned layout has no way to work")
+    pixels, uncovered = _count(grids)
+    return Plan(
+        grid=grids.canvas,
+        layout=layout,
+        images=len(grids.sizes),
+        too_small=len(grids.too_small),
+        patches=len(grids),
+        uncovered=uncovered,
+        pixels=pixels,
+        variables=planned,
+        statistics=kept,
+        whole=case.whole,
+        work=chosen.work,
+        tasks=_tasks(case, chosen.work),
+        layouts=tuple((each, _cost(found[each][0], found[each][1])) for each in layouts),
+        bytes_source=pixels * sum(part.source_pixel for part in planned),
+        limit=limit,
+        workers=workers,
+        free=free,
+    )
+
+
+def _variables(grids: ImageGrids, parts: Sequence[Part], layout: Layout) -> tuple[PlannedVariable, ...]:
+    grid = grids.canvas
+    sizes = [np.dtype(part.dtype).itemsize for part in parts]
+    if layout == "patches":
+        counts = tuple(max(1, n) for n in grid.counts)
+        pitch = tuple(min(axis.step, axis.n) for axis in grid.axes)
+        shapes = [
+            patch_shapes(part.channels, counts, grid.patch_shape, size, pitch)
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+        common = aligned(shapes, grid.ndim)
+    else:
+        shapes = [
+            canvas_shapes(part.channels, grid.shape, grid.patch_shape, grid.step, size)
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+        common = aligned_canvas(shapes, grid.shape)
+    return tuple(
+        PlannedVariable.of(part, copied=layout == "patches" and not _is_alone(each, grid.ndim), shapes=each)
+        for part, each in zip(parts, common, strict=True)
+    )
+
+
+def _is_alone(shapes: Shapes, axes: int) -> bool:
+    """Whether a chunk holds one patch only."""
+    return shapes.chunk[0] == 1 and set(shapes.chunk[-2 * axes : -axes]) == {1}
+
+
+def _keeps_statistics(grids: ImageGrids, variables: Sequence[PlannedVariable], layout: Layout) -> bool:
+    grid = grids.canvas
+    pixels = prod(grid.patch_shape) if layout == "patches" else prod(min(axis.step, axis.n) for axis in grid.axes)
+    needed = sum(4 * (4 if v.itemsize <= 2 else 8) * (v.channels or 1) for v in variables)
+    return needed * _SHARE <= pixels * sum(v.pixel for v in variables)
+
+
+def _case(
+    grids: ImageGrids,
+    variables: Sequence[PlannedVariable],
+    layout: Layout,
+    *,
+    whole: bool,
+    handed_over: bool,
+    lazy: bool,
+    held: int,
+) -> Case:
+    first, axes = variables[0].shapes.shard, grids.canvas.ndim
+    spatial = first[-2 * axes : -axes] if layout == "patches" else first[-axes:]
+    return Case(
+        grids=grids,
+        layout=layout,
+        variables=tuple(variables),
+        shard=(first[0], *spatial),
+        whole=whole or any(v.missing for v in variables),
+        handed_over=handed_over,
+        lazy=lazy,
+        held=held,
+        channel_shards=sum(v.channel_shards for v in variables),
+    )
+
+
+def _cost(case: Case, choice: Choice | None) -> LayoutCost:
+    shards = read = stored = 0
+    images = len(case.grids.sizes)
+    work = choice.work if choice is not None else None
+    for grid, count in _distinct(case.grids):
+        rectangles = prod(len(side) for side in case.units(grid))
+        shards += rectangles * count
+        stored += count * (len(grid) * prod(grid.patch_shape) if case.layout == "patches" else prod(grid.shape))
+        read += bytes_decoded(case, work, grid) * count if work is not None else 0
+    together = min(case.shard[0], images)
+    shards = shards if case.shard[0] == 1 else -(-images // case.shard[0])
+    return LayoutCost(
+        shards=shards * case.channel_shards,
+        shard_bytes=max(prod(v.shapes.shard[1:]) * together * v.itemsize for v in case.variables),
+        bytes_written=stored * sum(v.pixel for v in case.variables),
+        bytes_read=read,
+        memory=None if choice is None else choice.memory,
+    )
+
+
+def _tasks(case: Case, work: Work) -> int:
+    """Blocks to cut."""
+    if case.shard[0] > 1:
+        return -(-len(case.grids.sizes) // case.shard[0])
+    return sum(count * _blocks(case, work, grid) for grid, count in _distinct(case.grids))
+
+
+def _blocks(case: Case, work: Work, grid: PatchGrid) -> int:
+    units = units_of(grid, case.layout, case.shard[1:], whole=case.whole)
+    if work.read == "region" or not all(len(side) for side in units):
+        return prod(len(side) for side in units)
+    return prod(len(cuts_of(side, size)) - 1 for side, size in zip(units, work.block, strict=True))
+
+
+def _count(grids: ImageGrids) -> tuple[int, int]:
+    """Pixels, and pixels that no patch holds, of all images."""
+    pixels = uncovered = 0
+    for grid, images in _distinct(grids):
+        pixels += prod(grid.shape) * images
+        uncovered += grid.uncovered * images
+    return pixels, uncovered
+
+
+def _distinct(grids: ImageGrids) -> Iterator[tuple[PatchGrid, int]]:
+    """The grid of each size of image, and how many images have it."""
+    if not grids.differ:
+        yield grids.canvas, len(grids.sizes)
+        return
+    sizes, images = np.unique(grids.sizes, axis=0, return_counts=True)
+    for size, count in zip(sizes.tolist(), images.tolist(), strict=True):
+        yield grids.canvas.resized(size), count
