@@ -14,11 +14,12 @@ from patchmill.cutting.building import Generation, commit, cut, prepare
 from patchmill.cutting.clusters import crew_for
 from patchmill.cutting.disk import refuse_full_disk
 from patchmill.cutting.lease import Lease, take
+from patchmill.cutting.looking import is_begun, is_tidy, look
 from patchmill.cutting.request import Request
 from patchmill.cutting.running import Clock
 from patchmill.cutting.slices import Slice, missing
 from patchmill.cutting.stopping import Stop, stoppable
-from patchmill.cutting.workplace import Workplace, begin, is_begun, is_tidy, look
+from patchmill.cutting.workplace import Workplace, begin
 from patchmill.errors import HeldError, Interrupted, LeaseLostError, PatchmillError
 from patchmill.storage import Location
 from patchmill.types import Mode, Watch

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from patchmill.cutting.contents import pixel_arrays
+from patchmill.cutting.looking import differences
 from patchmill.cutting.request import Request, make_request
-from patchmill.cutting.workplace import differences
 from patchmill.errors import MissingSourceError, SourceError
 from patchmill.storage import StoredGroup, declare, digest
 from patchmill.transforms.functions import as_function

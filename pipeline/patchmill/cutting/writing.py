@@ -10,9 +10,9 @@ from numpy.typing import DTypeLike
 
 from patchmill.cutting.clients import is_on_cluster
 from patchmill.cutting.conducting import Order, Say, carry_out, tidy_up
+from patchmill.cutting.looking import is_finished
 from patchmill.cutting.request import Request, make_request
 from patchmill.cutting.slices import Slice
-from patchmill.cutting.workplace import is_finished
 from patchmill.planning import Plan
 from patchmill.reading import PatchSet, open_patches
 from patchmill.sources import Dims

@@ -73,9 +73,7 @@ def make_plan(
     for each in layouts:
         variables = _variables(grids, parts, each)
         kept = _keeps_statistics(grids, variables, each) if statistics is None else statistics
-        case = _case(
-            grids, variables, each, whole=kept or looked_at, handed_over=handed_over, lazy=lazy, held=held
-        )
+        case = _case(grids, variables, each, whole=kept or looked_at, handed_over=handed_over, lazy=lazy, held=held)
         try:
             choice = choose(case, limit=limit, workers=workers, tuning=tuning)
         except PatchmillError:

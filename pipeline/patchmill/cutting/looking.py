@@ -1,0 +1,211 @@
+"""What is at a target and beside it, what a call may do there, and in what two requests differ. Nothing is touched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from patchmill.cutting.holders import LEASES
+from patchmill.errors import TargetExistsError
+from patchmill.storage import Location, begun, read_group
+from patchmill.types import Mode
+
+REQUEST = "request.json"
+"""In the workshop: what was begun, and how."""
+
+Prefix = Callable[[int], Mapping[str, Any]]
+"""The request as it was when the source had only so many images."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is at a target and beside it.
+
+    Parameters
+    ----------
+    what : str
+        "nothing", "a patch set", "begun" or "something else".
+    stored : mapping or None
+        The request of the set that is there.
+    unfinished : mapping or None
+        The request of what was begun and not finished.
+    images : int
+        Images that the set held when the unfinished generation was begun.
+    mode : str
+        How that was begun.
+    aside : bool
+        Whether it is built beside a set that it will replace, and has not replaced it yet.
+    trusted : int or None
+        See `Workplace`.
+    slices : int or None
+        Into how many slices that generation is cut; None where nobody has said yet.
+    """
+
+    what: str
+    stored: Mapping[str, Any] | None
+    unfinished: Mapping[str, Any] | None
+    images: int
+    mode: str
+    aside: bool
+    trusted: int | None
+    slices: int | None = None
+
+    def is_leftover(self, request: Mapping[str, Any]) -> bool:
+        """Whether what is in the workshop is of a set that is complete: killed between the commit and the tidying."""
+        return self.stored == request and self.unfinished == request and not self.aside
+
+    def goes_on(self, request: Mapping[str, Any], mode: Mode) -> bool:
+        """Whether a call takes up what was begun."""
+        return self.unfinished == request and (mode == "resume" or mode == self.mode == "overwrite")
+
+
+def look(target: Location) -> State:
+    """What is at `target`; a swap that a crash cut short counts as done.
+
+    Slices begin and complete a set while others look at it: what seems to be something else is looked at again.
+    """
+    for _ in range(_LOOKS):
+        state = _look(target)
+        if state.what != "something else":
+            break
+        time.sleep(_LOOK_SECONDS)
+    return state
+
+
+_LOOKS, _LOOK_SECONDS = 3, 0.1
+
+
+def _look(target: Location) -> State:
+    found = _understood(begun(target))
+    group = None if target.is_empty() else read_group(target)
+    request = None if group is None or group.own.get("kind") != "patches" else dict(group.own["request"])
+    what = _what(target, request is not None, group is not None, found is not None)
+    begun_by = found or {}
+    return State(
+        what,
+        request,
+        begun_by.get("request"),
+        int(begun_by.get("old", 0)),
+        str(begun_by.get("mode", "resume")),
+        bool(begun_by.get("aside", False)),
+        begun_by.get("trusted"),
+        begun_by.get("slices"),
+    )
+
+
+def _understood(found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What was remembered, unless that is no request of ours."""
+    request = None if found is None else found.get("request")
+    whole = isinstance(request, Mapping) and isinstance(request.get("images"), int)
+    return found if found is not None and whole and isinstance(found.get("old"), int) else None
+
+
+def is_finished(target: Location, request: Mapping[str, Any], prefix: Prefix, mode: Mode) -> bool:
+    """Whether nothing is to cut, without touching anything, whatever others are doing to the set.
+
+    Raises
+    ------
+    TargetExistsError
+        If something is there that `mode` may not touch; the text names what differs.
+    """
+    state = look(target)
+    refuse(target, state, request, prefix, mode)
+    return mode in ("resume", "append") and state.stored == request
+
+
+def is_tidy(target: Location, request: Mapping[str, Any]) -> bool:
+    """Whether a complete set has nothing in its workshop that is its own."""
+    return not look(target).is_leftover(request)
+
+
+def is_begun(target: Location, request: Mapping[str, Any], slices: int) -> bool:
+    """Whether a cut in so many slices has been begun, so that `begin` has only to go on with it."""
+    state = look(target)
+    return state.goes_on(request, "resume") and not state.aside and state.slices == slices
+
+
+# -- what may be touched -----------------------------------------------------------------------------------------------
+
+
+def refuse(target: Location, state: State, request: Mapping[str, Any], prefix: Prefix, mode: Mode) -> None:
+    """Raise where `mode` may not touch what is there."""
+    work = target.workshop
+    if state.unfinished is None and not _is_ours(work):
+        raise TargetExistsError(
+            f"{work.url} exists, which is where {target.url} would be prepared: choose another target, or move it away"
+        )
+    if state.what == "something else":
+        raise TargetExistsError(
+            f"{target.url} exists and is not a patch set, so it is left alone: "
+            "choose another target, or remove it yourself"
+        )
+    if mode == "create" and (state.what != "nothing" or state.unfinished is not None):
+        what = "a finished patch set" if state.what == "a patch set" else "a patch set that was begun"
+        raise TargetExistsError(
+            f'{target.url} holds {what}, and mode="create" begins new ones: use mode="resume" or "overwrite"'
+        )
+    known = state.stored if state.stored is not None else state.unfinished
+    if known is None or mode in ("create", "overwrite") or known == request:
+        return
+    images = int(known["images"])
+    grown = images < int(request["images"]) and known == prefix(images)
+    if grown and mode == "append":
+        return
+    differs = ", ".join(differences(known, request))
+    way = 'use mode="append"' if grown else 'use mode="overwrite", or another target'
+    raise TargetExistsError(f"{target.url} was cut from another request, which differs in {differs}: {way}")
+
+
+def _is_ours(work: Location) -> bool:
+    """Whether a workshop without a request is none, or what a killed writer leaves of one; else it is somebody's."""
+    if work.is_empty():
+        return True
+    if work.is_local and not work.path.is_dir():
+        return False
+    half = f"{REQUEST}."  # written half, under a name of its writer's
+    return all(
+        name in {LEASES, "journal"} or (name.startswith(half) and name.endswith(".__tmp")) for name in work.entries()
+    )
+
+
+def _what(target: Location, is_set: bool, is_group: bool, is_begun: bool) -> str:  # noqa: FBT001 - three facts
+    if target.is_empty():
+        return "nothing"
+    if is_set:
+        return "a patch set"
+    return "begun" if not is_group and is_begun and _holds_arrays_only(target) else "something else"
+
+
+def _holds_arrays_only(target: Location) -> bool:
+    """Whether all that is in the place looks like what a killed writer leaves: arrays, and files it had just begun."""
+    for name in target.entries():
+        inside = target.child(name).entries()
+        begun_only = all(each.endswith(".__tmp") for each in inside)
+        is_folder = bool(inside) or (target.is_local and (target.path / name).is_dir())
+        if not (name.endswith(".__tmp") or (is_folder and ("zarr.json" in inside or begun_only))):
+            return False
+    return True
+
+
+def differences(known: Any, asked: Any, name: str = "") -> list[str]:
+    """Names of what differs between two requests, with both values where they are short."""
+    if isinstance(known, Mapping) and isinstance(asked, Mapping):
+        keys = [*known, *(key for key in asked if key not in known)]
+        return [
+            text
+            for key in keys
+            if known.get(key) != asked.get(key)
+            for text in differences(known.get(key), asked.get(key), f"{name}.{key}" if name else key)
+        ]
+    if _are_named(known) and _are_named(asked) and len(known) == len(asked):
+        pairs = zip(known, asked, strict=True)
+        return [text for a, b in pairs if a != b for text in differences(a, b, f"{a['name']}")]
+    short = len(str(known)) + len(str(asked)) < 80
+    return [f"{name} ({known!r} there, {asked!r} now)" if short else name]
+
+
+def _are_named(things: Any) -> bool:
+    """Whether these are descriptions of variables."""
+    return isinstance(things, list) and all(isinstance(each, Mapping) and "name" in each for each in things)
