@@ -166,8 +166,8 @@ def test_an_address_is_used(tmp_path, tiny, shared, monkeypatch, way):
             monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", shared.scheduler_address)
         else:
             stack.enter_context(dask.config.set({"scheduler-address": shared.scheduler_address}))
-        seen = []
-        monkeypatch.setattr(clusters.Cluster, "close", lambda self: seen.append(self.client))
+        seen, close = [], clusters.Cluster.close
+        monkeypatch.setattr(clusters.Cluster, "close", lambda self: seen.append(self.client) or close(self))
         patchmill.write_patches(IMAGE, tmp_path / "out", 16)
         assert [each.status for each in seen] == ["closed"]
         with pytest.raises(ValueError, match="No client"):  # what was made here is nobody's default
