@@ -12,6 +12,7 @@ import patchmill
 from patchmill.show import (
     channel_names,
     chosen,
+    kept_of,
     one_variable,
     patch_figures,
     patches_of_image,
@@ -19,6 +20,7 @@ from patchmill.show import (
     some_patches,
     thumbnail,
     too_small,
+    value_figures,
 )
 from patchmill.show.peeks import placed_titles, short
 
@@ -43,6 +45,53 @@ def test_all_patches_of_an_image_are_found(image):
     of, _ = patches.locate(np.arange(len(patches)))
     assert which == (image or 0)
     assert numbers.tolist() == np.flatnonzero(of == which).tolist()
+
+
+def kept_set(place, keep, layout="patches"):
+    """Three images of 8 x 10 patches, each patch of one value: its place among all, from 0 to 239."""
+    values = np.arange(240, dtype="int16").reshape(3, 1, 8, 10).repeat(2, axis=2).repeat(2, axis=3)
+    return patchmill.write_patches(values, place, 2, keep=keep, layout=layout)
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+@pytest.mark.parametrize("image", [None, 0, 1])
+def test_where_patches_were_dropped_those_kept_of_the_image_are_found(tmp_path, layout, image):
+    patches = kept_set(tmp_path / "p.zarr", "mean > 12 and mean < 101 or mean == 230", layout)
+    which, numbers = patches_of_image(patches, image)
+    of, _ = patches.locate(np.arange(len(patches)))
+    assert which == (image or 0)
+    assert numbers.tolist() == np.flatnonzero(of == which).tolist()
+
+
+def test_of_very_many_kept_patches_those_of_their_middle_are_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(picks, "_MOST_DRAWN", 9)
+    patches = kept_set(tmp_path / "p.zarr", "mean != 114")
+    _, numbers = patches_of_image(patches, 1)
+    of, origins = patches.locate(numbers)
+    assert set(of.tolist()) == {1}
+    assert 8 <= len(set(map(tuple, origins.tolist()))) == len(numbers)
+    assert (np.ptp(origins, axis=0) == 4).all()  # a square of 3 x 3 positions, each 2 pixels from the next
+    assert (abs(origins.mean(axis=0) - (7, 9)) <= 2).all()
+    apart = kept_set(tmp_path / "q.zarr", "mean < 33 or mean >= 47")
+    assert 1 <= len(patches_of_image(apart, 0)[1]) <= 9
+
+
+def test_an_image_of_which_nothing_was_kept_is_a_sentence(tmp_path):
+    patches = kept_set(tmp_path / "p.zarr", "mean < 100")
+    with pytest.raises(ValueError, match="none of the 80 patches of image 2 was kept, choose another one"):
+        patches_of_image(patches, 2)
+    small = patchmill.view_patches(np.zeros((2, 1, 9, 9)), 4)
+    assert patches_of_image(small, 1)[1].tolist() == [4, 5, 6, 7]
+
+
+def test_a_set_of_which_nothing_was_kept_says_so(tmp_path):
+    patches = kept_set(tmp_path / "p.zarr", "mean < 0")
+    assert kept_of(patches) == "0 of 240"
+    assert some_patches(patches, 24).tolist() == []
+    with pytest.raises(ValueError, match="0 of 240 patches were kept"):
+        patches_of_image(patches)
+    assert patch_figures(patches)["kept"] == "0 of 240"
+    assert value_figures(patches.read(some_patches(patches, 24))) == {}
 
 
 def test_of_very_many_patches_those_of_the_middle_are_taken(monkeypatch):
@@ -93,6 +142,12 @@ def test_figures_of_a_set():
         "patches": 162, "images": 3, "patch": "2 x 4 x 5 int64", "step": "2 x 5", "raw size": "50.6 KiB"
     }  # fmt: skip
     assert too_small(a_set()) == []
+
+
+def test_figures_of_values_leave_out_what_is_not_finite():
+    assert value_figures(np.array([[1.0, np.nan], [4.0, np.inf]])) == {"values": "1 to 4", "mean": 2.5}
+    assert value_figures(np.full((2, 2), np.nan)) == {}
+    assert value_figures(np.array([[True, False]])) == {"values": "0 to 1", "mean": 0.5}
 
 
 def test_a_thumbnail_is_the_image_thinned_and_of_a_large_one_the_middle():

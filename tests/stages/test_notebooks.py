@@ -88,6 +88,34 @@ def test_a_chain_under_bare_papermill_with_all_parameters_as_texts(tmp_path):
     assert found.figures["values"] == "0 to 254"
 
 
+def sentences(notebook: dict[str, Any]) -> str:
+    """What a notebook says in Markdown."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return "\n".join("".join(output.get("data", {}).get("text/markdown", "")) for output in outputs)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("mean > 300", False), ("mean < 128", True)])
+def test_notebooks_run_through_whatever_is_kept(keep, kept, tmp_path):
+    random = np.random.default_rng(0)
+    source = xr.DataArray(random.integers(0, 256, (2, 1, 32, 48), "uint8"), dims=("image", "channel", "y", "x"))
+    source[0] = 255
+    source[1, :, :16, :32] = 255
+    source[1, :, 16:, :] = source[1, :, 16:, :] // 2
+    source.to_dataset(name="scene").to_zarr(tmp_path / "source.zarr", consolidated=False)
+    cut = ("-r", "source", "source.zarr", "-r", "target", "p.zarr", "-r", "patch_shape", "8", "-r", "keep", keep)
+    notebook, found, _ = execute("patchify", tmp_path, *cut)
+    patches = patchmill.open_patches(tmp_path / "p.zarr")
+    assert (len(patches) == 0) == (not kept)
+    assert found.figures["kept"] == f"{len(patches)} of 48"
+    assert ("0 of 48 patches were kept" in sentences(notebook)) == (not kept)
+
+    notebook, found, _ = execute("explore", tmp_path, "-r", "source", "p.zarr")
+    assert complaints(notebook) == ""
+    assert len(found.sections) == (3 if kept else 0)
+    assert ("0 of 48 patches were kept" in sentences(notebook)) == (not kept)
+    assert found.figures.get("values", "").startswith("0 to") == kept
+
+
 def test_an_unknown_parameter_is_one_sentence_and_nothing_is_written(tmp_path):
     notebook, _, said = execute("patchify", tmp_path, "-p", "patch_shap", "8", "-p", "target", "p.zarr", check=False)
     assert said.strip().endswith("patch_shap is no parameter of this notebook; did you mean patch_shape?")

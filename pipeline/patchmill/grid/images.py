@@ -82,10 +82,15 @@ class ImageGrids:
         table = np.array([self.canvas.resized(size.tolist()).counts for size in unique], np.int64)
         return table.reshape(-1, self.canvas.ndim)[np.reshape(inverse, -1)]
 
+    @property
+    def per_image(self) -> Ints:
+        """Patches of each image, shape (image,)."""
+        return np.asarray(np.prod(self.counts, axis=1, dtype=np.int64))
+
     @cached_property
     def ends(self) -> Ints:
         """Patches up to and including each image, shape (image,)."""
-        return np.cumsum(np.prod(self.counts, axis=1, dtype=np.int64), dtype=np.int64)
+        return np.cumsum(self.per_image, dtype=np.int64)
 
     def __len__(self) -> int:
         """Patches that exist, over all images."""

@@ -37,6 +37,10 @@ _KEPT = 32
 class Numbering(Protocol):
     """What numbers of patches mean; `ImageGrids` is one where every position of an image exists."""
 
+    @property
+    def per_image(self) -> Ints:
+        """Patches that exist of each image, shape (image,)."""
+
     def __len__(self) -> int:
         """Patches that exist, over all images."""
 

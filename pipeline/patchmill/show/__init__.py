@@ -5,7 +5,16 @@ from __future__ import annotations
 from patchmill.show.figures import coverage, gallery, histograms, limits, mosaic, placement, rendered
 from patchmill.show.notebook import Result, say, show_figure
 from patchmill.show.peeks import chosen, placed_titles, short, thumbnail
-from patchmill.show.picks import channel_names, one_variable, patch_figures, patches_of_image, some_patches, too_small
+from patchmill.show.picks import (
+    channel_names,
+    kept_of,
+    one_variable,
+    patch_figures,
+    patches_of_image,
+    some_patches,
+    too_small,
+    value_figures,
+)
 from patchmill.show.progress import reporter
 from patchmill.types import Progress
 
@@ -17,6 +26,7 @@ __all__ = [
     "coverage",
     "gallery",
     "histograms",
+    "kept_of",
     "limits",
     "mosaic",
     "one_variable",
@@ -32,4 +42,5 @@ __all__ = [
     "some_patches",
     "thumbnail",
     "too_small",
+    "value_figures",
 ]

@@ -22,6 +22,9 @@ _MOST_BYTES = 128 * 2**20
 _MOST_DRAWN = 1600
 """Patches on one picture: beyond, their outlines are all there is to see."""
 
+_MOST_LOCATED = 2**18
+"""Patches of one image among which its middle is looked for."""
+
 
 def one_variable(batch: Array | Mapping[str, Array], name: str | None = None) -> Array:
     """The patches of one variable, out of what `PatchSet.read` gives.
@@ -65,7 +68,6 @@ def some_patches(patches: PatchSet, count: int, seed: int = 0) -> Array:
     Parameters
     ----------
     patches : PatchSet
-        With at least one patch.
     count : int
         At least one.
     seed : int
@@ -96,32 +98,70 @@ def patches_of_image(patches: PatchSet, image: int | None = None) -> tuple[int, 
     ValueError
         If there is no such image, or it has no patch.
     """
-    counts = patches.grids.counts
+    counts = patches.numbering.per_image
+    if not counts.any():
+        raise ValueError(f"{kept_of(patches)} patches were kept, so no image has any: choose another set")
     if image is None:
-        image = int(np.argmax(counts.prod(axis=1)))
+        image = int(np.argmax(counts))
     if not 0 <= image < len(counts):
         raise ValueError(f"image must be a number from 0 to {len(counts) - 1}, got {image}")
-    if not counts[image].all():
-        raise ValueError(f"image {image} is smaller than a patch and has none, choose another one")
-    first = int(patches.grids.ends[image] - counts[image].prod())
-    most = max(1, isqrt(min(_MOST_DRAWN, _affordable(patches))))
-    axes = [_middle(int(count), most) for count in counts[image]]
-    inside = np.ravel_multi_index(np.meshgrid(*axes, indexing="ij"), counts[image])
-    return image, first + np.ravel(inside)
+    if not counts[image]:
+        raise _without_patches(patches, image)
+    first, count = int(counts[:image].sum()), int(counts[image])
+    most = min(_MOST_DRAWN, _affordable(patches))
+    return image, first + np.arange(count) if count <= most else _in_the_middle(patches, first, count, isqrt(most))
+
+
+def _without_patches(patches: PatchSet, image: int) -> ValueError:
+    positions = int(patches.grids.counts[image].prod())
+    if positions:
+        return ValueError(f"none of the {positions:,} patches of image {image} was kept, choose another one")
+    return ValueError(f"image {image} is smaller than a patch and has none, choose another one")
+
+
+def _in_the_middle(patches: PatchSet, first: int, count: int, side: int) -> Array:
+    """Of an image's `count` patches from number `first` on, those in a square of `side` x `side` positions."""
+    numbers = first + _middle(count, _MOST_LOCATED)
+    _, position = patches.numbering.locate(numbers)
+    corner = np.floor(np.median(position, axis=0) - (side - 1) / 2)
+    inside = ((position >= corner) & (position < corner + side)).all(axis=1)
+    # Where a hole is in the middle, neighbors in number do.
+    return numbers[inside] if inside.any() else first + _middle(count, side * side)
+
+
+def kept_of(patches: PatchSet) -> str:
+    """How many patches there are of how many positions: ``"89 of 172"``, where some were not kept."""
+    return f"{len(patches):,} of {len(patches.grids):,}"
 
 
 def patch_figures(patches: PatchSet) -> dict[str, Any]:
     """The figures of a patch set that a person wants to know, by what they are."""
+    dropped = len(patches) < len(patches.grids)
     kinds = dict.fromkeys(str(variable.dtype) for variable in patches.variables)
     channels = patches.variables[0].channels
     shape = patches.grid.patch_shape
     return {
         "patches": len(patches),
+        **({"kept": kept_of(patches)} if dropped else {}),
         "images": len(patches.sizes),
         "patch": f"{shown_shape((channels, *shape) if channels else shape)} {', '.join(kinds)}",
         "step": shown_shape(patches.grid.step),
         "raw size": shown_bytes(patches.nbytes),
     }
+
+
+def value_figures(values: Array) -> dict[str, Any]:
+    """Range and mean of values, by what they are; nothing where none of them is finite.
+
+    Examples
+    --------
+    >>> value_figures(np.array([1.0, 4.0, np.nan]))
+    {'values': '1 to 4', 'mean': 2.5}
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return {}
+    return {"values": f"{finite.min():.4g} to {finite.max():.4g}", "mean": finite.mean().item()}
 
 
 def too_small(patches: PatchSet) -> list[tuple[str, str]]:
