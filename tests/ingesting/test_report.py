@@ -30,6 +30,10 @@ def test_one_line_with_what_one_wants_to_know():
         "IngestReport(2 images of 20 x 30 to 300 x 451 pixels, uint8, 3 channels (red, green, blue), 398 KiB: "
         "/data/<b>.zarr)"
     )
+    alone = report(names=("a",), sizes=((20, 30),))
+    assert repr(alone).startswith("IngestReport(1 image of 20 x 30 pixels")
+    assert "1 image (1 new) of" in repr(report(names=("a",), sizes=((20, 30),), added=1))
+    assert dict(report(ignored=1).rows())["ignored"] == "1 file that is not called like an image"
     assert "no channels" in repr(report(channels=None, labels=None))
     assert "1 skipped" in repr(report(skipped=(("c.png", "is empty"),)))
 

@@ -70,7 +70,7 @@ class IngestReport:
     def rows(self) -> list[tuple[str, str]]:
         """The figures, a label and a text each."""
         skipped = [("skipped", f"{len(self.skipped):,}")] if self.skipped else []
-        ignored = [("ignored", f"{self.ignored:,} files that are not called like images")] if self.ignored else []
+        ignored = [("ignored", self._ignored_shown())] if self.ignored else []
         added = [] if self.added is None else [("new", self._added_shown())]
         return [
             ("images", f"{len(self):,}, {self.extent}"),
@@ -92,6 +92,11 @@ class IngestReport:
 
     def _added_shown(self) -> str:
         return f"{self.added:,} of them" if self.added else "none, nothing was changed"
+
+    def _ignored_shown(self) -> str:
+        if self.ignored == 1:
+            return "1 file that is not called like an image"
+        return f"{self.ignored:,} files that are not called like images"
 
     def _differing(self) -> list[tuple[str, str]]:
         kept = 'the store keeps what was ingested, mode="overwrite" makes it anew'
@@ -117,8 +122,9 @@ class IngestReport:
         left_out = f", {len(self.skipped):,} skipped" if self.skipped else ""
         left_out += "".join(f", {count:,} {what}" for what, count in self._counts() if count)
         added = "" if self.added is None else f" ({self.added:,} new)" if self.added else " (nothing new)"
+        images = f"{len(self):,} image{'s' * (len(self) != 1)}"
         return (
-            f"IngestReport({len(self):,} images{added} of {self.extent}, {self.dtype}, {self._channels_shown()}, "
+            f"IngestReport({images}{added} of {self.extent}, {self.dtype}, {self._channels_shown()}, "
             f"{shown_bytes(self.nbytes)}{left_out}: {self.target})"
         )
 
