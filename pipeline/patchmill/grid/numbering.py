@@ -51,7 +51,7 @@ class Numbering(Protocol):
         """Which positions are there, shape (image, grid_y, grid_x) of the slices asked for."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KeptPatches:
     """Numbers of the patches that were kept.
 
@@ -76,6 +76,10 @@ class KeptPatches:
     def __len__(self) -> int:
         """Patches that exist, over all images."""
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __repr__(self) -> str:
+        images = len(self.per_image)
+        return f"<KeptPatches: {len(self):,} of {len(self.grids):,} patches of {images:,} image{'s' * (images != 1)}>"
 
     def exists(self, images: slice, *positions: slice) -> Bools:
         """Which positions are there, shape (image, grid_y, grid_x) of the slices asked for."""

@@ -123,8 +123,20 @@ class PatchSet:
     @property
     def nbytes(self) -> int:
         """Raw bytes of all patches that exist."""
-        pixel = sum(each.dtype.itemsize * (each.channels or 1) for each in self.variables)
-        return len(self) * prod(self.grid.patch_shape) * pixel
+        return len(self) * prod(self.grid.patch_shape) * self._pixel_nbytes
+
+    @property
+    def stored_nbytes(self) -> int:
+        """Raw bytes of pixels as they are stored: in layout "canvas" each pixel once; 0 for a view."""
+        if self.stored is None:
+            return 0
+        once = self.layout == "canvas"
+        return int(np.prod(self.sizes, axis=1).sum()) * self._pixel_nbytes if once else self.nbytes
+
+    @property
+    def _pixel_nbytes(self) -> int:
+        """Raw bytes of one pixel, all channels and variables."""
+        return sum(each.dtype.itemsize * (each.channels or 1) for each in self.variables)
 
     def __len__(self) -> int:
         return len(self.numbering)
@@ -281,10 +293,13 @@ class PatchSet:
         channels = self.variables[0].channels
         shape = shown_shape((channels, *self.grid.patch_shape) if channels else self.grid.patch_shape)
         images, small = len(self.sizes), len(self.grids.too_small)
+        positions = f" of {len(self.grids):,}" if len(self) < len(self.grids) else ""
+        stored = f" out of {shown_bytes(self.stored_nbytes)} stored" if self.layout == "canvas" else ""
+        count = f"{len(self):,}{positions} patches"
         return (
-            f"<PatchSet: {len(self):,} patches of {shape} {kinds} from {images:,} image{'s' if images != 1 else ''}"
+            f"<PatchSet: {count} of {shape} {kinds} from {images:,} image{'s' if images != 1 else ''}"
             f"{f' ({small:,} too small)' if small else ''}, {shown_shape(self.grid.counts)} at most, "
-            f"step {shown_shape(self.grid.step)}, {self.layout}, {shown_bytes(self.nbytes)}>"
+            f"step {shown_shape(self.grid.step)}, {self.layout}, {shown_bytes(self.nbytes)}{stored}>"
         )
 
     def _repr_html_(self) -> str:

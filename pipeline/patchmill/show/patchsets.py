@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from patchmill.show.drawing import card_html, grid_svg
+from patchmill.show.picks import kept_of
 from patchmill.types import shown_bytes, shown_shape
 
 if TYPE_CHECKING:
     from patchmill.reading import PatchSet
+
+Rows = list[tuple[str, str]]
+
+_MOST_OBJECTS = 10_000
+"""Objects whose sizes are asked for: a tenth of a second on a disk."""
 
 
 def patchset_html(ps: PatchSet) -> str:
@@ -16,26 +25,100 @@ def patchset_html(ps: PatchSet) -> str:
     return card_html("PatchSet", rows_of(ps), grid_svg(ps.grid, ps.variables[0].source_chunk))
 
 
-def _listed(names: list[str]) -> str:
-    """The first few names, and how many there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
-
-
-def rows_of(ps: PatchSet) -> list[tuple[str, str]]:
-    """The figures of a patch set, a label and a text each."""
+def rows_of(ps: PatchSet) -> Rows:
+    """The figures of a patch set, a label and a text each; reads no pixel."""
     grid = ps.grid
     dilation = [] if set(grid.dilation) == {1} else [("dilation", shown_shape(grid.dilation))]
     arrays = [
         f"{each.name}: {each.dtype}" + (f", {each.channels} channels" if each.channels else "") for each in ps.variables
     ]
+    dropped = len(ps) < len(ps.grids)
     return [
-        ("patches", f"{len(ps):,} of {shown_shape(grid.patch_shape)} pixels"),
+        (
+            "patches",
+            f"{f'{kept_of(ps)} kept,' if dropped else f'{len(ps):,}'} of {shown_shape(grid.patch_shape)} pixels",
+        ),
         ("images", f"{len(ps.sizes):,}, up to {shown_shape(grid.shape)} pixels"),
         *([("too small", _listed(ps.too_small))] if len(ps.grids.too_small) else []),
         ("step", shown_shape(grid.step)),
         *dilation,
         ("edge", grid.edge),
         ("variables", "; ".join(arrays)),
-        ("size", f"{shown_bytes(ps.nbytes)} raw, layout {ps.layout}"),
+        ("size", _size(ps)),
+        *_asked(ps),
         ("place", ps.url),
+        *_made(ps),
     ]
+
+
+def _listed(names: list[str]) -> str:
+    """The first few names, and how many there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
+# -- sizes -------------------------------------------------------------------------------------------------------------
+
+
+def _size(ps: PatchSet) -> str:
+    """What all patches are together, and what of it lies where."""
+    if ps.stored is None:
+        return f"{shown_bytes(ps.nbytes)} raw, nothing is stored"
+    once = ps.layout == "canvas"
+    raw = [f"{shown_bytes(ps.nbytes)} as patches", f"{shown_bytes(ps.stored_nbytes)} stored raw"]
+    held = _on_disk(ps)
+    disk = [] if held is None else [f"{shown_bytes(held)} on disk"]
+    return ", ".join([*(raw if once else [f"{shown_bytes(ps.nbytes)} raw"]), *disk, f"layout {ps.layout}"])
+
+
+def _on_disk(ps: PatchSet) -> int | None:
+    """Bytes of all objects of a local set; None where it is remote, or has so many that asking takes long."""
+    if not ps.stored.place.is_local:
+        return None
+    sizes = [size for _, size in islice(ps.stored.place.sizes(), _MOST_OBJECTS + 1)]
+    return sum(sizes) if len(sizes) <= _MOST_OBJECTS else None
+
+
+# -- how it was made ---------------------------------------------------------------------------------------------------
+
+
+def _asked(ps: PatchSet) -> Rows:
+    """What became of values on the way, as far as anything did, and whether their statistics were kept."""
+    if ps.stored is None:
+        return []
+    request = ps.stored.own["request"]
+    changed = [each for each in request.get("variables", []) if each["transform"]]
+    several = len(ps.variables) > 1
+    transforms = [f"{each['name']}: " * several + " | ".join(map(_step, each["transform"])) for each in changed]
+    keep = request.get("keep")
+    stored = {name.rpartition("_")[2] for name in ps.stored.arrays if name.startswith("stat_")}
+    fields = [field for field in ("mean", "std", "min", "max") if field in stored]
+    return [
+        *([("transform", "; ".join(transforms))] if transforms else []),
+        *([("keep", keep.get("condition") or _step(keep))] if keep else []),
+        ("statistics", f"{', '.join(fields)} of each patch" if fields else "not kept"),
+    ]
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    """One step of a transform, or a function, from its fingerprint: a named one as it is spelled, else its name."""
+    for kind in ("function", "object", "class", "partial", "method"):
+        if kind in step:
+            return step[kind] if isinstance(step[kind], str) else _step(step[kind])
+    ((name, constants),) = step.items()
+    return f"{name}({', '.join(f'{key}={value}' for key, value in constants.items())})"
+
+
+def _made(ps: PatchSet) -> Rows:
+    """From what, when, and by which version."""
+    if ps.stored is None:
+        return []
+    source, provenance = ps.stored.own["source"].get("url"), ps.stored.own.get("provenance")
+    return [
+        *([("source", source)] if source else []),
+        *([("made", _when(provenance))] if provenance else []),
+    ]
+
+
+def _when(provenance: Mapping[str, Any]) -> str:
+    created = dt.datetime.fromisoformat(provenance["created"]).astimezone(dt.UTC)
+    return f"{created:%Y-%m-%d %H:%M} UTC by patchmill {provenance['versions']['patchmill']}"
