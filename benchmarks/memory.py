@@ -1,9 +1,9 @@
 """What a run holds in memory, against its plan and its limit, each in a fresh process.
 
-    python benchmarks/memory.py --case strips --limit 512MiB --layout canvas --size 2GiB --out memory.json
+    python benchmarks/memory.py --case strips --limit 512MiB --layout canvas --size 2GiB
 
 Sources cost no time and no disk, whatever their size: one chunk is packed, and every chunk of the source is a link to
-it. Prints a row a case and writes JSON:
+it. Prints a row a case and writes JSON, to runs/benchmarks/memory.json unless told otherwise:
 
     peak      highest resident memory of the process, interpreter included, by the kernel's count
     ratio     plan / peak
@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 
 MIB = 2**20
+
+OUT = Path(__file__).parents[1] / "runs" / "benchmarks" / "memory.json"
 
 
 @dataclass(frozen=True)
@@ -288,8 +290,8 @@ def shown(row: dict[str, Any]) -> str:
 HEAD = "case         layout     limit  w   source   peak   plan ratio  early   late decode  plan  seconds"
 
 
-def main() -> None:
-    """Every case that was asked for."""
+def command_line() -> argparse.ArgumentParser:
+    """What may be asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--limit", nargs="+", default=["512MiB", "1GiB"])
@@ -297,10 +299,15 @@ def main() -> None:
     parser.add_argument("--size", default=None, help="of the source; ten times the limit by default")
     parser.add_argument("--workers", nargs="+", type=int, default=[None])
     parser.add_argument("--folder", type=Path, default=None, help="where data go; a temporary folder by default")
-    parser.add_argument("--out", type=Path, default=Path("memory.json"))
+    parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--tuning", type=json.loads, default=None, help='such as {"inflight": 1}')
     parser.add_argument("--measure", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Every case that was asked for."""
+    args = command_line().parse_args()
     if args.measure:
         name, place, arguments = json.loads(args.measure)
         print(json.dumps(measure(CASES[name], f"{place}/source.zarr", f"{place}/target.zarr", arguments)))
@@ -308,6 +315,7 @@ def main() -> None:
     from patchmill.types import as_bytes
 
     rows = []
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     print(HEAD)
     for limit, layout, workers, name in product(args.limit, args.layout, args.workers, args.case):
         size = as_bytes(args.size, "size") if args.size else 10 * as_bytes(limit, "limit")
