@@ -29,7 +29,13 @@
 
 set -eu
 
-slices=${SLICES:-$SLURM_ARRAY_TASK_COUNT}
+slices=${SLICES:-${SLURM_ARRAY_TASK_COUNT:-}}
+if [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || [ -z "$slices" ]; then
+    missing=${SLURM_ARRAY_TASK_ID:+SLURM_ARRAY_TASK_COUNT}
+    echo "this script runs as a task of a Slurm job array, and ${missing:-SLURM_ARRAY_TASK_ID} is not set:" \
+        "submit it with: sbatch $0 SOURCE TARGET --patch N" >&2
+    exit 2
+fi
 first=0
 [ -n "${SLICES:-}" ] || first=${SLURM_ARRAY_TASK_MIN:-0} # arrays may begin with 1, slices begin with 0
 

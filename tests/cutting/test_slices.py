@@ -337,6 +337,18 @@ def test_few_tasks_of_an_array_run_again(tmp_path, tiny, stored):
     assert "open it with" in job(stored, tmp_path / "out", 1, 1, "1", SLICES="2")
 
 
+@pytest.mark.parametrize("there", [{}, {"SLURM_ARRAY_TASK_ID": "1"}, {"SLURM_ARRAY_TASK_COUNT": "4"}, {"SLICES": "8"}])
+def test_outside_of_a_job_array_the_script_says_how_to_submit_it(there):
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")} | there
+    script = ["bash", SCRIPT, "scenes.zarr", "patches.zarr", "--patch", "16"]
+    ended = subprocess.run(script, env=environ | {"PATCHMILL": "false"}, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert "runs as a task of a Slurm job array" in line
+    assert line.endswith(f"submit it with: sbatch {SCRIPT} SOURCE TARGET --patch N")
+
+
 def job(source, target, index, first, count, **more):
     command = target.with_name("command.py")
     command.write_text(SMALL)
