@@ -79,6 +79,16 @@ class Condition:
         """Fields that it needs, sorted: ``("mask.mean", "valid_fraction")``."""
         return tuple(sorted(_names(self._tree)))
 
+    def on_lone(self, variable: str) -> Condition:
+        """The same condition where `variable` is the only one: its fields are called without it.
+
+        Examples
+        --------
+        >>> as_condition("image.std > 2 and valid_fraction > 0.5").on_lone("image")
+        Condition(text='std > 2 and valid_fraction > 0.5')
+        """
+        return Condition(ast.unparse(_Bare(variable).visit(parse(self.text, "a condition"))))
+
     def __call__(self, fields: Mapping[str, Array], channels: Channels = None) -> NDArray[np.bool_]:
         """Where the condition holds.
 
@@ -249,6 +259,18 @@ def _names(node: ast.AST) -> set[str]:
     if found is not None:
         return {found}  # and not the variable inside
     return set[str]().union(*(_names(child) for child in ast.iter_child_nodes(node)))
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes a variable off the names of its fields."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        """``image.std`` as ``std``."""
+        own = _field_name(node) == f"{self.variable}.{node.attr}"
+        return ast.Name(node.attr, ast.Load()) if own else node
 
 
 def _channel(node: ast.Subscript, text: str) -> int | str:

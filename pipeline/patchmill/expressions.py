@@ -64,11 +64,11 @@ def number_of(node: ast.expr) -> Number | None:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """For an error: ``did you mean 'mean'? There are 'max', 'mean'``."""
+    """For an error, behind a semicolon: ``did you mean 'mean'? There are 'max', 'mean'``, or only what there is."""
     names = sorted(names)
     close = difflib.get_close_matches(name, names, n=1)
     listed = ", ".join(repr(each) for each in names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-    return (f"did you mean {close[0]!r}? " if close else "") + f"There are {listed or 'none'}"
+    return (f"did you mean {close[0]!r}? There" if close else "there") + f" are {listed or 'none'}"
 
 
 def shown(text: str) -> str:

@@ -238,6 +238,7 @@ def test_nothing_is_said_of_what_was_not_measured():
     ("text", "message"),
     [
         ("std > 1 and maen > 3", r"did you mean 'mean'\? There are 'labels', 'mean', 'std': 'maen' \(character 13 of"),
+        ("brightness > 1", "unknown name; there are 'labels', 'mean', 'std': 'brightness'"),
         ("ünter > 0 and maen > 3", r"'ünter' \(character 1 of"),
         ('mean["B05"] > 3', "There are 'B02', 'B03'"),
         ("mean[7] > 3", "has 2, counted from 0"),

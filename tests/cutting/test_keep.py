@@ -76,6 +76,20 @@ def test_a_condition_that_asks_for_what_is_not_there_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_only_variable_may_be_named(tmp_path):
+    image = pixels((1, 2, 40, 40), "uint8")
+    bare = patchmill.write_patches(image, tmp_path / "set.zarr", 8, keep="any(max > 250) and valid_fraction > 0")
+    named = patchmill.write_patches(
+        image, tmp_path / "set.zarr", 8, keep='any(image.max > 250) and "image".max[0] >= 0 and valid_fraction > 0',
+        mode="overwrite",
+    )  # fmt: skip
+    assert 0 < len(bare) == len(named) < 25
+    again = patchmill.write_patches(image, tmp_path / "again.zarr", 8, keep="image.std > 2")
+    assert again.stored.own["request"]["keep"] == {"condition": "std > 2"}
+    with pytest.raises(ValueError, match=r"unknown name; there are .*: 'mask.std'"):
+        patchmill.write_patches(image, tmp_path / "other.zarr", 8, keep="mask.std > 2")
+
+
 def half(patches):
     return patches.astype("float32") / 2
 
@@ -125,8 +139,13 @@ def test_functions_that_mix_patches_or_are_not_pointwise_are_refused(tmp_path):
     image = pixels((1, 40, 40), "uint8")
     with pytest.raises(ValueError, match="mixes patches"):
         patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform=mixing)
-    with pytest.raises(ValueError, match="canvas"):
-        patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform=centered, layout="canvas")
+    with pytest.raises(
+        ValueError, match=r'use layout="patches", or set \S*centered.pointwise = True if it does'
+    ) as found:
+        patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform=[half, centered], layout="canvas")
+    assert "canvas" in str(found.value)
+    with pytest.raises(ValueError, match=r'use layout="patches", or give standardize its constants'):
+        patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform="standardize()", layout="canvas")
 
 
 def test_image_and_mask_have_transforms_of_their_own(tmp_path):

@@ -42,6 +42,10 @@ class Keep:
         """What it is, as plain JSON; of a function see `patchmill.transforms.functions.fingerprint`."""
         return {"condition": self.by.text} if isinstance(self.by, Condition) else self.by.fingerprint
 
+    def on_lone(self, variable: str) -> Keep:
+        """The same where `variable` is the only one; see `Condition.on_lone`."""
+        return Keep(self.by.on_lone(variable)) if isinstance(self.by, Condition) else self
+
     def __call__(
         self,
         statistics: Mapping[str, Array] | None = None,

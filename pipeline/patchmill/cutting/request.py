@@ -23,6 +23,7 @@ from patchmill.sources.model import plain_attributes
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import resident, trim
 from patchmill.transforms import Transform, as_transform, cast, is_storable
+from patchmill.transforms.functions import Function
 from patchmill.types import Edge, Layout, PadMode, PerAxis, as_bytes, as_int, as_word
 
 PerVariable = Mapping[str, Any]
@@ -173,6 +174,8 @@ def make_request(
     grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)
     changes = _changes(opened, grids, dtype, transform, pad_mode, pad_value, layout)
     keeping = as_keep(keep)
+    if keeping is not None and len(opened.variables) == 1:
+        keeping = keeping.on_lone(opened.variables[0].name)
     _check_fields(keeping, opened, changes)
     parts = [
         Part(
@@ -248,12 +251,23 @@ def _changes(
         asked = _of(dtype, source, variable, "dtype")
         change = as_transform(_of(transform, source, variable, "transform"))
         if change is not None and layout == "canvas" and not change.pointwise:
-            raise ValueError(
-                'layout "canvas" stores pixels, so it takes transforms that change each pixel alone, got one that '
-                'looks at whole patches: use layout="patches", or give its constants'
-            )
+            raise _not_pointwise(change)
         found.append(_change(variable, grids, asked, change, pad_mode, pad_value))
     return tuple(found)
+
+
+def _not_pointwise(transform: Transform) -> ValueError:
+    step = next(step for step in transform.steps if not step.pointwise)
+    if isinstance(step, Function):
+        got = f"{step.name}, which does not say that it does"
+        name = step.name.rpartition(":")[2]
+        way = f"set {name if name.isidentifier() else 'function'}.pointwise = True if it does"
+    else:
+        got, way = "standardize by each patch's own values", "give standardize its constants"
+    return ValueError(
+        f'layout "canvas" stores pixels, so it takes transforms that change each pixel alone, got {got}: '
+        f'use layout="patches", or {way}'
+    )
 
 
 def _change(
