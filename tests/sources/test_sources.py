@@ -246,3 +246,26 @@ def test_infinite_nodata_that_is_transformed(tmp_path):
 )
 def test_nodata_as_text(text, value):
     np.testing.assert_equal(nodata_of({"nodata": text}, np.dtype("f4")), value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [((50, 60, 3), 'dims=("y", "x", "channel")'), ((2, 50, 60, 4), 'dims=("image", "y", "x", "channel")')],
+)
+def test_an_unnamed_array_whose_channels_may_come_last_gets_a_hint(shape, dims, tmp_path):
+    zarr.create_array(tmp_path / "unnamed.zarr", shape=shape, dtype="uint8")
+    for source in (np.zeros(shape, "uint8"), tmp_path / "unnamed.zarr"):
+        with pytest.raises(ValueError, match="a patch must fit") as found:
+            patchmill.plan(source, 16)
+        assert f"if channels come last, say {dims}" in str(found.value)
+
+
+@pytest.mark.parametrize("source", [
+    np.zeros((3, 50, 10), "uint8"),
+    np.zeros((50, 3), "uint8"),
+    xr.DataArray(np.zeros((50, 60, 3), "uint8"), dims=("channel", "y", "x")),
+])  # fmt: skip
+def test_no_other_array_gets_it(source):
+    with pytest.raises(ValueError, match="a patch must fit") as found:
+        patchmill.plan(source, 16)
+    assert "channels come last" not in str(found.value)
