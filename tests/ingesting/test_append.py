@@ -379,6 +379,7 @@ def test_files_are_kept_beside_the_images(tmp_path):
     assert kept.bytes.values.tolist() == [148, 148]
     assert kept.modified.dtype.kind == "M"
     assert kept.whole.values.all()
+    assert {"path", "bytes", "modified", "digest"} <= set(kept.data_vars)  # a table of files, not empty to look at
     assert "provenance" not in dataset_of(tmp_path / "t.zarr")
 
 

@@ -219,8 +219,11 @@ def declared(specs: Sequence[ArraySpec], variables: Sequence[str], own: Mapping[
         Arrays of pixels.
     own : mapping
         What patchmill says about the group, beside format, variables and digests; plain JSON.
+
+    What stands beside pixels is coordinates to xarray; where there are no pixels it is what the group is about.
     """
     objects = declare(specs, {})
+    beside = [spec.name for spec in specs if spec.name not in variables and (spec.name,) != spec.dims]
     attributes = {
         "patchmill": {
             "format": FORMAT,
@@ -229,9 +232,7 @@ def declared(specs: Sequence[ArraySpec], variables: Sequence[str], own: Mapping[
             "digests": {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs},
             **own,
         },
-        "coordinates": " ".join(
-            spec.name for spec in specs if spec.name not in variables and (spec.name,) != spec.dims
-        ),
+        **({"coordinates": " ".join(beside)} if variables else {}),
     }
     return objects | {"zarr.json": declare([replace(spec, data=None) for spec in specs], attributes)["zarr.json"]}
 
