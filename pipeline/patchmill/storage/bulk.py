@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import CorruptChunkError, MissingChunkError, PatchmillError, SourceError
-from patchmill.planning.memory import READING
+from patchmill.planning.memory import READING, SMALL
 from patchmill.storage.empty import empty_shard
 from patchmill.storage.heap import trim
 from patchmill.storage.local import unwritable
@@ -137,7 +137,7 @@ class TensorStoreArray:
 
         low, high = [a for a, _ in parts[0]], [b for _, b in parts[-1]]
         values = np.empty([b - a for a, b in zip(low, high, strict=True)], self.dtype)
-        many = prod(self.chunk) * self.dtype.itemsize <= _SMALL
+        many = prod(self.chunk) * self.dtype.itemsize <= SMALL
         for part in parts:
             inside = tuple(slice(a - first, b - first) for (a, b), first in zip(part, low, strict=True))
             try:
@@ -284,10 +284,6 @@ def _again(
 # -- large chunks ------------------------------------------------------------------------------------------------------
 
 Interval = tuple[int, int]
-
-_SMALL = 256 * 2**10
-"""Bytes of chunks so small that packed and unpacked ones lie among each other: strips of 64 KiB held 510 MiB where 300
-were in use, and 370 where what was freed goes back after each part."""
 
 
 def _intervals(region: Sequence[slice | int], shape: tuple[int, ...]) -> tuple[Interval, ...] | None:
