@@ -49,8 +49,8 @@ WORKER = 40 * 2**20
 _LOOSE = 32 * 2**20
 """Loose bytes of a process, see `patchmill.storage.heap`."""
 
-_LOOSE_SHARE, _LOOSE_CACHED, _LOOSE_TRIMMED = 8, 6, 2
-"""Beside them one for so many that tasks hold. Where a cache does, whose chunks lie among what is freed, six times as
+_LOOSE_SHARE, _LOOSE_CACHED, _LOOSE_TRIMMED = 8, 9, 2
+"""Beside them one for so many that tasks hold. Where a cache does, whose chunks lie among what is freed, nine times as
 many: 87 MiB of cache held 70 more on a machine that was busy. Twice as many where what is freed goes back after each
 read of small chunks."""
 
