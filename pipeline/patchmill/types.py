@@ -86,6 +86,32 @@ def as_int(value: Any, name: str, *, least: int, most: int = MOST, unit: str = "
     return number
 
 
+def as_flag(value: Any, name: str) -> bool | None:
+    """`value` where it is True, False or None.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else: the text "no" would count as yes.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    raise TypeError(f"{name} must be True, False or None, got {value!r} ({type(value).__name__})")
+
+
+def as_called(value: Any, name: str) -> Any:
+    """`value` where it is None or can be called.
+
+    Raises
+    ------
+    TypeError
+        If it can't.
+    """
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function or None, got {value!r} ({type(value).__name__})")
+    return value
+
+
 def as_axes(value: Any, name: str, ndim: int, *, least: int = 1) -> tuple[int, ...]:
     """One integer an axis, from one integer for all or a sequence of `ndim`.
 

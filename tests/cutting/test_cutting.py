@@ -410,3 +410,21 @@ def test_a_request_that_turns_out_wrong_leaves_nothing(tmp_path, wrong, there):
 def test_a_folder_that_can_not_be_made_is_no_other_writer():
     with pytest.raises(PatchmillError, match="can't be written"):
         patchmill.write_patches(np.zeros((40, 50), "uint8"), "/proc/nothing/out", 16)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"statistics": "no"}, TypeError, "statistics must be True, False or None, got 'no'"),
+        ({"say": 1}, TypeError, "say must be a function"),
+        ({"progress": 1}, TypeError, "progress must be a function"),
+        ({"tuning": []}, TypeError, "tuning must be a mapping"),
+        ({"variables": []}, ValueError, "variables must name at least one"),
+        ({"channels": ()}, ValueError, "channels must name at least one"),
+        ({"workers": 10**9}, ValueError, "workers must be at most 4,096"),
+    ],
+)
+def test_arguments_that_say_nothing_are_refused(tmp_path, wrong, error, words):
+    with pytest.raises(error, match=words):
+        patchmill.write_patches(np.zeros((40, 50), "uint8"), tmp_path / "out", 16, **wrong)
+    assert not list(tmp_path.iterdir())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from patchmill.cli.arguments import make_parser
 from patchmill.cli.output import OutputClosedError, complain, let_go
+from patchmill.cli.wording import as_commands
 from patchmill.errors import ConfigError, HeldError, NotAPatchSetError, PatchmillError, TargetExistsError
 
 EXIT_FAILED = 1
@@ -79,11 +80,11 @@ def _called(parsed: argparse.Namespace) -> int:
     except Exception as error:
         if parsed.debug:
             raise
-        return _explain(error)
+        return _explain(error, vars(parsed))
 
 
-def _explain(error: Exception) -> int:
-    text = str(error).strip()
+def _explain(error: Exception, options: Collection[str]) -> int:
+    text = as_commands(str(error).strip(), options)
     if isinstance(error, PatchmillError | ValueError | TypeError | FileNotFoundError) and text:
         _say(text)
         if isinstance(error, HeldError):

@@ -24,7 +24,7 @@ from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import resident, trim
 from patchmill.transforms import Transform, as_transform, cast, is_storable
 from patchmill.transforms.functions import Function
-from patchmill.types import Edge, Layout, PadMode, PerAxis, as_bytes, as_int, as_word
+from patchmill.types import Edge, Layout, PadMode, PerAxis, as_bytes, as_flag, as_int, as_word
 
 PerVariable = Mapping[str, Any]
 
@@ -164,6 +164,7 @@ def make_request(
     """
     as_word(layout, "layout", Layout)
     as_word(pad_mode, "pad_mode", PadMode)
+    as_flag(statistics, "statistics")
     if edge != "pad":
         pad_mode = "constant"  # nothing is padded, so nothing of it may matter to a resume
     if edge != "pad" or pad_mode != "constant":
@@ -340,6 +341,8 @@ def _of(value: Any, source: Source, variable: Variable, name: str) -> Any:
 
 def _tuning(tuning: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the user decided about how work is cut, as fields of `Work`."""
+    if tuning is not None and not isinstance(tuning, Mapping):
+        raise TypeError(f"tuning must be a mapping such as {{'inflight': 4}}, got {tuning!r}")
     given = dict(tuning or {})
     known = {"read", "block", "band", "rows", "inflight", "cache"}
     for key in given:

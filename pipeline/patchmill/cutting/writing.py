@@ -17,7 +17,7 @@ from patchmill.planning import Plan
 from patchmill.reading import PatchSet, open_patches
 from patchmill.sources import Dims
 from patchmill.storage import Location
-from patchmill.types import Edge, Layout, Mode, PadMode, PerAxis, Watch, as_word
+from patchmill.types import Edge, Layout, Mode, PadMode, PerAxis, Watch, as_called, as_word
 
 
 def plan(
@@ -180,7 +180,8 @@ def write_patches(
     mode : {"resume", "create", "overwrite", "append"}
         "resume" begins a set, goes on with one that was begun by the same request, or returns it if it is finished;
         "create" begins one where nothing is; "overwrite" builds aside and replaces a patch set, never anything else;
-        "append" cuts the images that a source has got since, after those that the set holds.
+        "append" cuts the images that a source has got since, after those that the set holds. Old images are not read
+        again but for those that share a shard with new ones: one of these that has changed is an error.
     slice : str or (int, int), optional
         ``"i/n"``: only the i-th of n parts, 0 <= i < n, in any order, for machines that share a disk and nothing else.
         Whoever comes last completes the set; the others get None. A rerun of any slice completes a set whose last one
@@ -239,6 +240,8 @@ def write_patches(
     (20, (3, 16, 16), True)
     """
     as_word(mode, "mode", Mode)
+    as_called(progress, "progress")
+    as_called(say, "say")
     part = None if slice is None else Slice.parse(slice)
     if part is not None and mode != "resume":
         raise ValueError(f'slices join one cut, which is mode="resume", got mode={mode!r}: remove an old set first')

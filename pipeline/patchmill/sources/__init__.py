@@ -62,6 +62,9 @@ def open_source(
     """
     variables = [variables] if isinstance(variables, str) else variables
     channels = [channels] if isinstance(channels, str) else channels
+    for name, given in (("variables", variables), ("channels", channels)):
+        if given is not None and len(given) == 0:
+            raise ValueError(f"{name} must name at least one, got {given!r}: leave it out to take all there are")
     if isinstance(source, str | os.PathLike):
         from patchmill.sources.recipes import Recipe, open_stored
         from patchmill.storage import Location
