@@ -80,7 +80,7 @@ def test_a_dtype_that_is_none_is_a_sentence(dtype, transform):
     with pytest.raises(TypeError, match="dtype must be one that can be stored, got ") as caught:
         patchmill.plan(np.zeros((9, 9), "uint8"), 4, dtype=dtype, transform=transform)
     assert f"got {dtype!r}: " in str(caught.value)
-    assert "There are 'bool', " in str(caught.value)
+    assert "there are 'bool', " in str(caught.value)
     assert dtype != "unit8" or "did you mean 'uint8'?" in str(caught.value)
 
 
