@@ -109,7 +109,10 @@ WRONG = {
     "too large": (["patchify", "SOURCE", "p.zarr", "--patch", "800"], "800 x 800"),
     "no number": (["plan", "SOURCE", "--patch", "wide"], "invalid int value: 'wide'"),
     "no edge": (["plan", "SOURCE", "--patch", "8", "--edge", "cut"], "invalid choice: 'cut'"),
-    "options, not arguments": (["patchify", "SOURCE", "p.zarr", "--patch", "8", "--dtype", "int8"], "--transform 'clip("),
+    "options, not arguments": (
+        ["patchify", "SOURCE", "p.zarr", "--patch", "8", "--dtype", "int8"],
+        "--transform 'clip(",
+    ),
     "no memory": (["plan", "SOURCE", "--patch", "8", "--memory", "lots"], "memory must be a size"),
     "no such variable": (["plan", "SOURCE", "--patch", "8", "--variables", "mask"], "mask"),
     "no axis": (["plan", "SOURCE", "--patch", "8", "--dims", "image"], "--dims takes NAME=VALUE, got 'image'"),

@@ -20,6 +20,7 @@ from patchmill.cutting.running import Tally, run
 from patchmill.cutting.slices import Slice
 from patchmill.cutting.workplace import Workplace
 from patchmill.planning import Key, shards_of, waves
+from patchmill.planning.memory import crowded
 from patchmill.storage import (
     ArraySpec,
     Location,
@@ -123,7 +124,7 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         targets=targets,
         journal=workplace.journal(),
         labels=channel_labels_of(request.source),
-        memory=plan.memory,
+        crowded=crowded(plan.memory, plan.limit),
         old=workplace.old,
     )
     forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}

@@ -101,8 +101,8 @@ class Job:
     journal : Journal
     labels : mapping
         Labels of the channels of each variable that has them, for conditions that name one.
-    memory : int
-        Bytes that a process shall hold at most, as planned.
+    crowded : int
+        Resident bytes from which on a process gives back what was freed.
     old : int
         Images that the set holds already: where they share a shard with new ones, they must be what they were.
     halt : Halt
@@ -117,7 +117,7 @@ class Job:
     targets: tuple[BulkArray, ...]
     journal: Journal
     labels: Mapping[str, Sequence[str]]
-    memory: int
+    crowded: int
     old: int = 0
     halt: Halt = field(default_factory=Halt)
 

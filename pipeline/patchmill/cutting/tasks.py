@@ -108,7 +108,7 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
         Pixels of each variable, of the region that `frame` places.
     frame : Frame
     """
-    ease(job.memory)
+    ease(job.crowded)
     cuts = [[_cut(job, at, piece, tile, frame) for piece in pieces] for at, tile in enumerate(tiles)]
     kept = [_kept(job, piece, [along[n] for along in cuts]) for n, piece in enumerate(pieces)]
     job.halt.check()
@@ -117,7 +117,7 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
             refuse_changed(job.targets[at], _all_parts(job, at, pieces, along, kept), job.old, job.source.url)
     if job.journaled:
         job.journal.append({key: _record(job, pieces, cuts, kept)})
-    ease(job.memory)
+    ease(job.crowded)
     nbytes = sum(_write(job, at, key, pieces, along, kept) for at, along in enumerate(cuts))
     positions = sum(piece.patches for piece in pieces)
     left = sum(piece.patches if mask is None else int(mask.sum()) for piece, mask in zip(pieces, kept, strict=True))
@@ -140,7 +140,7 @@ def _cut(job: Job, at: int, piece: Piece, tile: Array, frame: Frame) -> Cut:
     _try_out(change.transform, patches)
     changed = change.apply(patches, variable.name)
     del patches
-    ease(job.memory)
+    ease(job.crowded)
     found = _of_patches(piece, raw, changed, variable.nodata, fields)
     shape = (piece.images[1] - piece.images[0], *piece.counts)
     return Cut(raw, _on_grid(changed, shape), {name: _on_grid(values, shape) for name, values in found.items()})

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from patchmill.errors import PatchmillError
 from patchmill.grid import ImageGrids, PatchGrid
 from patchmill.planning.blocks import Work, block_size, cuts_of, halo_of, tiles_of, units_of
-from patchmill.planning.memory import Piece, peak, reading_bytes
+from patchmill.planning.memory import Piece, peak, reading_bytes, with_room
 from patchmill.planning.units import Units
 from patchmill.planning.variables import PlannedVariable
 from patchmill.types import Layout, shown_bytes, shown_shape
@@ -95,7 +95,7 @@ def choose(case: Case, *, limit: int, workers: int, tuning: Mapping[str, Any]) -
             best = choice
     if best is None:
         raise PatchmillError(_too_small(case, least, limit))
-    return best
+    return replace(best, memory=with_room(best.memory, limit))
 
 
 def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator[Work]:

@@ -2,7 +2,7 @@
 
 glibc keeps what is freed, in one arena for each thread, up to 64 MiB in each. Two threads cutting, and those of
 tensorstore beside them, so held 500 to 630 MiB where 180 were in use; given back before each shard is packed, 260 to
-300, for a tenth of the CPU time at most. Raising its thresholds or lowering the number of arenas would do as much, but
+300, for a tenth of the time or a fifth. Raising its thresholds or lowering the number of arenas would do as much, but
 can't be undone in a process that is not ours.
 """
 
@@ -14,13 +14,10 @@ import sys
 from functools import cache
 from typing import Any
 
-_SHARE = 2 / 3
-"""Of the memory planned: what is below is not worth the faults of getting pages again."""
 
-
-def ease(memory: int) -> None:
-    """Give back what was freed, where this process holds much of the `memory` bytes that it may."""
-    if resident() > memory * _SHARE:
+def ease(above: int) -> None:
+    """Give back what was freed, where this process holds more than `above` bytes, be it much or little."""
+    if resident() > above:
         trim()
 
 
