@@ -244,6 +244,12 @@ def _some(units: range) -> set[int]:
     return {*units[:64], *units[-2:]}
 
 
+@lru_cache(maxsize=_PRICES)
+def _is_astray(side: Units, chunk: int) -> bool:
+    """Whether tiles begin inside of chunks."""
+    return any(side.source(unit)[0] % chunk for unit in range(min(len(side), _SAMPLE)))
+
+
 def _memory(case: Case, work: Work) -> int:
     units = case.units(case.grids.canvas)
     images = min(case.shard[0], len(case.grids.sizes))
@@ -258,6 +264,11 @@ def _memory(case: Case, work: Work) -> int:
         inflight=work.inflight,
         cache=work.cache,
         chunk=chunk,
+        astray=any(
+            _is_astray(side, n)
+            for each in case.variables
+            for side, n in zip(units, _spatial(each, units)[1:], strict=True)
+        ),
         waiting=waiting,
         held=case.held,
         shards=-(-len(case.grids.sizes) // case.shard[0]) * prod(len(side) for side in units),

@@ -46,13 +46,16 @@ LAZY = 64 * 2**20
 WORKER = 40 * 2**20
 """On top in a worker of a Dask cluster: distributed, and its own threads."""
 
-_LOOSE = 36 * 2**20
+_LOOSE = 32 * 2**20
 """Loose bytes of a process, see `patchmill.storage.heap`."""
 
-_LOOSE_SHARE, _LOOSE_CACHED, _LOOSE_TRIMMED = 8, 12, 0
-"""Beside them one for so many that tasks hold. Where a cache does, whose chunks lie among what is freed, 12 times as
-many: 48 MiB of cache held 80 more on a machine that was busy. None where what is freed goes back after each
-read of small chunks."""
+_LOOSE_SHARE, _LOOSE_CACHED = 8, 2
+"""Beside them one for so many that tasks hold, two where a cache does, whose chunks lie among what is freed; none where
+what is freed goes back after each read of small chunks."""
+
+_ASTRAY = 96 * 2**20
+"""Beside them where tiles begin inside of chunks, so that more is unpacked than is kept: 389 to 437 MiB were measured
+where 315 to 380 were without."""
 
 _MAPPED = 32 * 2**20
 """Larger allocations go back when they are freed: glibc maps each one by itself."""
@@ -116,6 +119,7 @@ def peak(
     inflight: int,
     cache: int,
     chunk: int,
+    astray: bool,
     waiting: int,
     held: int,
     shards: int,
@@ -133,6 +137,8 @@ def peak(
         Bytes of the cache of decoded chunks.
     chunk : int
         Bytes of a decoded chunk.
+    astray : bool
+        Whether tiles begin inside of chunks.
     waiting : int
         Bytes of tiles that wait for neighbors.
     held : int
@@ -142,9 +148,9 @@ def peak(
     """
     books = shards * _SHARD + images * _IMAGE
     tasks = inflight * task_bytes(pieces)
-    cached = cache * (_LOOSE_TRIMMED if chunk <= SMALL else _LOOSE_CACHED)
+    cached = 0 if chunk <= SMALL else _LOOSE_CACHED * cache
     small = tasks + cached + waiting if chunk <= _MAPPED else inflight * (task_bytes(pieces) - 2 * chunk)
-    loose = _LOOSE + max(0, small) // _LOOSE_SHARE
+    loose = _LOOSE + max(0, small) // _LOOSE_SHARE + (_ASTRAY if astray and SMALL < chunk <= _MAPPED else 0)
     return INTERPRETER + held + books + cache + waiting + loose + tasks
 
 
