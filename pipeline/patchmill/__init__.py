@@ -57,6 +57,13 @@ if TYPE_CHECKING:
     from patchmill.stages import parameters, run
 
 
+def load_ipython_extension(ipython: Any) -> None:
+    """What ``%load_ext patchmill`` calls: makes ``%patchmill`` known."""
+    from patchmill.stages.magics import register
+
+    register(ipython)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'patchmill' has no attribute {name!r}")

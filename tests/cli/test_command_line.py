@@ -50,7 +50,7 @@ def test_help_loads_nothing_heavy():
     assert said.splitlines()[-1] == "set()"
 
 
-@pytest.mark.parametrize("verb", ["", "run", "ingest", "plan", "patchify", "info"])
+@pytest.mark.parametrize("verb", ["", "init", "run", "ingest", "plan", "patchify", "info"])
 def test_every_command_has_help(verb, capsys):
     assert main([*verb.split(), "--help"]) == 0
     said = capsys.readouterr().out
@@ -199,3 +199,17 @@ def test_help_says_what_a_source_may_be(capsys):
     for verb in ("plan", "patchify"):
         assert main([verb, "--help"]) == 0
         assert "NetCDF, HDF5 or GeoTIFF" in " ".join(capsys.readouterr().out.split())
+
+
+def test_init_says_what_to_do_next_and_that_can_be_done(tmp_path, capsys, monkeypatch):
+    assert main(["init", "coast"]) == 0
+    said = capsys.readouterr().out
+    commands = [line.strip() for line in said.splitlines() if line.startswith("  ") and " " in line.strip()]
+    assert commands == ["cd coast", "patchmill run configs/coast.yaml"]
+    for line in said.splitlines()[1:5]:
+        assert os.path.isfile(line.strip())
+    assert main(["init", "coast"]) == 2
+    assert "the folder coast is not empty" in capsys.readouterr().err
+    assert main(["init", "2 coasts"]) == 2
+    assert capsys.readouterr().err.endswith("got '2 coasts'; coasts would do\n")
+    assert os.listdir(tmp_path) == ["coast"]

@@ -15,6 +15,7 @@ GUIDES = [
     "docs/format.md",
     "docs/ingest.md",
     "docs/notebooks.md",
+    "docs/own-stages.md",
     "docs/transforms.md",
     "docs/decisions/README.md",
 ]

@@ -50,7 +50,7 @@ def files_of(folder: str, suffixes: set[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "inside", "suffixes"),
     [
-        ("pipeline/patchmill", "patchmill", {".py", ".typed", ".html", ".css"}),
+        ("pipeline/patchmill", "patchmill", {".py", ".typed", ".html", ".css", ".j2", ".ipynb", ".yaml", ".md"}),
         ("notebooks", "patchmill/notebooks", {".ipynb"}),
         ("configs", "patchmill/configs", {".yaml", ".sh"}),
     ],
@@ -91,3 +91,22 @@ def test_the_wheel_brings_the_command(wheel: Path):
         entry_points = archive.read(name).decode()
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert [f"{command} = {target}" for command, target in scripts.items()] == entry_points.splitlines()[1:]
+
+
+def test_a_project_that_the_wheel_begins_runs_at_once(wheel: Path, tmp_path: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    # Nothing but the wheel's own files and what it depends on; -P: nor what lies in the current folder.
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "PYTHONSAFEPATH": "1"}
+
+    def patchmill_says(*arguments: str, folder: Path) -> str:
+        command = [sys.executable, "-m", "patchmill", *arguments]
+        run = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert "patchmill run configs/coast.yaml" in patchmill_says("init", "coast", folder=tmp_path)
+    assert "measure: done" in patchmill_says("run", "configs/coast.yaml", folder=tmp_path / "coast")
+    record = next((tmp_path / "coast" / "runs" / "coast" / "records").iterdir())
+    assert str(tmp_path / "installed") in (record / "config.yaml").read_text()
+    assert (tmp_path / "coast" / "runs" / "coast" / "measures.csv").is_file()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 import patchmill
 from patchmill.errors import ConfigError
@@ -22,28 +19,6 @@ patch_shape: list[int] = [256, 256]  # pixels
 step: list[int] = None  # pixels
 flag: bool = False  # yes or no
 """
-
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[InteractiveShell]:
-    """An IPython of its own, in a folder of its own, without a history on disk."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / ".ipython"))
-    made = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
-    yield made
-    made.restore_sys_module_state()
-    InteractiveShell.clear_instance()
-
-
-@pytest.fixture
-def cells(shell: InteractiveShell) -> Callable[..., dict]:
-    def execute(*sources: str) -> dict:
-        for source in sources:
-            result = shell.run_cell(source, store_history=True, silent=False)
-            result.raise_error()
-        return shell.user_ns
-
-    return execute
 
 
 def test_defaults_work_in_a_temporary_folder_which_is_told(cells, capsys):

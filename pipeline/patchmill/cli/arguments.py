@@ -12,7 +12,7 @@ _EPILOG = """\
 exit codes: 0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it,
             130 and 143 interrupted, 137 a kernel was killed
 
-to begin: patchmill run patchmill:demo
+to begin: patchmill run patchmill:demo, or for a project of your own: patchmill init NAME
 """
 
 _SOURCE = "a Zarr array or group, a NetCDF, HDF5 or GeoTIFF file: a path or URL"
@@ -29,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"patchmill {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_init(verbs)
     _add_run(verbs)
     _add_ingest(verbs)
     _add_plan(verbs)
@@ -50,6 +51,13 @@ def _add(verbs: Any, name: str, command: Any, summary: str, example: str) -> arg
     verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     verb.set_defaults(command=command)
     return verb
+
+
+def _add_init(verbs: Any) -> None:
+    verb = _add(
+        verbs, "init", commands.init, "begin a project: a config, a notebook of your own, a place for images", "coast"
+    )
+    verb.add_argument("name", metavar="NAME", help="of the project and its folder, which is made here")
 
 
 def _add_run(verbs: Any) -> None:

@@ -24,6 +24,21 @@ def run(given: argparse.Namespace) -> int:
     return record.exit_code
 
 
+def init(given: argparse.Namespace) -> int:
+    """Begin a project."""
+    from patchmill.stages.starting import start_project
+
+    files = start_project(given.name)
+    say(f"{given.name} is there:")
+    for path in files:
+        say(f"  {given.name}/{path}")
+    say("now run it:")
+    say(f"  cd {given.name}")
+    say(f"  patchmill run configs/{given.name}.yaml")
+    say("it works on photographs that come along until there are images in data; notebooks/measure.ipynb is your own")
+    return 0
+
+
 def ingest(given: argparse.Namespace) -> int:
     """Read image files."""
     import patchmill

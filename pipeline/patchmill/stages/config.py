@@ -5,9 +5,11 @@ Nothing is raised at the first mistake: problems are collected, each with the li
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
@@ -16,7 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from patchmill.errors import ConfigError
+from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.declared import nearest
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
@@ -27,6 +29,9 @@ KeyPath: TypeAlias = tuple[str, ...]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 UNKNOWN = "unknown://"
 """Stands for a root that the config does not tell: nothing is checked against it."""
+
+_FOLDER: ContextVar[str] = ContextVar("folder")
+"""What paths are relative to in the config that is being read; an interpolation can't be told otherwise."""
 
 _COMMAND_LINE: KeyPath = ("(command line)",)
 _OWN_KEYS = ("name", "root", "runs", "compute", "stages")
@@ -141,6 +146,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     path, folder = _located(path)
     problems = Problems(path)
     tree = _read_yaml(path, problems)
+    _FOLDER.set(folder)
     for text in overrides:
         _override(tree, text, problems)
     _make_root_absolute(tree, folder)
@@ -293,6 +299,30 @@ def _hint(keys: KeyPath) -> str:
         model = StageModel
     names = list(model.model_fields)
     return nearest(keys[-1], names) or f"; there are {', '.join(names)}"
+
+
+def _found(path: str, other: str) -> str:
+    """What ``${found:PATH,OTHER}`` becomes: `path` if it offers image files, else `other`."""
+    from patchmill.ingesting.finding import find
+    from patchmill.storage import Location
+
+    place = absolute(path, _FOLDER.get())
+    try:
+        # No place is left out: what is written lies elsewhere.
+        return path if find(place, Location.local(os.devnull), or_none=True).files else other
+    except MissingSourceError:
+        return other
+
+
+def _register(name: str, resolver: Callable[..., Any]) -> None:
+    # OmegaConf 2.4 takes back the plain name; what had it before is another function, and knows no `replace`.
+    register = getattr(OmegaConf, "register_resolver", None)
+    if register is None or "replace" not in inspect.signature(register).parameters:
+        register = OmegaConf.register_new_resolver
+    register(name, resolver, replace=True)
+
+
+_register("found", _found)
 
 
 def _references(raw: Any) -> dict[str, frozenset[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,16 @@ _PAPERMILLS_OWN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
 """What papermill itself injects with ``--inject-paths``."""
 
 
-class ParameterError(ConfigError):
-    """Parameters that a notebook can't work with; the text has a sentence for each."""
+class ToldError(ConfigError):
+    """What a notebook shows as the sentence it is."""
 
     def _render_traceback_(self) -> list[str]:
         # Asked by IPython: what the user did is no matter of a traceback.
         return [f"{type(self).__name__}: {self}"]
+
+
+class ParameterError(ToldError):
+    """Parameters that a notebook can't work with; the text has a sentence for each."""
 
 
 class StageParameters(SimpleNamespace):
@@ -62,7 +67,7 @@ def parameters(namespace: dict[str, Any]) -> StageParameters:
 
         patchmill.parameters(globals())
     """
-    source, given = split_history(_executed_cells(namespace))
+    source, given = split_history(executed_cells(namespace))
     if source is None:
         raise ParameterError(
             "patchmill.parameters found no declared parameters: the cell before it must hold typed literals only, "
@@ -124,7 +129,8 @@ def undeclared(name: str, declared: dict[str, Declaration]) -> str:
     return f"{name} is no parameter of this notebook{hint}"
 
 
-def _executed_cells(namespace: dict[str, Any]) -> list[str]:
+def executed_cells(namespace: Mapping[str, Any]) -> list[str]:
+    """The cells of the running notebook that were executed before the one that runs, in the order of execution."""
     # IPython keeps what was executed, in every kernel and without the notebook's path; the running cell is the last.
     from IPython import get_ipython
 

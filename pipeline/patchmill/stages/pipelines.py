@@ -72,7 +72,7 @@ def read_pipeline(path: str, overrides: Sequence[str] = ()) -> Pipeline:
     found = [_stage(config, name, stage) for name, stage in model.stages.items()]
     stages = _ordered([stage for stage in found if stage is not None], config.references, problems)
     _check_paths(stages, config)
-    runs = _runs(config)
+    runs = runs_folder(config)
     problems.check()
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
     return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages))
@@ -215,7 +215,8 @@ def _is_within(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
 
 
-def _runs(config: Config) -> str:
+def runs_folder(config: Config) -> str:
+    """Where the records of a config's runs go; empty, and a problem noted, where it does not tell."""
     runs = config.model.runs
     if runs is None and is_local(config.model.root):
         return os.path.join(config.model.root, "records")

@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
+
+from patchmill.errors import PatchmillError
 
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "killed", "interrupted", "not run"]
 
@@ -122,6 +124,40 @@ def new_folder(runs: str, name: str) -> str:
 def write_status(run: Run) -> None:
     """Write `status.json` of a run, whole or not at all."""
     write_whole(os.path.join(run.folder, "status.json"), json.dumps(asdict(run), indent=2, default=str) + "\n")
+
+
+def read_status(folder: str) -> Run:
+    """The run whose record is `folder`, as `write_status` left it.
+
+    Raises
+    ------
+    PatchmillError
+        If there is no record, or none that this version can read.
+    """
+    path = os.path.join(folder, "status.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+        stages = tuple(_stage(each) for each in told["stages"])
+        return Run(**{**_known(Run, told), "stages": stages})
+    except OSError as error:
+        raise PatchmillError(f"the record {folder} can't be read: {error.strerror or error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PatchmillError(
+            f"{path} is no record that this version of patchmill can read ({type(error).__name__}: {error}); "
+            "the report beside it may tell more"
+        ) from None
+
+
+def _stage(told: dict[str, Any]) -> StageRecord:
+    failure = told["failure"] and Failure(**_known(Failure, told["failure"]))
+    return StageRecord(**{**_known(StageRecord, told), "failure": failure or None})
+
+
+def _known(kind: type, told: dict[str, Any]) -> dict[str, Any]:
+    # What a later version added says nothing to this one.
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in told.items() if name in names}
 
 
 def write_whole(path: str, text: str) -> None:

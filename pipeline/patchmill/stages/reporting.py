@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patchmill.stages.records import Run, StageRecord, write_whole
+
+if TYPE_CHECKING:
+    from patchmill.show.report import RunPage
 
 
 def write_notebook_html(stage: StageRecord) -> None:
@@ -24,9 +27,19 @@ def write_notebook_html(stage: StageRecord) -> None:
 
 def write_reports(record: Run) -> None:
     """Write the report into the record, and where the run's data is; that one is of the latest run."""
-    from patchmill.show.report import RunPage, report_html
+    from patchmill.show.report import report_html
 
-    page = RunPage(
+    page = run_page(record)
+    for path in {os.path.join(record.folder, "report.html"), record.report}:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_whole(path, report_html(page, os.path.dirname(path)))
+
+
+def run_page(record: Run) -> RunPage:
+    """What people are told about a run."""
+    from patchmill.show.report import RunPage
+
+    return RunPage(
         name=record.name,
         state=record.state,
         seconds=record.seconds,
@@ -37,9 +50,6 @@ def write_reports(record: Run) -> None:
         outputs=written(record),
         stages=[_page(stage) for stage in record.stages],
     )
-    for path in {os.path.join(record.folder, "report.html"), record.report}:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_whole(path, report_html(page, os.path.dirname(path)))
 
 
 def written(record: Run) -> dict[str, str]:
