@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import patchmill
-from patchmill.planning.memory import INTERPRETER, READING, Piece, held_beyond, peak, reading_bytes
+from patchmill.planning.memory import INTERPRETER, READING, Piece, crowded, held_beyond, peak, reading_bytes, with_room
 from patchmill.storage import Location, bulk, open_bulk
 
 MIB = 2**20
@@ -112,8 +112,17 @@ def test_reading_takes_a_few_chunks_or_a_single_one():
 
 def test_tasks_add_up():
     piece = Piece(tile=10 * MIB, changed=0, reading=5 * MIB, looking=0, writing=8 * MIB)
-    one, two = (peak([piece], inflight=n, cache=0, chunk=MIB, waiting=0, held=0, shards=0, images=0) for n in (1, 2))
+    rest = {"cache": 0, "chunk": MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
+    one, two = (peak([piece], inflight=n, **rest) for n in (1, 2))
     assert two - one == 18 * MIB * 9 // 8
+
+
+def test_room_is_taken_only_where_there_is_some():
+    for limit in (100, 150, 160, 180, 250, 1000):
+        promised = with_room(100 * MIB, limit * MIB)
+        assert 100 * MIB <= promised <= max(100, min(limit, 112.5)) * MIB
+        assert 0.66 * promised < crowded(promised, limit * MIB) < 0.86 * promised
+    assert with_room(100 * MIB, 1000 * MIB) == 112.5 * MIB
 
 
 def test_what_else_lies_in_a_process_counts_in_steps():
