@@ -17,6 +17,7 @@ _HOMES = {
     "PatchSet": "patchmill.reading",
     "Plan": "patchmill.planning",
     "ingest": "patchmill.ingesting",
+    "inspect": "patchmill.inspecting",
     "open_patches": "patchmill.reading",
     "parameters": "patchmill.stages",
     "patchify": "patchmill.patches",
@@ -35,6 +36,7 @@ __all__ = [
     "Plan",
     "__version__",
     "ingest",
+    "inspect",
     "open_patches",
     "parameters",
     "patchify",
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from patchmill.errors import PatchmillError
     from patchmill.grid import PatchGrid
     from patchmill.ingesting import ingest
+    from patchmill.inspecting import inspect
     from patchmill.patches import patchify, unpatchify
     from patchmill.planning import Plan
     from patchmill.reading import PatchSet, open_patches, view_patches

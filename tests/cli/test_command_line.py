@@ -50,7 +50,7 @@ def test_help_loads_nothing_heavy():
     assert said.splitlines()[-1] == "set()"
 
 
-@pytest.mark.parametrize("verb", ["", "init", "run", "ingest", "plan", "patchify", "info"])
+@pytest.mark.parametrize("verb", ["", "init", "run", "ingest", "inspect", "plan", "patchify", "info"])
 def test_every_command_has_help(verb, capsys):
     assert main([*verb.split(), "--help"]) == 0
     said = capsys.readouterr().out
@@ -76,6 +76,20 @@ def test_plan_patchify_info(source, capsys):
     assert "28 of 16 x 8 pixels" in capsys.readouterr().out
     patches = patchmill.open_patches("p.zarr")
     assert (patches[8] == zarr.open_array(source)[:, 8:24, 8:16]).all()
+
+
+def test_inspect(source, capsys):
+    values = zarr.open_array(source)[...]
+    assert main(["inspect", source, "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "3 channels" in said
+    assert f"{values[2].min()} to {values[2].max()}, mean {values[2].mean():.6g}" in said
+    assert main(["inspect", source, "--dims", "image=channel", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sizes"] == [{"height": 40, "width": 60, "images": 3}]
+    (channel,) = found["variables"][0]["channels"]
+    assert channel["mean"] == pytest.approx(values.mean(), rel=1e-12)
+    assert sum(channel["histogram"]["counts"]) == values.size
 
 
 def test_a_plan_takes_the_padding_and_the_cluster_of_a_cut(source, capsys):
@@ -116,6 +130,8 @@ WRONG = {
     "no memory": (["plan", "SOURCE", "--patch", "8", "--memory", "lots"], "memory must be a size"),
     "no such variable": (["plan", "SOURCE", "--patch", "8", "--variables", "mask"], "mask"),
     "no axis": (["plan", "SOURCE", "--patch", "8", "--dims", "image"], "--dims takes NAME=VALUE, got 'image'"),
+    "nothing to inspect": (["inspect", "nothing.zarr"], "nothing is at"),
+    "nothing of that name": (["inspect", "SOURCE", "--variables", "mask"], "mask"),
     "no patch set": (["info", "SOURCE"], "source.zarr"),
     "nothing there": (["info", "nothing"], "nothing"),
     "target is something else": (["patchify", "SOURCE", "notes", "--patch", "8", "--mode", "overwrite"], "notes"),
@@ -196,7 +212,7 @@ def test_options_of_a_remote_patch_set(source, s3, capsys, verb, monkeypatch):
 
 
 def test_help_says_what_a_source_may_be(capsys):
-    for verb in ("plan", "patchify"):
+    for verb in ("inspect", "plan", "patchify"):
         assert main([verb, "--help"]) == 0
         assert "NetCDF, HDF5 or GeoTIFF" in " ".join(capsys.readouterr().out.split())
 

@@ -28,6 +28,7 @@ ROOMS = (
     "storage",
     "sources",
     "reading",
+    "inspecting",
     "ingesting",
     "cutting",
     "stitching",

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 import patchmill
+from patchmill.errors import ConfigError
 from patchmill.show.executed import Excerpt, excerpt
 from patchmill.stages.packaged import notebook_path
+from patchmill.stages.pipelines import read_pipeline
 
 
 def execute(name: str, folder: Path, *options: str, check: bool = True) -> tuple[dict[str, Any], Excerpt, str]:
@@ -88,6 +91,27 @@ def test_a_chain_under_bare_papermill_with_all_parameters_as_texts(tmp_path):
     assert found.figures["values"] == "0 to 254"
 
 
+def test_what_is_in_a_source_under_bare_papermill(tmp_path):
+    values = np.random.default_rng(0).normal(100, 20, (3, 2, 40, 50)).astype("float32")
+    values[0, 0, :20] = np.nan
+    masks = np.zeros((3, 40, 50), "uint8")
+    source = xr.Dataset({"scene": (("time", "band", "y", "x"), values), "mask": (("time", "y", "x"), masks)})
+    source.mask.attrs["nodata"] = 0
+    source.to_zarr(tmp_path / "source.zarr", consolidated=False)
+    given = ("-r", "source", "source.zarr", "-r", "variables", '["scene", "mask"]', "-r", "count", "2")
+    notebook, found, _ = execute("inspect", tmp_path, *given, "-r", "dims", '{"image": "time"}')
+    assert complaints(notebook) == ""
+    assert [section.heading for section in found.sections] == ["The images", "Values of each channel"]
+    assert [len(section.pieces) for section in found.sections] == [4, 3]
+    assert "mask: nothing is measured." in sentences(notebook)
+    assert found.figures["images"] == "3"
+    assert found.figures["mask: values"] == "nothing is measured, 100 % nodata"
+    assert f"mean {np.nanmean(values[:, 0].astype('float64')):.6g}" in found.figures["scene: channel 0"]
+    assert found.figures["scene: channel 0"].endswith("16.7 % nodata")  # NaN, which xarray declares to be that
+    assert found.opens == f"patchmill.inspect({str(tmp_path / 'source.zarr')!r})"
+    assert sorted(os.listdir(tmp_path)) == ["inspect.out.ipynb", "source.zarr"]
+
+
 def sentences(notebook: dict[str, Any]) -> str:
     """What a notebook says in Markdown."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
@@ -125,7 +149,7 @@ def test_an_unknown_parameter_is_one_sentence_and_nothing_is_written(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ingest", "patchify", "explore"])
+@pytest.mark.parametrize("name", ["ingest", "inspect", "patchify", "explore"])
 def test_with_nothing_given_a_notebook_works_on_the_sample_in_a_temporary_folder(name, tmp_path):
     notebook, found, _ = execute(name, tmp_path)
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
@@ -150,3 +174,50 @@ def test_the_demo_runs_twice_and_leaves_what_it_promises(tmp_path):
     assert len(patchmill.open_patches(demo / "patches.zarr")) == 172
     text = (demo / "report.html").read_text()
     assert text.count("data:image/png;base64,") == 5
+
+
+def write_pairs(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Scenes of different sizes with their masks, and one scene without."""
+    random = np.random.default_rng(0)
+    made = {}
+    for name in ("scenes", "masks"):
+        (folder / name).mkdir(parents=True)
+    for name, size in {"a": (40, 50), "b": (64, 33)}.items():
+        made[name] = random.integers(0, 256, (*size, 3), "uint8"), random.integers(0, 3, size, "uint8")
+        Image.fromarray(made[name][0]).save(folder / "scenes" / f"{name}.png")
+        Image.fromarray(made[name][1]).save(folder / "masks" / f"{name}.png")
+    Image.fromarray(made["a"][0]).save(folder / "scenes" / "without.png")
+    return made
+
+
+def test_the_pair_config_says_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"data/scenes, and no stage writes it"):
+        read_pipeline("patchmill:pair")
+    write_pairs(tmp_path / "mine")
+    overrides = [
+        f"ingest.images={tmp_path}/mine/scenes",
+        f'ingest.variables={{mask: "{tmp_path}/mine/masks/{{stem}}.*"}}',
+    ]
+    pipeline = read_pipeline("patchmill:pair", overrides)
+    assert [stage.name for stage in pipeline.stages] == ["ingest", "inspect", "patchify", "explore"]
+
+
+@pytest.mark.slow
+def test_scenes_and_masks_become_one_patch_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = write_pairs(tmp_path / "data")
+    run = patchmill.run("patchmill:pair", ["patchify.patch_shape=16", "patchify.step=[8, 16]"])
+    assert run.state == "done"
+    patches = patchmill.open_patches(tmp_path / "runs" / "pair" / "patches.zarr")
+    assert [str(name) for name in patches.names] == ["a", "b"]
+    image, origin = patches.locate(np.arange(len(patches)))
+    for number in (0, 7, len(patches) - 1):
+        scene, mask = made["ab"[image[number]]]
+        y, x = origin[number]
+        patch = patches[number]
+        np.testing.assert_array_equal(patch["image"], np.moveaxis(scene[y : y + 16, x : x + 16], -1, 0))
+        np.testing.assert_array_equal(patch["mask"], mask[y : y + 16, x : x + 16])
+    text = (tmp_path / "runs" / "pair" / "report.html").read_text()
+    assert "without.png" in text
+    assert text.count("data:image/png;base64,") == 1 + 4 + 1 + 3

@@ -32,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_init(verbs)
     _add_run(verbs)
     _add_ingest(verbs)
+    _add_inspect(verbs)
     _add_plan(verbs)
     _add_patchify(verbs)
     _add_info(verbs)
@@ -65,7 +66,9 @@ def _add_run(verbs: Any) -> None:
         verbs, "run", commands.run, "run the notebooks of a config, and write a report",
         "configs/demo.yaml patchify.step=64",
     )  # fmt: skip
-    verb.add_argument("config", metavar="CONFIG", help="a YAML file, or patchmill:demo")
+    verb.add_argument(
+        "config", metavar="CONFIG", help="a YAML file, or one that comes along: patchmill:demo, patchmill:pair"
+    )
     verb.add_argument(
         "overrides", metavar="STAGE.PARAM=VALUE", nargs="*", help="values in place of the config's, in YAML"
     )
@@ -97,6 +100,16 @@ def _add_ingest(verbs: Any) -> None:
         "--mode", choices=["create", "overwrite", "append"], default="create",
         help="what to do where the target exists: stop, replace it, or add the files that it does not hold yet",
     )  # fmt: skip
+
+
+def _add_inspect(verbs: Any) -> None:
+    verb = _add(
+        verbs, "inspect", commands.inspect, "say what is in a source: sizes, channels, exact statistics of every pixel",
+        "scenes.zarr --json",
+    )  # fmt: skip
+    verb.add_argument("source", metavar="SOURCE", help=_SOURCE)
+    _add_opening(verb)
+    verb.add_argument("--json", action="store_true", help="as JSON, histograms included")
 
 
 def _add_plan(verbs: Any) -> None:
@@ -182,6 +195,14 @@ def _add_cutting(verb: argparse.ArgumentParser) -> None:
         "--statistics", action=argparse.BooleanOptionalAction,
         help="mean, deviation, least and greatest of each patch; where not given, if they are small beside the pixels",
     )  # fmt: skip
+    _add_opening(verb)
+    verb.add_argument(
+        "--cluster", metavar="JSON", help='a Dask cluster to start, or "false" for threads although one is configured'
+    )
+
+
+def _add_opening(verb: argparse.ArgumentParser) -> None:
+    """Which source it is, and what reading it may take."""
     verb.add_argument("--variables", nargs="+", metavar="NAME", help="which variables; all where not given")
     verb.add_argument("--channels", nargs="+", metavar="NAME", help="variables to take for the channels of one array")
     verb.add_argument(
@@ -193,9 +214,6 @@ def _add_cutting(verb: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     verb.add_argument("--memory", metavar="SIZE", help="what each process may hold, such as 4GiB")
     verb.add_argument("--workers", type=int, metavar="N", help="threads")
-    verb.add_argument(
-        "--cluster", metavar="JSON", help='a Dask cluster to start, or "false" for threads although one is configured'
-    )
 
 
 def _add_target_options(verb: argparse.ArgumentParser) -> None:

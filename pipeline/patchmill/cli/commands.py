@@ -76,6 +76,17 @@ def _warn(sentences: Sequence[str]) -> None:
         complain("the store keeps what was ingested of these; --mode overwrite makes it anew from what is there")
 
 
+def inspect(given: argparse.Namespace) -> int:
+    """Print what is in a source."""
+    import patchmill
+    from patchmill.show.progress import reporter
+
+    with reporter("inspecting", unit="pixels") as watch:
+        report = patchmill.inspect(given.source, **_opening(given), progress=watch)
+    say(report.to_json() if given.json else "\n".join(report.lines()))
+    return 0
+
+
 def plan(given: argparse.Namespace) -> int:
     """Print a plan."""
     import patchmill
@@ -166,13 +177,20 @@ def _cutting(given: argparse.Namespace) -> dict[str, Any]:
         "transform": _per_variable(given.transform, "--transform"),
         "keep": given.keep,
         "statistics": given.statistics,
+        **_opening(given),
+        "cluster": None if given.cluster is None else _json(given.cluster, "--cluster"),
+    }
+
+
+def _opening(given: argparse.Namespace) -> dict[str, Any]:
+    """Which source it is, and what reading it may take."""
+    return {
         "variables": given.variables,
         "channels": given.channels,
         "storage_options": _options(given.storage_options, "--storage-options"),
         "dims": _named(given.dims, "--dims") or None,
         "memory": given.memory,
         "workers": given.workers,
-        "cluster": None if given.cluster is None else _json(given.cluster, "--cluster"),
     }
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from patchmill.show.figures import coverage, gallery, histograms, limits, mosaic, placement, rendered
+from patchmill.show.figures import (
+    counted_histograms,
+    coverage,
+    gallery,
+    histograms,
+    limits,
+    mosaic,
+    placement,
+    rendered,
+)
+from patchmill.show.inspected import image_gallery, thumbnails, value_histograms
 from patchmill.show.notebook import Result, say, show_figure
 from patchmill.show.peeks import chosen, placed_titles, short, thumbnail
 from patchmill.show.picks import (
@@ -23,9 +33,11 @@ __all__ = [
     "Result",
     "channel_names",
     "chosen",
+    "counted_histograms",
     "coverage",
     "gallery",
     "histograms",
+    "image_gallery",
     "kept_of",
     "limits",
     "mosaic",
@@ -41,6 +53,8 @@ __all__ = [
     "show_figure",
     "some_patches",
     "thumbnail",
+    "thumbnails",
     "too_small",
     "value_figures",
+    "value_histograms",
 ]

@@ -61,7 +61,12 @@ def limits(images: Sequence[np.ndarray[Any, Any]]) -> tuple[float, float]:
 
 
 def gallery(
-    patches: Sequence[np.ndarray[Any, Any]], titles: Sequence[str] = (), *, columns: int = 6, title: str = ""
+    patches: Sequence[np.ndarray[Any, Any]],
+    titles: Sequence[str] = (),
+    *,
+    columns: int = 6,
+    drawn: tuple[float, float] | None = None,
+    title: str = "",
 ) -> Figure:
     """Patches, or images, side by side, all drawn with the same limits.
 
@@ -73,12 +78,14 @@ def gallery(
         One for each, or none.
     columns : int
         At most so many side by side.
+    drawn : tuple of float, optional
+        What is drawn black and white; without, see `limits`.
     title : str
         Above all of them.
     """
     columns = min(columns, len(patches))
     rows = -(-len(patches) // columns)
-    low, high = limits(patches)
+    low, high = limits(patches) if drawn is None else drawn
     tallest = max(patch.shape[-2] / patch.shape[-1] for patch in patches)
     lines = max((text.count("\n") + 1 for text in titles), default=0)
     figure = _figure(rows * (_WIDTH / columns * tallest + 0.06 + 0.14 * lines) + _above(title), title)
@@ -246,20 +253,44 @@ def histograms(
     values = np.abs(values) if np.iscomplexobj(values) else values
     values = values.astype("uint8") if values.dtype == np.bool else values
     edges = _edges(values, bins)
+    ones = [values[:, index].ravel() for index in range(len(names[: len(_COLORS)]))]
+    counted = [(edges, np.histogram(one[np.isfinite(one)], bins=edges)[0]) for one in ones]
+    return counted_histograms(counted, names, title=title, unit=unit)
+
+
+def counted_histograms(
+    counted: Sequence[tuple[Sequence[float] | np.ndarray[Any, Any], Sequence[int] | np.ndarray[Any, Any]]],
+    names: Sequence[str],
+    *,
+    title: str = "",
+    unit: str = "",
+) -> Figure:
+    """How often each value occurs, as it was counted, a line for each of the first eight channels.
+
+    Parameters
+    ----------
+    counted : sequence of (edges, counts)
+        For each channel, at least the first eight: where bins begin and the last one ends, and how many values each
+        holds. Bins of one width are what makes shares comparable.
+    names : sequence of str
+        Of all channels.
+    title : str
+        Above.
+    unit : str
+        Of the values.
+    """
     figure = _figure(3.0 + _above(title), title)
     ax = figure.subplots()
-    for index, name in enumerate(names[: len(_COLORS)]):
-        one = values[:, index].ravel()
-        counts, _ = np.histogram(one[np.isfinite(one)], bins=edges)
+    for index, (name, (edges, counts)) in enumerate(zip(names[: len(_COLORS)], counted, strict=False)):
         color = _COLORS[index % len(_COLORS)]
-        share = 100 * counts / max(counts.sum(), 1)
+        share = 100 * np.asarray(counts) / max(np.sum(counts), 1)
         ax.stairs(
             share, edges, color=color, linewidth=1.6, label=_plain(name), linestyle=("-", "--", "-.", ":")[index % 4]
         )
         ax.stairs(share, edges, color=color, fill=True, alpha=0.12)
     ax.set_xlabel(f"value ({unit})" if unit else "value")
     ax.set_ylabel("share of pixels (%)")
-    ax.set_xlim(edges[0], edges[-1])
+    ax.set_xlim(min(edges[0] for edges, _ in counted), max(edges[-1] for edges, _ in counted))
     ax.set_ylim(bottom=0)
     ax.grid(visible=True, alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)

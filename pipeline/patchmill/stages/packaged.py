@@ -32,7 +32,7 @@ def packaged_notebooks() -> list[str]:
     Examples
     --------
     >>> packaged_notebooks()
-    ['explore', 'ingest', 'patchify']
+    ['explore', 'ingest', 'inspect', 'patchify']
     """
     return sorted(
         name.removesuffix(".ipynb") for name in os.listdir(packaged_folder("notebooks")) if _is_notebook(name)
