@@ -104,6 +104,12 @@ def test_the_resolved_config_says_the_same(folder):
         ((FIRST, "first:\n    notebook: patchmill:ingst"), "some.yaml:9: no notebook patchmill:ingst comes with"),
         ((FIRST, "first:\n    notebook: data/x"), "some.yaml:9: data/x can't be a stage: it is no notebook"),
         ((FROM_FIRST, "nowhere"), "some.yaml:7: second.source: there is no {here}/nowhere, and no stage writes it"),
+        ((FIRST, f"{FIRST}\n    limit: soon"), 'some.yaml:10: limit must be a span of time such as "90s", "2h"'),
+        (("1GiB", "1GiB, limit: 0"), "some.yaml:3: compute.limit must be a span of time"),
+        ((FIRST, f"{FIRST}\n    retries: -1"), "some.yaml:10: stages.first.retries must be greater than or equal to 0"),
+        ((FIRST, f"{FIRST}\n    after: [scond]"), "some.yaml:10: first can't run after scond, which is no stage; did"),
+        ((FIRST, f"{FIRST}\n    after: first"), "some.yaml:10: first can't run after itself"),
+        ((FIRST, f"{FIRST}\n    after: second"), "some.yaml:5: the stages second and first wait for each other"),
         ((BEHIND, '"${root}/a.zarr"'), "some.yaml:7: second.target: {up}/out/a.zarr is written by first already"),
         ((BEHIND, "../b.zarr"), "some.yaml:7: second.target: {up}/b.zarr does not lie under the root {up}/out"),
         ((BEHIND, '"${root}"'), "some.yaml:7: second.target: {up}/out does not lie under the root {up}/out"),
@@ -124,6 +130,22 @@ def test_each_mistake_is_a_sentence_with_its_line(folder, change, sentence):
     expected = sentence.format(up=folder.parent, here=folder)
     assert expected in str(caught.value)
     assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_what_a_stage_waits_for_how_long_and_how_often(folder):
+    text = CHAIN.replace("workers: 2", "workers: 2, limit: 2h") + (
+        '  third: {notebook: ../work.ipynb, params: {source: "../out/a.zarr/x", target: "${root}/c.zarr"}, limit: 90}\n'
+        '  fourth: {notebook: ../work.ipynb, params: {target: "${root}/d.zarr"}, after: third, retries: 2}\n'
+    )
+    pipeline = read_pipeline(write(folder, text))
+    found = {stage.name: (stage.needs, stage.limit, stage.retries) for stage in pipeline.stages}
+    assert found == {
+        "first": (frozenset(), 7200.0, 0),
+        "second": (frozenset({"first"}), 7200.0, 0),
+        "third": (frozenset({"first"}), 90.0, 0),
+        "fourth": (frozenset({"third"}), 7200.0, 2),
+    }
+    assert read_pipeline(write(folder, config_text(pipeline))) == pipeline
 
 
 def test_a_path_that_is_written_too_late_is_told(folder):

@@ -14,7 +14,8 @@ import pytest
 
 import patchmill
 from patchmill.errors import ConfigError, StageError
-from patchmill.stages import running
+from patchmill.stages import attempts, running
+from patchmill.stages.records import StageRecord
 from stages.notebook_files import running_below, shown_text, wait_until, write_config, write_notebook
 
 WRITES = 'target: str = "out/a.txt"  # out: a file\ntext: str = "nothing"  # what to write'
@@ -22,8 +23,7 @@ READS = 'source: str = "a.txt"  # in: a file'
 
 
 def status_of(folder: Path) -> dict[str, Any]:
-    (record,) = (folder / "out" / "records").iterdir()
-    return json.loads((record / "status.json").read_text())
+    return json.loads((folder / "out" / "records" / "latest" / "status.json").read_text())
 
 
 def start(config: Path) -> subprocess.Popen[str]:
@@ -85,7 +85,8 @@ def test_the_record_tells_the_same(half_failed):
     assert status["state"] == "failed"
     assert [stage["state"] for stage in status["stages"]] == ["done", "failed", "not run"]
     assert status["stages"][1]["failure"]["cell"] == 4
-    assert sorted(os.listdir(run.folder)) == ["config.yaml", "logs", "notebooks", "report.html", "status.json"]
+    files = ["config.yaml", "logs", "manifest.json", "notebooks", "report.html", "status.json"]
+    assert sorted(os.listdir(run.folder)) == files
     assert sorted(os.listdir(f"{run.folder}/notebooks")) == ["fails.html", "fails.ipynb", "writes.html", "writes.ipynb"]
 
 
@@ -135,6 +136,15 @@ def test_a_kernel_that_ends_by_itself_was_not_killed(tmp_path):
     run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"ends": {}}), check=False)
     assert (run.state, run.exit_code) == ("failed", 1)
     assert "exit code 3" in run.failed.failure.sentence
+
+
+def test_a_target_that_somebody_holds_is_told_from_a_failure(tmp_path):
+    stage = StageRecord("a", "", "", "", "", {}, {})
+    (tmp_path / "work" / "a").mkdir(parents=True)
+    answer = {"state": "failed", "kind": "HeldError", "sentence": "it is being written"}
+    (tmp_path / "work" / "a" / "answer.json").write_text(json.dumps(answer))
+    state, failure, code = attempts.judged(stage, str(tmp_path), 1)
+    assert (state, str(failure), code) == ("failed", "HeldError: it is being written", 75)
 
 
 SLEEPS = ("x: int = 1  # a number", "import time\nopen('here', 'w').close()\ntime.sleep(300)")

@@ -10,7 +10,7 @@ from patchmill.cli import commands
 
 _EPILOG = """\
 exit codes: 0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it,
-            130 and 143 interrupted, 137 a kernel was killed
+            124 a time limit, 130 and 143 interrupted, 137 a kernel was killed
 
 to begin: patchmill run patchmill:demo, or for a project of your own: patchmill init NAME
 """
@@ -28,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"patchmill {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Verb)
     _add_init(verbs)
     _add_run(verbs)
     _add_ingest(verbs)
@@ -40,8 +40,24 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(verbs: Any, name: str, command: Any, summary: str, example: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(
+class _Verb(argparse.ArgumentParser):
+    """The parser of one command."""
+
+    mixed = False
+    """Whether options may stand between its positional arguments, of which several then are optional."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if not self.mixed:
+            return super().parse_known_args(args, namespace)
+        self.mixed = False  # what follows comes back here
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.mixed = True
+
+
+def _add(verbs: Any, name: str, command: Any, summary: str, example: str) -> _Verb:
+    verb: _Verb = verbs.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
@@ -66,12 +82,24 @@ def _add_run(verbs: Any) -> None:
         verbs, "run", commands.run, "run the notebooks of a config, and write a report",
         "configs/demo.yaml patchify.step=64",
     )  # fmt: skip
+    verb.mixed = True
     verb.add_argument(
         "config", metavar="CONFIG", help="a YAML file, or one that comes along: patchmill:demo, patchmill:pair"
     )
     verb.add_argument(
         "overrides", metavar="STAGE.PARAM=VALUE", nargs="*", help="values in place of the config's, in YAML"
     )
+    verb.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="run up to N stages at a time that do not need each other"
+    )
+    for option, meaning in (
+        ("from", "it and all that depend on it"), ("until", "it and all that it depends on"), ("only", "it alone"),
+    ):  # fmt: skip
+        verb.add_argument(
+            f"--{option}", dest=f"{option}_stages", metavar="STAGE", action="append", default=[],
+            help=f"run {meaning}; may be repeated",
+        )  # fmt: skip
+    verb.add_argument("--dry-run", action="store_true", help="say what would run, read and write; write nothing")
 
 
 def _add_ingest(verbs: Any) -> None:

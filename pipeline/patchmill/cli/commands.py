@@ -18,8 +18,20 @@ def run(given: argparse.Namespace) -> int:
     import patchmill
     from patchmill.cli.watching import RunWatch
 
+    how = {
+        "jobs": given.jobs,
+        "from_stages": given.from_stages,
+        "until_stages": given.until_stages,
+        "only_stages": given.only_stages,
+    }
+    if given.dry_run:
+        from patchmill.stages.rehearsing import rehearse
+
+        for line in rehearse(given.config, given.overrides, **how):
+            say(line)
+        return 0
     watch = RunWatch()
-    record = patchmill.run(given.config, given.overrides, check=False, watch=watch)
+    record = patchmill.run(given.config, given.overrides, **how, check=False, watch=watch)
     watch.end(record)
     return record.exit_code
 

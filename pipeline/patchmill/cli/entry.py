@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it, 130 and 143
-        interrupted, 137 a kernel was killed.
+        0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it, 124 a time
+        limit, 130 and 143 interrupted, 137 a kernel was killed.
 
     Examples
     --------

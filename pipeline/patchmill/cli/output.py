@@ -39,6 +39,12 @@ def _read_by_somebody() -> Iterator[None]:
         raise OutputClosedError from error
 
 
+def shown_path(path: str) -> str:
+    """A path as it is called from the current folder, if it lies below."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
+
+
 def let_go() -> None:
     """Write what is left of closed pipes to nowhere: the interpreter shall not complain on its way out."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from patchmill.cli.output import complain, say
+from patchmill.cli.output import complain, say, shown_path
 from patchmill.show.progress import shown_seconds
 
 if TYPE_CHECKING:
@@ -26,6 +25,10 @@ class RunWatch:
         for number, stage in enumerate(run.stages, 1):
             if self._told.get(stage.name, "waiting") != stage.state:
                 took = "" if stage.seconds is None else f" in {shown_seconds(stage.seconds)}"
+                if stage.state == "waiting":
+                    took += f", for attempt {stage.attempt + 1}; log {shown_path(stage.log)}"
+                if stage.state == "running" and stage.attempt > 1:
+                    took = f", attempt {stage.attempt}"
                 say(f"[{number}/{len(run.stages)}] {stage.name}: {stage.state}{took}")
             self._told[stage.name] = stage.state
 
@@ -44,11 +47,6 @@ class RunWatch:
             for line in what_to_open(run):
                 say(f"  {line}")
             return
-        failed = run.failed
-        complain(f"patchmill: {failure_text(failed) if failed is not None else run.state}")
-
-
-def shown_path(path: str) -> str:
-    """A path as it is called from the current folder, if it lies below."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith(os.pardir) else relative
+        texts = [failure_text(stage) for stage in run.stages if stage.failure is not None]
+        for text in texts or [run.state]:
+            complain(f"patchmill: {text}")

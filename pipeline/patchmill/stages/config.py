@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.declared import nearest
+from patchmill.stages.durations import as_seconds
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
 from patchmill.types import as_bytes
@@ -33,7 +34,9 @@ UNKNOWN = "unknown://"
 _FOLDER: ContextVar[str] = ContextVar("folder")
 """What paths are relative to in the config that is being read; an interpolation can't be told otherwise."""
 
-_COMMAND_LINE: KeyPath = ("(command line)",)
+COMMAND_LINE: KeyPath = ("(command line)",)
+"""What is wrong with what was given beside the config."""
+
 _OWN_KEYS = ("name", "root", "runs", "compute", "stages")
 
 
@@ -46,6 +49,8 @@ class ComputeModel(_Model):
 
     memory: str | int | None = None
     workers: Annotated[int, Field(ge=1)] | None = None
+    limit: Any = None
+    """How long a stage may take that does not say so itself."""
 
     @field_validator("memory")
     @classmethod
@@ -54,17 +59,42 @@ class ComputeModel(_Model):
             as_bytes(value, "compute.memory")
         return value
 
+    @field_validator("limit")
+    @classmethod
+    def _is_span(cls, value: Any) -> Any:
+        if value is not None:
+            as_seconds(value, "compute.limit")
+        return value
+
 
 class StageModel(_Model):
     """One notebook with its parameters."""
 
     notebook: str
     params: dict[str, Any] = Field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    """Stages that must be done before, beside those that `params` refer to."""
+    limit: Any = None
+    """How long one attempt may take."""
+    retries: Annotated[int, Field(ge=0)] = 0
+    """How often it is tried again after it failed."""
 
     @field_validator("params", mode="before")
     @classmethod
     def _nothing_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @field_validator("after", mode="before")
+    @classmethod
+    def _one_is_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("limit")
+    @classmethod
+    def _is_span(cls, value: Any) -> Any:
+        if value is not None:
+            as_seconds(value, "limit")
+        return value
 
 
 class PipelineModel(_Model):
@@ -117,7 +147,7 @@ class Config:
     """What local paths are relative to."""
     model: PipelineModel
     references: Mapping[str, frozenset[str]]
-    """Of each stage, the names of other stages whose values its own refer to."""
+    """Of each stage, the names of other stages whose values its own refer to, or that it says to run after."""
     problems: Problems
     """Those found so far; whoever reads the config adds to them, and then raises them all."""
 
@@ -144,7 +174,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
         If it is too wrong to go on.
     """
     path, folder = _located(path)
-    problems = Problems(path)
+    problems = Problems(path, {COMMAND_LINE: 0})
     tree = _read_yaml(path, problems)
     _FOLDER.set(folder)
     for text in overrides:
@@ -153,7 +183,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     values = _interpolated(tree, (), problems)
     model = _shaped(values, problems)
     raw = OmegaConf.to_container(tree, resolve=False)
-    return Config(path, folder, model, _references(raw), problems)
+    return Config(path, folder, model, _edges(_references(raw), model, problems), problems)
 
 
 def _located(path: str) -> tuple[str, str]:
@@ -198,25 +228,24 @@ def _lines(node: yaml.Node, keys: KeyPath) -> Iterator[tuple[KeyPath, int]]:
 
 
 def _override(tree: DictConfig, text: str, problems: Problems) -> None:
-    problems.lines[_COMMAND_LINE] = 0
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        problems.add(_COMMAND_LINE, f"{text!r} is no override; it must look like STAGE.PARAM=value")
+        problems.add(COMMAND_LINE, f"{text!r} is no override; it must look like STAGE.PARAM=value")
         return
     if parts[0] not in _OWN_KEYS:
         stages = tree.get("stages") or {}
         if len(parts) != 2 or parts[0] not in stages:
             hint = nearest(parts[0], [str(name) for name in (*stages, *_OWN_KEYS)])
             known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
-            problems.add(_COMMAND_LINE, f"{text!r} overrides nothing: the config has no stage {parts[0]}{known}")
+            problems.add(COMMAND_LINE, f"{text!r} overrides nothing: the config has no stage {parts[0]}{known}")
             return
         parts = ["stages", parts[0], "params", parts[1]]
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
-        problems.add(_COMMAND_LINE, f"{text!r} can't be set: {_one_line(error)}")
+        problems.add(COMMAND_LINE, f"{text!r} can't be set: {_one_line(error)}")
     problems.lines[tuple(parts)] = 0
 
 
@@ -334,6 +363,20 @@ def _references(raw: Any) -> dict[str, frozenset[str]]:
         - {str(name)}
         for name in stages
     }
+
+
+def _edges(
+    references: Mapping[str, frozenset[str]], model: PipelineModel, problems: Problems
+) -> dict[str, frozenset[str]]:
+    edges = dict(references)
+    for name, stage in model.stages.items():
+        for other in stage.after:
+            if other == name or other not in references:
+                hint = nearest(other, [each for each in references if each != name])
+                why = "itself" if other == name else f"{other}, which is no stage{hint}"
+                problems.add(("stages", name, "after"), f"{name} can't run after {why}")
+        edges[name] = edges[name] | (frozenset(stage.after) & references.keys() - {name})
+    return edges
 
 
 def _texts(value: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -21,6 +22,8 @@ from typing import Any
 from patchmill.stages.records import write_whole
 
 _log = logging.getLogger(__name__)
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,11 @@ def execute(job: Job) -> Answer:
         answer.state = "done"
     except PapermillExecutionError as error:
         answer.state, answer.kind, answer.sentence = "failed", error.ename, error.evalue
+        # papermill puts it into the notebook alone.
+        _log.error("%s", _COLORS.sub("", "\n".join(error.traceback)))
     except DeadKernelError:
         answer.state, answer.sentence = _death(answer.status)
+        _log.error("%s", answer.sentence)
         _mark_dead(job.executed, answer)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
         _log.exception("the notebook could not be executed")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from patchmill.stages.config import UNKNOWN, Config, KeyPath, Problems, StageModel, read_config
+from patchmill.errors import ConfigError
+from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, StageModel, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
+from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
+from patchmill.stages.graph import among
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
 from patchmill.stages.places import absolute, each_path, is_local
+from patchmill.stages.selecting import EVERYTHING, Selection
 from patchmill.types import as_bytes
 
 
@@ -27,18 +31,25 @@ class Stage:
     params: Mapping[str, Any]
     """As declared, paths absolute."""
     declared: Mapping[str, Declaration]
+    needs: frozenset[str] = frozenset()
+    """Names of the stages that must be done before."""
+    limit: float | None = None
+    """Seconds that one attempt may take."""
+    retries: int = 0
+    """How often it is tried again after it failed."""
 
     @property
     def outputs(self) -> dict[str, str]:
         """Local paths that are written, by parameter."""
-        return {name: path for name, path in self._paths("out") if is_local(path)}
+        return {name: path for name, path in self.paths("out") if is_local(path)}
 
     @property
     def inputs(self) -> list[tuple[str, str]]:
         """Local paths and globs that are read, each with its parameter."""
-        return [(name, path) for name, path in self._paths("in") if is_local(path)]
+        return [(name, path) for name, path in self.paths("in") if is_local(path)]
 
-    def _paths(self, way: str) -> Iterator[tuple[str, str]]:
+    def paths(self, way: str) -> Iterator[tuple[str, str]]:
+        """Paths and URLs that are read ("in") or written ("out"), each with its parameter."""
         for name, value in self.params.items():
             if self.declared[name].way == way:
                 yield from ((name, path) for path in _texts(value))
@@ -56,11 +67,18 @@ class Pipeline:
     """Bytes of each process that works, or the library's own choice."""
     workers: int | None
     stages: tuple[Stage, ...]
-    """In the order they run."""
+    """Those that run, in an order in which they can."""
 
 
-def read_pipeline(path: str, overrides: Sequence[str] = ()) -> Pipeline:
+def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING) -> Pipeline:
     """Read a config, and check it against the notebooks and the inputs that it names. Nothing is written.
+
+    Parameters
+    ----------
+    path, overrides
+        As `read_config` takes them.
+    selection : Selection
+        Which stages shall run; what they read of others must be there.
 
     Raises
     ------
@@ -71,9 +89,17 @@ def read_pipeline(path: str, overrides: Sequence[str] = ()) -> Pipeline:
     model, problems = config.model, config.problems
     found = [_stage(config, name, stage) for name, stage in model.stages.items()]
     stages = _ordered([stage for stage in found if stage is not None], config.references, problems)
-    _check_paths(stages, config)
+    for sentence in selection.problems(list(model.stages)):
+        problems.add(COMMAND_LINE, sentence)
+    needs = _needs(stages, config.references)
+    chosen = selection.chosen(needs)
+    _check_paths(stages, chosen, config)
     runs = runs_folder(config)
     problems.check()
+    needs = among(needs, chosen)
+    stages = [replace(stage, needs=needs[stage.name]) for stage in stages if stage.name in chosen]
+    if not stages:
+        raise ConfigError("--from and --until have no stage in common: nothing would run")
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
     return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages))
 
@@ -88,9 +114,16 @@ def config_text(pipeline: Pipeline) -> str:
         "root": pipeline.root,
         "runs": pipeline.runs,
         "compute": {name: value for name, value in compute.items() if value is not None},
-        "stages": {stage.name: {"notebook": stage.notebook, "params": dict(stage.params)} for stage in pipeline.stages},
+        "stages": {stage.name: _stage_content(stage) for stage in pipeline.stages},
     }
     return f"# Of {pipeline.path}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
+
+
+def _stage_content(stage: Stage) -> dict[str, Any]:
+    # What refers to others is interpolated by now, so the edges are written out.
+    others = {"after": sorted(stage.needs), "limit": stage.limit, "retries": stage.retries}
+    content = {"notebook": stage.notebook, "params": dict(stage.params)}
+    return content | {name: value for name, value in others.items() if value}
 
 
 def notebook_declarations(path: str) -> dict[str, Declaration]:
@@ -122,7 +155,15 @@ def _stage(config: Config, name: str, model: StageModel) -> Stage | None:
     except ValueError as error:
         config.problems.add((*keys, "notebook"), f"{model.notebook} can't be a stage: {error}")
         return None
-    return Stage(name, path, _params(config, name, model, declared), declared)
+    limit = config.model.compute.limit if model.limit is None else model.limit
+    return Stage(
+        name,
+        path,
+        _params(config, name, model, declared),
+        declared,
+        limit=None if limit is None else as_seconds(limit, "limit"),
+        retries=model.retries,
+    )
 
 
 def _missing_notebook(notebook: str, path: str) -> str:
@@ -168,18 +209,34 @@ def _ordered(stages: list[Stage], references: Mapping[str, frozenset[str]], prob
     return order
 
 
-def _check_paths(stages: Sequence[Stage], config: Config) -> None:
+def _needs(stages: Sequence[Stage], references: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    # Who names an earlier stage's output in so many words waits for it, as who refers to it.
+    known = {stage.name for stage in stages}
+    needs: dict[str, frozenset[str]] = {}
+    for index, stage in enumerate(stages):
+        read = [path for _, path in stage.paths("in")]
+        writers = {
+            earlier.name
+            for earlier in stages[:index]
+            if any(_is_within(path, place) for path in read for _, place in earlier.paths("out"))
+        }
+        needs[stage.name] = (references[stage.name] & known) | frozenset(writers)
+    return needs
+
+
+def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Config) -> None:
     written: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     later = {path: stage.name for stage in stages for path in stage.outputs.values()}
     known = {stage.name for stage in stages}
     for stage in stages:
         # What a stage that is itself wrong would have written is nobody else's problem.
-        if config.references[stage.name] <= known:
+        if config.references[stage.name] <= known and stage.name in chosen:
             for param, path in stage.inputs:
-                _note(config, stage, param, _input_problem(path, written, later))
+                _note(config, stage, param, _input_problem(path, written, later, left_out))
         for param, path in stage.outputs.items():
-            _note(config, stage, param, _output_problem(path, config.model.root, written))
-            written[path] = stage.name
+            _note(config, stage, param, _output_problem(path, config.model.root, written | left_out))
+            (written if stage.name in chosen else left_out)[path] = stage.name
             later.pop(path, None)
 
 
@@ -189,7 +246,7 @@ def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:
         config.problems.add(keys, f"{stage.name}.{param}: {sentence}")
 
 
-def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, str]) -> str:
+def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, str], left_out: Mapping[str, str]) -> str:
     if any(_is_within(path, place) for place in written):
         return ""
     for place, stage in later.items():
@@ -200,7 +257,12 @@ def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, st
     # And file.nc:variable for one variable of a file.
     found = os.path.exists(path) or os.path.exists(path.rpartition(":")[0])
     found = found or (glob.has_magic(pattern) and any(glob.iglob(pattern, recursive=True)))
-    return "" if found else f"there is no {path}, and no stage writes it"
+    if found:
+        return ""
+    for place, stage in left_out.items():
+        if _is_within(path, place):
+            return f"there is no {path}, and {stage}, which writes it, is left out: run that too (--from {stage})"
+    return f"there is no {path}, and no stage writes it"
 
 
 def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
@@ -212,7 +274,7 @@ def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
 
 
 def _is_within(path: str, folder: str) -> bool:
-    return os.path.commonpath([path, folder]) == folder
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def runs_folder(config: Config) -> str:

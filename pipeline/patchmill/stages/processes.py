@@ -1,90 +1,144 @@
-"""One process for each notebook: started, waited for, and ended with everything it started."""
+"""One process for each notebook: started, looked after, and ended with everything it started."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from patchmill.errors import Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _GRACE_SECONDS = 3.0
 """What a process that is told to end is given before it is killed."""
 
+_POLL_SECONDS = 0.05
 
-def wait_for(module: str, argument: str, *, log: str, environment: Mapping[str, str]) -> int:
-    """Run the ``main`` of `module` with `argument` in a process, to its end; what it says goes to the file `log`.
+
+class Child:
+    """A process that runs the ``main`` of a module, with all that it starts.
 
     Its stdin is a pipe that stays open as long as this process lives, so that it can end with us.
 
-    Returns
-    -------
-    int
-        Exit status, minus the signal where one killed it.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If this process was told to end; the other one and all it started are gone then.
+    Parameters
+    ----------
+    module : str
+        Whose ``main`` is run.
+    argument : str
+        Its only argument.
+    log : path
+        What it says is added to this file.
+    environment : mapping
     """
-    with open(log, "ab") as out:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own, a path
-            # Not "-m": a module that its own package has imported would be run a second time, under a warning.
-            [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", argument],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            # A terminal's Ctrl-C goes to us alone: we say how everything ends.
-            start_new_session=True,
-        )
+
+    def __init__(self, module: str, argument: str, *, log: str, environment: Mapping[str, str]) -> None:
+        with open(log, "ab") as out:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own, a path
+                # Not "-m": a module that its own package has imported would be run a second time, under a warning.
+                [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", argument],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                # A terminal's Ctrl-C goes to us alone: we say how everything ends.
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self.cpu_seconds: float | None = None
+        """Known once it has ended: its own, and of all that were waited for. What was killed in mid-work is missing."""
+        self.peak_bytes = 0
+        """Resident memory of all together, the most that `look` has seen."""
+
+    def poll(self) -> int | None:
+        """Exit status, minus the signal where one killed it; None while it runs."""
+        if self._process.returncode is not None:
+            return self._process.returncode
         try:
-            return process.wait()
-        except BaseException:
-            _end_all(process)
-            raise
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        except ChildProcessError:  # somebody else in this process has asked for it
+            return self._process.poll()
+        if pid:
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 2)
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        return self._process.returncode
+
+    def look(self) -> None:
+        """Take notice of the memory that it and all that it started hold at this moment; shared pages count in each."""
+        import psutil
+
+        held = 0
+        for each in _descendants(self.pid):
+            with suppress(psutil.Error):
+                held += each.memory_info().rss
+        self.peak_bytes = max(self.peak_bytes, held)
+
+
+def end_all(children: Iterable[Child]) -> None:
+    """End processes and all that they started: they are told to, and killed after a few seconds. All are gone then."""
+    with _signals_wait():
+        living = [child for child in children if child.poll() is None]
+        started = [each for child in living for each in _descendants(child.pid)]
+        for each in started:
+            _tell(each, signal.SIGTERM)
+        end = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < end and _any_lives(living, started):
+            time.sleep(_POLL_SECONDS)
+        # What began while it was told to end belongs to it too.
+        for each in [*started, *(late for child in living for late in _descendants(child.pid))]:
+            _tell(each, signal.SIGKILL)
+        while any(child.poll() is None for child in living):
+            time.sleep(_POLL_SECONDS)
+
+
+class Signals:
+    """Signals that ask this process to end; see `signals_raise`."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._number = 0
+
+    def came(self, number: int, _: Any) -> None:
+        """The handler."""
+        if not self._held:
+            raise Interrupted(signal=number)
+        self._number = self._number or number
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a signal waits: for steps of which one without the other would be wrong."""
+        self._held = True
+        try:
+            yield
         finally:
-            if process.stdin is not None:
-                process.stdin.close()
+            self._held = False
+            if self._number:
+                raise Interrupted(signal=self._number)
 
 
 @contextmanager
-def signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[Signals]:
     """Inside, a signal that asks this process to end raises `Interrupted`; only the main thread can ask for that."""
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
-
-    def raised(number: int, _: Any) -> None:
-        raise Interrupted(signal=number)
-
-    # What is ignored stays so: under nohup a run outlives its terminal.
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, raised) for number in heeded}
+    # What is ignored stays so: under nohup a run outlives its terminal. None is not Python's, and can't be put back.
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) not in {signal.SIG_IGN, None}]
+    before = {number: signal.signal(number, signals.came) for number in heeded}
     try:
-        yield
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end_all(process: subprocess.Popen[bytes]) -> None:
-    import psutil
-
-    with _signals_wait():
-        running = _descendants(process.pid)
-        for each in running:
-            _tell(each, signal.SIGTERM)
-        _, stubborn = psutil.wait_procs(running, timeout=_GRACE_SECONDS)
-        for each in stubborn:
-            _tell(each, signal.SIGKILL)
-        process.wait()
 
 
 def _descendants(pid: int) -> list[Any]:
@@ -95,6 +149,21 @@ def _descendants(pid: int) -> list[Any]:
         return [top, *top.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _any_lives(children: Iterable[Child], started: Iterable[Any]) -> bool:
+    # Our own are asked for first: until then they are kept, as dead, in the table of processes.
+    statuses = [child.poll() for child in children]
+    return None in statuses or any(_lives(each) for each in started)
+
+
+def _lives(process: Any) -> bool:
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _tell(process: Any, number: int) -> None:
@@ -110,8 +179,8 @@ def _signals_wait() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, *_SIGNALS)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not None]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in heeded}
     try:
         yield
     finally:

@@ -2,9 +2,11 @@
 
 ::
 
+    <runs>/latest               points to the record of the run that began last
     <runs>/20250131-221500-demo/
       config.yaml               as it was run: interpolated, paths absolute
       status.json               the truth about the run and each of its stages, at any time
+      manifest.json             at the end: with what it was run, what it took, what it wrote
       report.html
       notebooks/ingest.ipynb    executed, and the same as .html
       logs/ingest.log           what the stage's process said
@@ -14,7 +16,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -24,7 +29,12 @@ from patchmill.errors import PatchmillError
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "killed", "interrupted", "not run"]
 
 EXIT_FAILED = 1
+EXIT_HELD = 75
+EXIT_LATE = 124
 EXIT_KILLED = 137
+
+LATEST = "latest"
+STATUS = "status.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,31 @@ class StageRecord:
     """Local paths that it writes, by parameter."""
     state: State = "waiting"
     seconds: float | None = None
+    """Of its last attempt."""
     failure: Failure | None = None
+    began: str = ""
+    """When its last attempt did: ISO 8601, UTC."""
+    attempt: int = 0
+    """How often it has been begun."""
+    cpu_seconds: float | None = None
+    """Of its process and all that this waited for, as the system counts them."""
+    peak_bytes: int | None = None
+    """Resident memory of its processes together, the most seen by looking once a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The process that runs a config."""
+
+    pid: int = 0
+    host: str = "an unknown machine"
+    place: str = ""
+    """Equal for those that share a table of processes; "" where unknown."""
+    began: str = ""
+    """When the process began, in the system's words."""
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} on host {self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +122,13 @@ class Run:
     seconds: float = 0.0
     exit_code: int = 0
     stages: tuple[StageRecord, ...] = field(default_factory=tuple)
+    beat: str = ""
+    """When the runner last told that it lives, which it does every few seconds; ISO 8601, UTC."""
+    runner: Runner = Runner()
 
     @property
     def failed(self) -> StageRecord | None:
-        """The stage that ended the run, if one did."""
+        """The first of the stages that ended the run, if any did."""
         return next((stage for stage in self.stages if stage.failure is not None), None)
 
     def with_stage(self, changed: StageRecord) -> Run:
@@ -121,25 +158,46 @@ def new_folder(runs: str, name: str) -> str:
         return folder
 
 
+def this_runner() -> Runner:
+    """The process that asks."""
+    from patchmill.cutting.identity import started, this_place
+
+    return Runner(os.getpid(), socket.gethostname(), this_place(), started(os.getpid()))
+
+
+def point_to(folder: str) -> None:
+    """Make `latest` point to a record: a link, or where the disk has none a file with its name, ``latest.txt``."""
+    runs, name = os.path.split(folder)
+    aside = os.path.join(runs, f".{LATEST}.{os.getpid()}.tmp")
+    with suppress(FileNotFoundError):
+        os.remove(aside)
+    try:
+        os.symlink(name, aside)
+        os.replace(aside, os.path.join(runs, LATEST))
+    except OSError:
+        write_whole(os.path.join(runs, f"{LATEST}.txt"), f"{name}\n")
+
+
 def write_status(run: Run) -> None:
     """Write `status.json` of a run, whole or not at all."""
-    write_whole(os.path.join(run.folder, "status.json"), json.dumps(asdict(run), indent=2, default=str) + "\n")
+    write_whole(os.path.join(run.folder, STATUS), json.dumps(asdict(run), indent=2, default=str) + "\n")
 
 
 def read_status(folder: str) -> Run:
-    """The run whose record is `folder`, as `write_status` left it.
+    """The run whose record is `folder`, as `write_status` left it; what an earlier version did not tell is empty.
 
     Raises
     ------
     PatchmillError
         If there is no record, or none that this version can read.
     """
-    path = os.path.join(folder, "status.json")
+    path = os.path.join(folder, STATUS)
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
         stages = tuple(_stage(each) for each in told["stages"])
-        return Run(**{**_known(Run, told), "stages": stages})
+        runner = Runner(**_known(Runner, told.get("runner", {})))
+        return Run(**_known(Run, told) | {"stages": stages, "runner": runner, "folder": folder})
     except OSError as error:
         raise PatchmillError(f"the record {folder} can't be read: {error.strerror or error}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -149,12 +207,12 @@ def read_status(folder: str) -> Run:
         ) from None
 
 
-def _stage(told: dict[str, Any]) -> StageRecord:
+def _stage(told: Mapping[str, Any]) -> StageRecord:
     failure = told["failure"] and Failure(**_known(Failure, told["failure"]))
-    return StageRecord(**{**_known(StageRecord, told), "failure": failure or None})
+    return StageRecord(**_known(StageRecord, told) | {"failure": failure or None})
 
 
-def _known(kind: type, told: dict[str, Any]) -> dict[str, Any]:
+def _known(kind: Any, told: Mapping[str, Any]) -> dict[str, Any]:
     # What a later version added says nothing to this one.
     names = {each.name for each in fields(kind)}
     return {name: value for name, value in told.items() if name in names}

@@ -1,0 +1,100 @@
+"""One attempt at a stage: begun in a process of its own, and judged by what that left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from patchmill.stages.executing import Job
+from patchmill.stages.processes import Child
+from patchmill.stages.records import (
+    EXIT_FAILED,
+    EXIT_HELD,
+    EXIT_KILLED,
+    Failure,
+    StageRecord,
+    State,
+    write_whole,
+)
+
+
+def begin(stage: StageRecord, folder: str, environment: Mapping[str, str]) -> Child:
+    """Begin to execute the notebook of a stage, for the run whose record is in `folder`."""
+    work = _work(stage, folder)
+    cwd = os.path.join(work, "cwd")
+    os.makedirs(cwd)
+    job = Job(
+        notebook=stage.source,
+        executed=stage.executed,
+        parameters=stage.parameters,
+        cwd=cwd,
+        imports=os.path.dirname(stage.source),
+        answer=os.path.join(work, "answer.json"),
+    )
+    path = os.path.join(work, "job.json")
+    write_whole(path, json.dumps(asdict(job)))
+    return Child("patchmill.stages.executing", path, log=stage.log, environment=environment)
+
+
+def judged(stage: StageRecord, folder: str, status: int) -> tuple[State, Failure | None, int]:
+    """How an attempt that ended with `status` went, and the exit code that it gives the run."""
+    # The process has the last word: an answer says "done" only where nothing came after it.
+    answer = _read(stage, folder)
+    if status == 0 and answer.get("state") == "done":
+        return "done", None, 0
+    if status < 0:
+        name = signal.Signals(-status).name
+        return "killed", _failure(stage, answer, f"its process was killed by signal {-status} ({name})"), EXIT_KILLED
+    if answer.get("state") == "killed":
+        return "killed", _failure(stage, answer, answer["sentence"]), EXIT_KILLED
+    sentence = answer.get("sentence") or f"its process ended with exit code {status}; the log {stage.log} says more"
+    code = EXIT_HELD if answer.get("kind") == "HeldError" else EXIT_FAILED
+    return "failed", _failure(stage, answer, sentence), code
+
+
+def stopped(stage: StageRecord, folder: str, sentence: str) -> Failure:
+    """Why, and in which cell, an attempt ended that somebody put an end to."""
+    return _failure(stage, {**_read(stage, folder), "kind": ""}, sentence)
+
+
+def drop_work(folder: str) -> None:
+    """Tidy up in the record `folder` behind all attempts."""
+    # What a notebook left in its current folder is kept; without anything, the folder only hides what matters.
+    work = os.path.join(folder, "work")
+    for name in os.listdir(work) if os.path.isdir(work) else []:
+        cwd = os.path.join(work, name, "cwd")
+        if not os.path.isdir(cwd) or not os.listdir(cwd):
+            shutil.rmtree(os.path.join(work, name))
+    if os.path.isdir(work) and not os.listdir(work):
+        os.rmdir(work)
+
+
+def _work(stage: StageRecord, folder: str) -> str:
+    # No name of a stage has a dot.
+    again = f".{stage.attempt}" if stage.attempt > 1 else ""
+    return os.path.join(folder, "work", stage.name + again)
+
+
+def _read(stage: StageRecord, folder: str) -> dict[str, Any]:
+    try:
+        with open(os.path.join(_work(stage, folder), "answer.json"), encoding="utf-8") as file:
+            answer: dict[str, Any] = json.load(file)
+            return answer
+    except FileNotFoundError:
+        return {}
+
+
+def _failure(stage: StageRecord, answer: Mapping[str, Any], sentence: str) -> Failure:
+    index = answer.get("index")
+    if index is None or not os.path.isfile(stage.executed):
+        return Failure(sentence, answer.get("kind", ""))
+    from patchmill.show.executed import cell_number
+
+    with open(stage.executed, encoding="utf-8") as file:
+        number, heading = cell_number(json.load(file), index)
+    return Failure(sentence, answer.get("kind", ""), number, heading)

@@ -1,0 +1,192 @@
+"""Runs stages as soon as all that they need is done, several at a time; all from one thread, where signals arrive.
+
+::
+
+    waiting --> running --> done
+       ^           |
+       |           +------> failed, killed: nothing new begins, what runs is let end, the rest is "not run"
+       +-- later --+        (if it may be tried again)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from patchmill.show.progress import shown_seconds
+from patchmill.stages import attempts
+from patchmill.stages.graph import width
+from patchmill.stages.ledger import Ledger
+from patchmill.stages.pipelines import Pipeline, Stage
+from patchmill.stages.processes import Child, Signals, end_all
+from patchmill.stages.records import EXIT_LATE, Failure, StageRecord, State, now
+from patchmill.stages.reporting import write_notebook_html
+
+_POLL_SECONDS = 0.05
+
+_LOOK_SECONDS = 1.0
+"""Between two looks at the memory of what runs."""
+
+_PAUSE_SECONDS = 10.0
+"""Before a stage is tried for the second time; before the third time twice as long, and so on."""
+
+_LONGEST_PAUSE = 600.0
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A stage that runs."""
+
+    stage: Stage
+    child: Child
+    began: float
+    """By the monotonic clock, as `looked`."""
+    looked: float
+
+
+class Conductor:
+    """Begins stages, looks after them, and notes how they end.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    stages : sequence of Stage
+        Those of the ledger's run; of several that can begin, the first does.
+    jobs : int
+        So many run at a time, at most.
+    environment : mapping
+        Of each stage's process.
+    signals : Signals
+    """
+
+    def __init__(
+        self, ledger: Ledger, stages: Sequence[Stage], jobs: int, environment: Mapping[str, str], signals: Signals
+    ) -> None:
+        self._ledger = ledger
+        self._stages = stages
+        self._jobs = jobs
+        self._environment = environment
+        self._signals = signals
+        self._active: dict[str, _Attempt] = {}
+        self._again: dict[str, tuple[float, StageRecord, int]] = {}
+        """When a stage is tried again, how it ended the last time, and the exit code for that."""
+        self._undrawn: list[StageRecord] = []
+        """Those that have ended, and are not yet to be seen as HTML, which takes a second: others begin before it."""
+
+    def conduct(self) -> None:
+        """Run the stages, to the end or to the first that fails. On an interruption, all processes are gone."""
+        try:
+            while self._is_going():
+                for stage in self._ready():
+                    self._begin(stage)
+                self._draw()
+                for attempt in list(self._active.values()):
+                    self._look_after(attempt)
+                self._ledger.beat()
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            end_all(attempt.child for attempt in self._active.values())
+            raise
+        finally:
+            self._draw()
+            for _, ended, code in self._again.values():
+                self._ledger.put(ended, exit_code=self._ledger.record.exit_code or code)
+
+    def _is_going(self) -> bool:
+        waits = any(stage.state == "waiting" for stage in self._ledger.record.stages)
+        return bool(self._active) or (waits and self._ledger.record.failed is None)
+
+    def _ready(self) -> list[Stage]:
+        if self._ledger.record.failed is not None:
+            return []
+        states = {stage.name: stage.state for stage in self._ledger.record.stages}
+        able = [
+            stage
+            for stage in self._stages
+            if states[stage.name] == "waiting"
+            and all(states[need] == "done" for need in stage.needs)
+            and (stage.name not in self._again or self._again[stage.name][0] <= time.monotonic())
+        ]
+        return able[: self._jobs - len(self._active)]
+
+    def _begin(self, stage: Stage) -> None:
+        record = self._ledger.stage(stage.name)
+        begun = replace(record, state="running", seconds=None, began=now(), attempt=record.attempt + 1)
+        self._again.pop(stage.name, None)
+        # A process that nobody knows of would be left behind.
+        with self._signals.held():
+            self._ledger.put(begun)
+            child = attempts.begin(begun, self._ledger.record.folder, self._environment)
+            began = time.monotonic()
+            self._active[stage.name] = _Attempt(stage, child, began, began)
+        self._ledger.note()
+
+    def _look_after(self, attempt: _Attempt) -> None:
+        status = attempt.child.poll()
+        moment = time.monotonic()
+        limit = attempt.stage.limit
+        if status is not None:
+            folder = self._ledger.record.folder
+            self._end(attempt, *attempts.judged(self._ledger.stage(attempt.stage.name), folder, status))
+        elif limit is not None and moment - attempt.began > limit:
+            self._end_late(attempt, limit)
+        elif moment - attempt.looked >= _LOOK_SECONDS:
+            attempt.child.look()
+            attempt.looked = moment
+
+    def _end_late(self, attempt: _Attempt, limit: float) -> None:
+        end_all([attempt.child])
+        sentence = f"it took longer than its limit of {shown_seconds(limit)}; `limit` in the config sets another"
+        failure = attempts.stopped(self._ledger.stage(attempt.stage.name), self._ledger.record.folder, sentence)
+        self._end(attempt, "failed", failure, EXIT_LATE)
+
+    def _end(self, attempt: _Attempt, state: State, failure: Failure | None, code: int) -> None:
+        child = attempt.child
+        ended = replace(
+            self._ledger.stage(attempt.stage.name),
+            state=state,
+            failure=failure,
+            seconds=round(time.monotonic() - attempt.began, 2),
+            cpu_seconds=child.cpu_seconds,
+            peak_bytes=child.peak_bytes or None,
+        )
+        with self._signals.held():
+            del self._active[attempt.stage.name]
+            if failure is not None and ended.attempt <= attempt.stage.retries and self._ledger.record.failed is None:
+                self._try_again(ended, failure, code)
+            else:
+                self._ledger.put(ended, exit_code=self._ledger.record.exit_code or code)
+        self._undrawn.append(ended)
+        self._ledger.note()
+
+    def _draw(self) -> None:
+        while self._undrawn:
+            write_notebook_html(self._undrawn.pop())
+
+    def _try_again(self, ended: StageRecord, failure: Failure, code: int) -> None:
+        pause = min(_PAUSE_SECONDS * 2 ** (ended.attempt - 1), _LONGEST_PAUSE)
+        self._again[ended.name] = (time.monotonic() + pause, ended, code)
+        with open(ended.log, "a", encoding="utf-8") as log:
+            log.write(
+                f"attempt {ended.attempt} {ended.state} in {failure.where}: {failure}; "
+                f"it is tried again in {shown_seconds(pause)}\n"
+            )
+        self._ledger.put(replace(ended, state="waiting", failure=None))
+
+
+def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:
+    """The environment of each stage's process: its share of memory and workers, if several can run at a time.
+
+    Dask's configuration carries the limits into the notebook, whatever it calls.
+    """
+    memory, workers = pipeline.memory, pipeline.workers
+    at_once = min(jobs, width({stage.name: stage.needs for stage in pipeline.stages}))
+    if at_once > 1:
+        from patchmill.planning.memory import memory_limit, worker_count
+
+        memory = memory_limit(memory) // at_once
+        workers = max(1, worker_count(workers) // at_once)
+    limits = {"DASK_PATCHMILL__MEMORY": memory, "DASK_PATCHMILL__WORKERS": workers}
+    return os.environ | {name: str(value) for name, value in limits.items() if value is not None}

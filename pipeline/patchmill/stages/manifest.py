@@ -1,0 +1,145 @@
+"""`manifest.json`: with what a run was made, what it took, and what it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from patchmill.stages.measuring import bytes_at
+from patchmill.stages.records import Run, StageRecord, now, write_whole
+
+if TYPE_CHECKING:
+    from patchmill.stages.pipelines import Pipeline
+
+_LIBRARIES = ("numpy", "zarr", "tensorstore", "dask", "xarray", "papermill")
+
+_GIT_SECONDS = 10.0
+"""What git is given to answer: a large repository on a slow disk shall not hold up a run."""
+
+_MEASURES = (
+    "seconds: of the last attempt, by the clock. cpu_seconds: of its process and all that this waited for, as the "
+    "system counts them; what was killed in mid-work is missing. peak_bytes: resident memory of its processes "
+    "together, the most that one look a second saw, pages that several share counted in each."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a run begins with, looked at when it begins."""
+
+    jobs: int
+    versions: dict[str, str | None]
+    git: dict[str, Any] | None
+    """Commit of the config's folder, and whether tracked files differ from it; None where that is no repository."""
+    machine: dict[str, Any]
+    digests: dict[str, str]
+    """SHA-256 of each stage's notebook."""
+
+
+def provenance(pipeline: Pipeline, jobs: int) -> Provenance:
+    """With what `pipeline` is going to run."""
+    return Provenance(
+        jobs=jobs,
+        versions=_versions(),
+        git=_git(os.path.dirname(pipeline.path)),
+        machine=_machine(),
+        digests={stage.name: _digest(stage.notebook) for stage in pipeline.stages},
+    )
+
+
+def write_manifest(run: Run, began_with: Provenance) -> None:
+    """Write the manifest of a run that has ended."""
+    content = {
+        "name": run.name,
+        "state": run.state,
+        "exit_code": run.exit_code,
+        "config": run.config,
+        "root": run.root,
+        "began": run.began,
+        "ended": now(),
+        "seconds": run.seconds,
+        "jobs": began_with.jobs,
+        "versions": began_with.versions,
+        "git": began_with.git,
+        "machine": began_with.machine,
+        "measures": _MEASURES,
+        "stages": [_stage(stage, began_with.digests[stage.name]) for stage in run.stages],
+    }
+    write_whole(os.path.join(run.folder, "manifest.json"), json.dumps(content, indent=2, default=str) + "\n")
+
+
+def _stage(stage: StageRecord, digest: str) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "state": stage.state,
+        "notebook": stage.source,
+        "sha256": digest,
+        "parameters": stage.parameters,
+        "began": stage.began or None,
+        "attempts": stage.attempt,
+        "seconds": stage.seconds,
+        "cpu_seconds": stage.cpu_seconds,
+        "peak_bytes": stage.peak_bytes,
+        "outputs": {name: {"path": path, "bytes": bytes_at(path)} for name, path in stage.outputs.items()},
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from patchmill import __version__
+
+    found: dict[str, str | None] = {"python": platform.python_version(), "patchmill": __version__}
+    for name in _LIBRARIES:
+        found[name] = None
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _git(folder: str) -> dict[str, Any] | None:
+    commit = _said_by_git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    # What a run writes may lie in the repository too, so files that git does not know say nothing.
+    changed = _said_by_git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changed is None else changed != ""}
+
+
+def _said_by_git(folder: str, *words: str) -> str | None:
+    """What git answers; None where it can't, or is not installed."""
+    try:
+        ended = subprocess.run(  # noqa: S603 - literals and a folder
+            ["git", "-C", folder, *words],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_GIT_SECONDS,
+            # To look shall change nothing, the index included.
+            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ended.stdout.strip()
+
+
+def _machine() -> dict[str, Any]:
+    import psutil
+
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
