@@ -50,7 +50,10 @@ def test_help_loads_nothing_heavy():
     assert said.splitlines()[-1] == "set()"
 
 
-@pytest.mark.parametrize("verb", ["", "init", "run", "ingest", "inspect", "plan", "patchify", "info"])
+VERBS = ["init", "run", "status", "logs", "clean", "ingest", "inspect", "plan", "patchify", "info"]
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
 def test_every_command_has_help(verb, capsys):
     assert main([*verb.split(), "--help"]) == 0
     said = capsys.readouterr().out

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from patchmill import __version__
-from patchmill.cli import commands
+from patchmill.cli import commands, runs
 
 _EPILOG = """\
 exit codes: 0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it,
@@ -31,6 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Verb)
     _add_init(verbs)
     _add_run(verbs)
+    _add_runs(verbs)
     _add_ingest(verbs)
     _add_inspect(verbs)
     _add_plan(verbs)
@@ -100,6 +101,21 @@ def _add_run(verbs: Any) -> None:
             help=f"run {meaning}; may be repeated",
         )  # fmt: skip
     verb.add_argument("--dry-run", action="store_true", help="say what would run, read and write; write nothing")
+
+
+def _add_runs(verbs: Any) -> None:
+    """What is asked about runs that were begun."""
+    place = "a config, a record, a folder of records or a root; without, looked for from the current folder"
+    verb = _add(verbs, "status", runs.status, "say how the latest run of a config is, stage by stage", "demo.yaml")
+    verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place)
+    verb = _add(verbs, "logs", runs.logs, "print what the stages of the latest run said", "demo.yaml patchify")
+    verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place)
+    verb.add_argument("stage", metavar="STAGE", nargs="?", help="of this one only")
+    verb = _add(
+        verbs, "clean", runs.clean, "remove old records of runs, never data, and none that runs", "demo.yaml --keep 5"
+    )
+    verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place)
+    verb.add_argument("--keep", type=int, required=True, metavar="N", help="so many of the latest stay, of each config")
 
 
 def _add_ingest(verbs: Any) -> None:

@@ -36,6 +36,8 @@ class Records:
         """The latest of the runs that can be read."""
         found = []
         for folder in sorted(glob.glob(os.path.join(glob.escape(self.folder), "*", "")), reverse=True):
+            if os.path.islink(os.path.dirname(folder)):
+                continue  # what points to the latest is not one more
             with suppress(PatchmillError):
                 run = read_status(os.path.dirname(folder))
                 found += [run] if self.name in {"", run.name} else []

@@ -1,0 +1,95 @@
+"""Commands about runs that were begun: how they are, what they said, and away with old records."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from patchmill.cli.output import complain, say, shown_path
+
+if TYPE_CHECKING:
+    from patchmill.stages.records import Run, StageRecord
+
+
+def status(given: argparse.Namespace) -> int:
+    """Say how the latest run is."""
+    from patchmill.stages.finding import latest_run, trouble
+
+    run = latest_run(given.where)
+    gone = trouble(run)
+    say(f"{run.name}: {_state(run)}, began {_moment(run.began)}, record {shown_path(run.folder)}")
+    width = max(len(stage.name) for stage in run.stages)
+    for number, stage in enumerate(run.stages, 1):
+        say(f"[{number}/{len(run.stages)}] {stage.name:<{width}}  {_row(stage, gone)}")
+    _tell_failures(run)
+    if gone:
+        complain(f"patchmill: {gone}")
+    return 0 if run.state in {"done", "running"} and not gone else 1
+
+
+def logs(given: argparse.Namespace) -> int:
+    """Print what the stages of the latest run said."""
+    from patchmill.stages.finding import latest_run
+
+    where, wanted = given.where, given.stage
+    if wanted is None and where is not None and not _is_place(where):
+        where, wanted = None, where
+    run = latest_run(where)
+    names = [stage.name for stage in run.stages]
+    if wanted is not None and wanted not in names:
+        raise ValueError(f"the run {shown_path(run.folder)} has no stage {wanted}; its stages are {', '.join(names)}")
+    for stage in run.stages:
+        if wanted in {None, stage.name} and os.path.isfile(stage.log):
+            if wanted is None:
+                say(f"==> {stage.name}: {shown_path(stage.log)}")
+            with open(stage.log, encoding="utf-8", errors="replace") as file:
+                say(file.read().rstrip("\n"))
+    return 0
+
+
+def clean(given: argparse.Namespace) -> int:
+    """Remove old records."""
+    from patchmill.stages.cleaning import clean
+    from patchmill.types import shown_bytes
+
+    removed = clean(given.where, keep=given.keep)
+    for folder, size in removed:
+        say(f"removed {shown_path(folder)}, {shown_bytes(size)}")
+    if not removed:
+        say("nothing to remove")
+    return 0
+
+
+def _state(run: Run) -> str:
+    from patchmill.show.progress import shown_seconds
+
+    return f"{run.state} {'for' if run.state == 'running' else 'in'} {shown_seconds(run.seconds)}"
+
+
+def _moment(text: str) -> str:
+    return text.replace("T", " ").replace("+00:00", " UTC")
+
+
+def _row(stage: StageRecord, gone: str) -> str:
+    from patchmill.show.progress import shown_seconds
+    from patchmill.stages.finding import seconds_since
+
+    tries = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
+    if stage.state == "running":
+        since = "" if gone or not stage.began else f" for {shown_seconds(seconds_since(stage.began))}"
+        return f"{'was running' if gone else 'running'}{since}{tries}; log {shown_path(stage.log)}"
+    took = "" if stage.seconds is None or stage.state == "waiting" else f" in {shown_seconds(stage.seconds)}"
+    return f"{stage.state}{took}{tries}"
+
+
+def _tell_failures(run: Run) -> None:
+    from patchmill.stages.running import failure_text
+
+    for stage in run.stages:
+        if stage.failure is not None:
+            complain(f"patchmill: {failure_text(stage)}")
+
+
+def _is_place(where: str) -> bool:
+    return where.startswith("patchmill:") or os.path.exists(where) or os.sep in where

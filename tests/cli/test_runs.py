@@ -1,0 +1,141 @@
+"""Commands about runs: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from patchmill.cli import main
+from patchmill.stages.finding import find_runs
+from stages.notebook_files import wait_until, write_config, write_notebook
+
+WRITES = 'target: str = "out/a.txt"  # out: a file\ntext: str = "nothing"  # what to write'
+READS = 'source: str = "a.txt"  # in: a file'
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def make(folder: Path) -> str:
+    """A config of two stages, of which the second fails while there is a file called wrong."""
+    write_notebook(folder / "writes.ipynb", WRITES, "open(target, 'w').write(text)", "print('written')")
+    write_notebook(folder / "reads.ipynb", READS, "# Reading", "assert 'wrong' not in open(source).read(), 'so wrong'")
+    stages = {
+        "writes": {"params": {"target": "${root}/a.txt"}},
+        "reads": {"params": {"source": "${stages.writes.params.target}"}},
+    }
+    write_config(folder / "pipeline.yaml", stages)
+    return "pipeline.yaml"
+
+
+def test_status_logs_and_clean(tmp_path, capsys):
+    config = make(tmp_path)
+    assert main(["run", config, "--jobs", "2", "writes.text=well"]) == 0
+    capsys.readouterr()
+    assert main(["status", config]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("test: done in ")
+    assert "[1/2] writes  done in " in said.out
+    assert said.err == ""
+    assert main(["run", config, "writes.text=wrong"]) == 1
+    capsys.readouterr()
+    assert main(["status", "out"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("test: failed in ")
+    assert "[2/2] reads   failed in " in said.out
+    executed = find_runs(config)[-1].stages[1].executed
+    assert said.err == (
+        f'patchmill: stage reads failed in cell In [4] under "Reading"\nAssertionError: so wrong\nopen {executed}\n'
+    )
+
+    assert main(["logs", config]) == 0
+    everything = capsys.readouterr().out
+    assert "==> writes: out/records/" in everything
+    assert "written" in everything
+    assert "so wrong" in everything
+    os.chdir("out")
+    for arguments in (["reads"], [str(tmp_path / config), "reads"]):
+        assert main(["logs", *arguments]) == 0
+        said = capsys.readouterr().out
+        assert "so wrong" in said
+        assert "written" not in said
+    assert main(["logs", str(tmp_path / config), "raeds"]) == 2
+    assert "has no stage raeds; its stages are writes, reads" in capsys.readouterr().err
+
+    old = find_runs(".")[0].folder
+    assert main(["clean", ".", "--keep", "1"]) == 0
+    assert capsys.readouterr().out.startswith(f"removed records/{os.path.basename(old)}, ")
+    assert len(find_runs(".")) == 1
+    assert main(["clean", ".", "--keep", "1"]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+    assert (tmp_path / "out" / "a.txt").read_text() == "wrong"
+
+
+def test_status_of_a_run_that_runs_and_of_one_that_was_killed(tmp_path, capsys):
+    write_notebook(
+        tmp_path / "sleeps.ipynb", "x: int = 1  # a number", "import time\nopen('here', 'w').close()\ntime.sleep(300)"
+    )
+    config = str(write_config(tmp_path / "pipeline.yaml", {"sleeps": {}}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patchmill", "run", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: list(tmp_path.glob("out/records/2*/work/sleeps/cwd/here")))
+        assert main(["status", config]) == 0
+        said = capsys.readouterr()
+        assert said.out.startswith("test: running for ")
+        assert "[1/1] sleeps  running for " in said.out
+        assert said.err == ""
+    finally:
+        process.kill()
+        process.wait()
+    assert main(["status", config]) == 1
+    said = capsys.readouterr()
+    assert "[1/1] sleeps  was running; log out/records/" in said.out
+    assert said.err.startswith(f"patchmill: the runner (pid {process.pid} on host ")
+    assert said.err.endswith(") is gone, it was killed\n")
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capsys):
+    config = make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    # Options may stand before, between and behind the overrides.
+    assert main(["run", "--dry-run", config, "writes.text=a", "--until", "writes", "writes.target=${root}/b"]) == 0
+    assert capsys.readouterr().out == (
+        "test: 1 stage would run\n"
+        f"[1/1] writes: {tmp_path}/writes.ipynb\n"
+        f"  writes  target  {tmp_path}/out/b  (not there yet)\n"
+        f"its record would lie in {tmp_path}/out/records; nothing was written\n"
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "pipeline.yaml", "--only", "reads"], "a.txt, and writes, which writes it, is left out: run that too"),
+        (["run", "pipeline.yaml", "--from", "read"], "the config has no stage read; did you mean reads?"),
+        (["run", "pipeline.yaml", "--jobs", "0"], "jobs must be at least 1, got 0"),
+        (["run", "pipeline.yaml", "--job", "2", "--form", "reads"], "unrecognized arguments: --form"),
+        (["status"], "there are no records in "),
+        (["status", "pipeline.yaml"], "there are no records in "),
+        (["status", "nowhere"], "there are no records in "),
+        (["logs", "nothing.yaml"], "there are no records in "),
+        (["clean", "pipeline.yaml"], "the following arguments are required: --keep"),
+        (["clean", "pipeline.yaml", "--keep", "-1"], "keep must be at least 0"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence_and_nothing_is_written(tmp_path, capsys, arguments, sentence):
+    make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+    assert sorted(tmp_path.rglob("*")) == before

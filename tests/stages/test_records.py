@@ -1,0 +1,250 @@
+"""What a run leaves: the pointer to the latest, the manifest, the heartbeat; and what becomes of old records."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import patchmill
+from patchmill.errors import HeldError, PatchmillError
+from patchmill.stages import ledger, records
+from patchmill.stages.cleaning import clean
+from patchmill.stages.finding import find_runs, latest_run, trouble
+from patchmill.stages.records import Run, StageRecord, point_to, read_status, this_runner, write_status
+from stages.notebook_files import running_below, wait_until, write_config, write_notebook
+
+WORKS = ('target: str = "temp:a"  # out: a file\nspend: float = 0.0  # seconds', "open(target, 'w').write('12345')")
+SPENDS = (
+    "import time\nheld = b'x' * 200_000_000\nend = time.process_time() + spend\n"
+    "while time.process_time() < end:\n    pass\ntime.sleep(spend)"
+)
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def one_run(folder: Path, **params) -> Run:
+    write_notebook(folder / "works.ipynb", *WORKS, SPENDS)
+    stages = {"works": {"params": {"target": "${root}/a", **params}}}
+    return patchmill.run(write_config(folder / "pipeline.yaml", stages))
+
+
+def manifest_of(run: Run) -> dict:
+    return json.loads(Path(run.folder, "manifest.json").read_text())
+
+
+def test_a_run_says_with_what_it_was_made_what_it_took_and_what_it_wrote(tmp_path):
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "note.txt").write_text("a")
+    git(tmp_path, "add", "note.txt")
+    git(tmp_path, "commit", "--quiet", "-m", "one")
+    run = one_run(tmp_path, spend=1.5)
+    manifest = manifest_of(run)
+    assert manifest["git"] == {"commit": git(tmp_path, "rev-parse", "HEAD"), "dirty": False}
+    assert manifest["versions"]["python"] == platform.python_version()
+    assert manifest["versions"]["numpy"] == np.__version__
+    assert manifest["versions"]["patchmill"] == patchmill.__version__
+    assert None not in manifest["versions"].values()
+    assert manifest["machine"]["host"]
+    assert (manifest["state"], manifest["jobs"]) == ("done", 1)
+    assert manifest["began"] <= manifest["ended"]
+    (stage,) = manifest["stages"]
+    assert stage["parameters"]["spend"] == 1.5
+    assert stage["outputs"] == {"target": {"path": str(tmp_path / "out" / "a"), "bytes": 5}}
+    assert len(stage["sha256"]) == 64
+    # The kernel spent so much, and held as much for longer than there is between two looks.
+    assert 1.5 <= stage["cpu_seconds"] < 30
+    assert stage["peak_bytes"] > 200_000_000
+    assert stage["seconds"] > 3
+    assert os.readlink(tmp_path / "out" / "records" / "latest") == os.path.basename(run.folder)
+
+    (tmp_path / "note.txt").write_text("b")
+    again = one_run(tmp_path)
+    assert manifest_of(again)["git"]["dirty"] is True
+    assert os.readlink(tmp_path / "out" / "records" / "latest") == os.path.basename(again.folder)
+    assert [found.folder for found in find_runs(str(tmp_path / "pipeline.yaml"))] == [run.folder, again.folder]
+
+
+def test_without_a_repository_or_links_there_is_a_manifest_and_a_pointer(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(records.os, "symlink", refused)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    run = one_run(tmp_path)
+    assert manifest_of(run)["git"] is None
+    runs = tmp_path / "out" / "records"
+    assert (runs / "latest.txt").read_text() == f"{os.path.basename(run.folder)}\n"
+    assert sorted(os.listdir(runs)) == sorted([os.path.basename(run.folder), "latest.txt"])
+    assert latest_run(str(runs)).folder == run.folder
+
+
+def start(config: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "patchmill", "run", str(config)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=config.parent)
+
+
+def test_a_run_that_runs_beats_refuses_a_second_and_is_told_from_one_that_was_killed(tmp_path):
+    write_notebook(
+        tmp_path / "sleeps.ipynb", "x: int = 1  # a number", "import time\nopen('here', 'w').close()\ntime.sleep(300)"
+    )
+    config = write_config(tmp_path / "pipeline.yaml", {"sleeps": {}})
+    process = start(config)
+    try:
+        wait_until(lambda: list(tmp_path.glob("out/records/2*/work/sleeps/cwd/here")))
+        first = latest_run(str(config))
+        assert (first.state, first.runner.pid, trouble(first)) == ("running", process.pid, "")
+        wait_until(lambda: latest_run(str(config)).beat > first.beat, seconds=10)
+        second = start(config)
+        said = second.communicate(timeout=30)[1]
+        assert second.returncode == 75
+        assert f"pipeline.yaml is being run by process {process.pid} on " in said
+        assert len(find_runs(str(config))) == 1
+        with pytest.raises(HeldError):
+            patchmill.run(config)
+        assert clean(str(config), keep=0) == []
+    finally:
+        process.kill()
+        process.communicate()
+    killed = latest_run(str(config))
+    assert killed.state == "running"
+    assert trouble(killed) == f"the runner (pid {process.pid} on host {platform.node()}) is gone, it was killed"
+    wait_until(lambda: running_below(tmp_path) == [], seconds=10)
+    # Whoever was killed holds nothing.
+    write_notebook(tmp_path / "sleeps.ipynb", "x: int = 1  # a number")
+    assert patchmill.run(config).state == "done"
+
+
+# -- records made by hand ---------------------------------------------------------------------------------------------
+
+
+def record(runs: Path, folder: str, name: str = "demo", **changes) -> str:
+    path = runs / folder
+    (path / "logs").mkdir(parents=True)
+    (path / "logs" / "a.log").write_text("x" * 100)
+    stage = StageRecord("a", "a.ipynb", "", "", str(path / "logs" / "a.log"), {}, {"target": str(runs.parent / "data")})
+    run = Run(
+        name, "", "", str(path), "", "1", f"2025-01-01T00:00:{folder[-2:]}+00:00", "done", stages=(stage,),
+    )  # fmt: skip
+    write_status(replace(run, **changes))
+    return str(path)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    path = record(tmp_path, "r01", runner=this_runner(), seconds=1.5)
+    run = read_status(path)
+    write_status(run)
+    assert read_status(path) == run
+    assert run.runner == this_runner()
+
+
+def test_a_record_of_an_earlier_patchmill_can_be_read(tmp_path):
+    path = Path(record(tmp_path, "r01"))
+    told = json.loads((path / "status.json").read_text())
+    del told["runner"], told["beat"], told["stages"][0]["attempt"]
+    told["later"] = 1
+    (path / "status.json").write_text(json.dumps(told))
+    assert read_status(str(path)).stages[0].attempt == 0
+    for wrong in ("[]", "{}", '{"stages": [1]}', "{"):
+        (path / "status.json").write_text(wrong)
+        with pytest.raises(PatchmillError, match="is no record that this version of patchmill can read"):
+            read_status(str(path))
+
+
+def test_records_are_found_from_wherever_they_can_be_named(tmp_path, monkeypatch):
+    runs = tmp_path / "runs" / "demo" / "records"
+    one, two = record(runs, "r01"), record(runs, "r02")
+    point_to(two)
+    for where in (str(runs), str(runs.parent), None):
+        monkeypatch.chdir(tmp_path)
+        assert [run.folder for run in find_runs(where)] == [one, two]
+    assert latest_run(one).folder == one
+    assert latest_run(str(runs / "latest")).folder == two
+    monkeypatch.chdir(runs.parent)
+    assert latest_run().folder == two
+    for where in (str(tmp_path), str(tmp_path / "nowhere")):
+        with pytest.raises(FileNotFoundError, match="there are no records in"):
+            find_runs(where)
+
+
+def test_of_two_runs_that_began_in_one_second_the_pointer_knows_the_last(tmp_path):
+    began = "2025-01-01T00:00:00+00:00"
+    one, two = record(tmp_path, "r01", began=began), record(tmp_path, "r02", began=began)
+    for last in (one, two):
+        point_to(last)
+        assert latest_run(str(tmp_path)).folder == last
+
+
+def test_a_runner_elsewhere_that_is_silent_is_told_of(tmp_path):
+    runner = replace(this_runner(), host="elsewhere", place="another")
+    old = read_status(record(tmp_path, "r01", state="running", runner=runner, beat="2025-01-01T00:00:00+00:00"))
+    assert "(pid " in trouble(old)
+    assert "on host elsewhere) has not been heard of for " in trouble(old)
+    assert trouble(replace(old, beat=records.now())) == ""
+    assert trouble(replace(old, state="done")) == ""
+
+
+def test_cleaning_keeps_the_latest_of_each_config_those_that_run_and_all_data(tmp_path):
+    runs = tmp_path / "records"
+    (tmp_path / "data").write_text("data")
+    kept = [
+        record(runs, "r01", state="running", runner=this_runner()),
+        record(runs, "r02", name="other"),
+        record(runs, "r05"),
+        record(runs, "r06"),
+    ]
+    gone = [record(runs, "r03"), record(runs, "r04", state="running", runner=replace(this_runner(), began="before"))]
+    (runs / "mine").mkdir()
+    (runs / "r99").symlink_to(kept[0])
+    point_to(kept[-1])
+    removed = clean(str(tmp_path), keep=2)
+    assert [folder for folder, _ in removed] == gone
+    assert all(size > 100 for _, size in removed)
+    assert sorted(os.listdir(runs)) == ["latest", "mine", "r01", "r02", "r05", "r06", "r99"]
+    assert (tmp_path / "data").read_text() == "data"
+    clean(str(tmp_path), keep=0)
+    assert sorted(os.listdir(runs)) == ["mine", "r01", "r99"]
+
+
+def test_cleaning_never_touches_a_record_with_data_in_it(tmp_path):
+    path = tmp_path / "r01"
+    stage = StageRecord("a", "", "", "", "", {}, {"target": str(path / "data.zarr")})
+    record(tmp_path, "r01", stages=(stage,))
+    assert clean(str(tmp_path), keep=0) == []
+
+
+def test_cleaning_what_is_not_clear_is_a_sentence(tmp_path, monkeypatch):
+    one = record(tmp_path / "runs" / "a" / "records", "r01")
+    record(tmp_path / "runs" / "b" / "records", "r01")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"there are records in .*a/records and .*b/records: name the one"):
+        clean(keep=1)
+    with pytest.raises(ValueError, match="is itself a record; name the folder"):
+        clean(one, keep=1)
+    with pytest.raises(ValueError, match="keep must be at least 0"):
+        clean(os.path.dirname(one), keep=-1)
+    monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(PermissionError(13, "not allowed")))
+    with pytest.raises(PatchmillError, match=r"the record .* can't be removed: not allowed"):
+        clean(os.path.dirname(one), keep=0)
+    assert find_runs(os.path.dirname(one))
+
+
+def test_the_heartbeat_is_written_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "_BEAT_SECONDS", 0.2)
+    book = ledger.Ledger(read_status(record(tmp_path, "r01", state="running")), lambda _: None)
+    book.beat()
+    assert read_status(str(tmp_path / "r01")).beat == ""
+    time.sleep(0.25)
+    book.beat()
+    assert read_status(str(tmp_path / "r01")).beat != ""
