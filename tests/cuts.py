@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import strategies as st
 
 from patchmill.planning import shapes
@@ -28,6 +29,16 @@ CUTS = st.fixed_dictionaries(
 CASES = st.tuples(
     st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 24), st.integers(1, 24)), st.sampled_from(DTYPES)
 )
+
+
+def stored_image(place, image):
+    """A Zarr array of `image`, shape (image, channel, y, x), in chunks that patches do not keep to."""
+    array = zarr.create_array(
+        place, shape=image.shape, chunks=(1, image.shape[1], 32, 32), dtype=image.dtype,
+        dimension_names=["image", "channel", "y", "x"],
+    )  # fmt: skip
+    array[...] = image
+    return place
 
 
 @pytest.fixture

@@ -215,6 +215,17 @@ def shown_shape(shape: Iterable[int]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
+def shown_value(value: Any) -> str:
+    """A parameter's value for people: text as it is, the rest as Python writes it.
+
+    Examples
+    --------
+    >>> shown_value("drop"), shown_value([256, 256]), shown_value(None)
+    ('drop', '[256, 256]', 'None')
+    """
+    return value if isinstance(value, str) else repr(value)
+
+
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) > 0
 

@@ -22,7 +22,7 @@ import xarray as xr
 import zarr
 
 import patchmill
-from cuts import array_objects, tiny_shards
+from cuts import array_objects, stored_image, tiny_shards
 from patchmill.cutting import clusters, running, workers
 from patchmill.cutting.clients import TRIMMING, check_cluster, find_client
 from patchmill.cutting.workers import Ticket, busy
@@ -63,12 +63,7 @@ tiny = tiny_shards  # a fixture
 
 @pytest.fixture
 def stored(tmp_path):
-    array = zarr.create_array(
-        tmp_path / "source.zarr", shape=IMAGE.shape, chunks=(1, 3, 32, 32), dtype=IMAGE.dtype,
-        dimension_names=["image", "channel", "y", "x"],
-    )  # fmt: skip
-    array[...] = IMAGE
-    return tmp_path / "source.zarr"
+    return stored_image(tmp_path / "source.zarr", IMAGE)
 
 
 def by_threads(tmp_path, source=IMAGE, **options):

@@ -14,10 +14,9 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
-import zarr
 
 import patchmill
-from cuts import array_objects, tiny_shards
+from cuts import array_objects, stored_image, tiny_shards
 from patchmill.cutting import building, conducting, workplace
 from patchmill.cutting.lease import take
 from patchmill.cutting.slices import Slice, missing, slice_of
@@ -33,12 +32,7 @@ tiny = tiny_shards  # a fixture
 
 @pytest.fixture
 def stored(tmp_path):
-    array = zarr.create_array(
-        tmp_path / "source.zarr", shape=IMAGE.shape, chunks=(1, 3, 32, 32), dtype=IMAGE.dtype,
-        dimension_names=["image", "channel", "y", "x"],
-    )  # fmt: skip
-    array[...] = IMAGE
-    return tmp_path / "source.zarr"
+    return stored_image(tmp_path / "source.zarr", IMAGE)
 
 
 def in_one_go(tmp_path, source, **options):

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 def status(given: argparse.Namespace) -> int:
     """Say how the latest run is."""
+    from patchmill.show.progress import shown_moment
     from patchmill.stages.finding import latest_run, trouble
 
     run = latest_run(given.where)
     gone = trouble(run)
-    say(f"{run.name}: {_state(run)}, began {_moment(run.began)}, record {shown_path(run.folder)}")
+    say(f"{run.name}: {_state(run)}, began {shown_moment(run.began)}, record {shown_path(run.folder)}")
     width = max(len(stage.name) for stage in run.stages)
     for number, stage in enumerate(run.stages, 1):
         say(f"[{number}/{len(run.stages)}] {stage.name:<{width}}  {_row(stage, gone)}")
@@ -65,10 +66,6 @@ def _state(run: Run) -> str:
     from patchmill.show.progress import shown_seconds
 
     return f"{run.state} {'for' if run.state == 'running' else 'in'} {shown_seconds(run.seconds)}"
-
-
-def _moment(text: str) -> str:
-    return text.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _row(stage: StageRecord, gone: str) -> str:

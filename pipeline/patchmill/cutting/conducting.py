@@ -95,7 +95,7 @@ def carry_out(order: Order) -> bool:
                 return True
             refuse_full_disk(order.request, generation.done, order.target)
             crew = crew_for(generation.job, order.request.plan, order.cluster, stack)
-        with _begun_in_vain(workplace, generation) if order.part is None else nullcontext():
+        with _in_vain(workplace, generation) if order.part is None else nullcontext():
             tally = cut(generation, crew, order.part, order.watch, lambda: _pause(stop, lease))
         if tally.stopped:
             raise Interrupted(_how_far(f"after {tally.shards_done:,} of {tally.shards:,} shards"), stop.signal)
@@ -213,26 +213,18 @@ def _keep_quiet(_: str) -> None:
 
 
 @contextmanager
-def _in_vain(workplace: Workplace) -> Iterator[None]:
-    """Inside nothing counts yet: what fails here leaves nothing behind."""
+def _in_vain(workplace: Workplace, generation: Generation | None = None) -> Iterator[None]:
+    """Inside nothing counts yet: what fails here leaves nothing behind, most often since the request is wrong.
+
+    While shards of a `generation` are cut that holds until the first one is done, and whoever interrupts keeps what
+    was begun.
+    """
     try:
         yield
     except LeaseLostError:
         raise  # it is somebody else's
-    except (Exception, Interrupted):
-        workplace.forget()
-        raise
-
-
-@contextmanager
-def _begun_in_vain(workplace: Workplace, generation: Generation) -> Iterator[None]:
-    """Inside, what fails before the first shard is done leaves nothing behind: most often the request is wrong."""
-    try:
-        yield
-    except LeaseLostError:
-        raise  # it is somebody else's
-    except Exception:
-        if not generation.done.any():
+    except (Exception, Interrupted) as error:
+        if generation is None or (isinstance(error, Exception) and not generation.done.any()):
             workplace.forget()
         raise
 

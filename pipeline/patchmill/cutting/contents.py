@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.cutting.request import Request
+from patchmill.cutting.request import Request, as_json
 from patchmill.sources import Coordinate, coordinates_of
 from patchmill.storage import FORMAT, ArraySpec
 
@@ -88,7 +88,7 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
                     planned.name: {
                         "array": request.array_name(at),
                         "chunk": list(variable.chunks),
-                        "nodata": None if variable.nodata is None else _plain(variable.nodata),
+                        "nodata": None if variable.nodata is None else as_json(variable.nodata),
                         "pad_value": _numbers(request.changes[at].padding.value),
                         "attributes": _kept(request, at)[1],
                     }
@@ -125,7 +125,7 @@ def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:
     if changed:
         attributes = {key: value for key, value in attributes.items() if key not in ("nodata", "units", "valid_range")}
         if change.nodata is not None:
-            attributes["nodata"] = _plain(change.nodata)
+            attributes["nodata"] = as_json(change.nodata)
     aside = {
         key: value
         for key, value in attributes.items()
@@ -143,10 +143,5 @@ def _is_harmless(units: Any) -> bool:
 
 def _numbers(value: NDArray[Any]) -> Any:
     """A pad value as JSON: one number, or one for each channel; what JSON lacks as text."""
-    numbers = [_plain(number) for number in np.ravel(value)]
+    numbers = [as_json(number) for number in np.ravel(value)]
     return numbers[0] if value.ndim == 0 else numbers
-
-
-def _plain(number: Any) -> Any:
-    plain = number.item() if isinstance(number, np.generic) else number
-    return str(plain) if isinstance(plain, complex) or plain != plain or plain in (np.inf, -np.inf) else plain

@@ -108,7 +108,7 @@ class Request:
         return {
             "format": FORMAT,
             "layout": self.plan.layout,
-            "grid": self.grids.canvas.to_dict() | {"pad_mode": self.pad_mode, "pad_value": _plain(self.pad_value)},
+            "grid": self.grids.canvas.to_dict() | {"pad_mode": self.pad_mode, "pad_value": as_json(self.pad_value)},
             "images": len(sizes),
             "sizes": digest(np.ascontiguousarray(sizes, "<i8").tobytes()) if differ else "all as the canvas",
             "source": dict(self.source.identity),
@@ -117,7 +117,7 @@ class Request:
                     "name": planned.name,
                     "dtype": planned.dtype,
                     "channels": planned.channels,
-                    "nodata": _plain(variable.nodata),
+                    "nodata": as_json(variable.nodata),
                     "transform": None if change.transform is None else change.transform.fingerprint,
                 }
                 for planned, variable, change in zip(
@@ -381,8 +381,9 @@ def _refuse_names(source: Source) -> None:
             )
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """A value as JSON has it; what it lacks as text: NaN, infinities, complex numbers."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, Mapping) or not isinstance(value, int | float | str | bool | type(None)):
         return str(value)
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -24,6 +24,7 @@ from typing import Literal
 
 from patchmill.errors import PatchmillError
 from patchmill.storage import Location, digest
+from patchmill.storage.local import sync_folder
 
 _RECORD, _ASIDE = "append.json", "append"
 
@@ -135,7 +136,7 @@ def _move(aside: Path, target: Path, variables: Sequence[str]) -> None:
                 os.replace(aside / key, target / key)
                 folders |= {(target / key).parent, (target / key).parent.parent}
         for folder in folders:
-            _sync(folder)
+            sync_folder(folder)
 
 
 def _rank(key: str, variables: Sequence[str]) -> int:
@@ -155,14 +156,6 @@ def _is_there(made: Path, here: Path) -> bool:
 def _keys(folder: Path) -> Iterator[str]:
     for inside, _, files in os.walk(folder):
         yield from (os.path.relpath(os.path.join(inside, file), folder) for file in files)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _root(target: Location) -> str:

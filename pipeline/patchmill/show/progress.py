@@ -105,6 +105,17 @@ class State:
         return [] if self.left is None else [f"{shown_seconds(self.left)} left"]
 
 
+def shown_moment(moment: str) -> str:
+    """A moment, ISO 8601, for people.
+
+    Examples
+    --------
+    >>> shown_moment("2025-01-31T22:15:00+00:00")
+    '2025-01-31 22:15:00 UTC'
+    """
+    return moment.replace("T", " ").replace("+00:00", " UTC")
+
+
 def shown_seconds(seconds: float) -> str:
     """A span of time for people.
 

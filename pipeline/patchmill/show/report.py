@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from patchmill.show.executed import Excerpt, markdown_html
-from patchmill.show.progress import shown_seconds
+from patchmill.show.progress import shown_moment, shown_seconds
+from patchmill.types import shown_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,11 @@ def report_html(page: RunPage, place: str) -> str:
     def link(path: str) -> str:
         return quote(os.path.relpath(path, place))
 
-    began = page.began.replace("T", " ").replace("+00:00", " UTC")
+    began = shown_moment(page.began)
     return str(
-        _template().render(run=page, began=began, link=link, shown=_shown, seconds=shown_seconds, markdown=_markdown)
+        _template().render(
+            run=page, began=began, link=link, shown=shown_value, seconds=shown_seconds, markdown=_markdown
+        )
     )
 
 
@@ -82,7 +85,3 @@ def _markdown(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(markdown_html(text))  # noqa: S704 - cleaned by `markdown_html`
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)

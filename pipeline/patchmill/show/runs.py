@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
-from patchmill.show.progress import shown_seconds
+from patchmill.show.progress import shown_moment, shown_seconds
 from patchmill.show.report import RunPage, StagePage
 
 _LEFT = 'style="text-align:left"'
@@ -40,8 +40,8 @@ class RunTable:
         )
 
     def _title(self) -> str:
-        began = self.page.began.replace("T", " ").replace("+00:00", " UTC")
-        return f"{self.page.name}: {self.page.state}, begun {began}, {shown_seconds(self.page.seconds)}"
+        began, took = shown_moment(self.page.began), shown_seconds(self.page.seconds)
+        return f"{self.page.name}: {self.page.state}, begun {began}, {took}"
 
     def _ends(self) -> list[str]:
         """What ended badly, and how to go on from there."""

@@ -13,6 +13,7 @@ from patchmill.stages import samples
 from patchmill.stages.coercing import coerced
 from patchmill.stages.declared import Declaration, declarations, nearest, split_history
 from patchmill.stages.places import TemporaryFolder, absolute, each_path
+from patchmill.types import shown_value
 
 _PAPERMILLS_OWN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
 """What papermill itself injects with ``--inject-paths``."""
@@ -34,7 +35,7 @@ class StageParameters(SimpleNamespace):
     """The parameters of a notebook by name; drawn as a table, for readers who do not see the code."""
 
     def _repr_html_(self) -> str:
-        return table_html([(name, _shown(value)) for name, value in vars(self).items()])
+        return table_html([(name, shown_value(value)) for name, value in vars(self).items()])
 
 
 def parameters(namespace: dict[str, Any]) -> StageParameters:
@@ -141,7 +142,3 @@ def executed_cells(namespace: Mapping[str, Any]) -> list[str]:
             "in a program, call patchmill's functions with arguments"
         )
     return [str(cell) for cell in shell.history_manager.input_hist_parsed[:-1]]
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)

@@ -32,21 +32,24 @@ def find_runs(where: str | None = None) -> list[Run]:
     """
     if where is not None and _is_config(where):
         runs, name = _of_config(where)
-        found = [run for run in _in(runs) if run.name == name]
+        found = runs_in(runs, name)
         place = f"{runs} of runs of {name}"
     else:
         place = os.path.abspath(os.path.expanduser(where or os.curdir))
         found = _below(place, ("",) if where else ("", "runs/*"))
     if not found:
         raise FileNotFoundError(f"there are no records in {place}: run a config first, or name it or its root")
-    return sorted(found, key=lambda run: (run.began, os.path.getmtime(run.folder)))
+    return sorted(found, key=_in_time)
 
 
 def latest_run(where: str | None = None) -> Run:
     """Of `find_runs`, the one that began last."""
-    runs = find_runs(where)
-    last = runs[-1]
-    # Of several that began in one second, the pointer knows which was the last.
+    return last_of(find_runs(where))
+
+
+def last_of(runs: Sequence[Run]) -> Run:
+    """The run that began last, of at least one; of several that began in one second the pointer knows which."""
+    last = max(runs, key=_in_time)
     pointed = _pointed(os.path.dirname(last.folder))
     return next((run for run in runs if run.folder == pointed and run.began == last.began), last)
 
@@ -73,6 +76,31 @@ def trouble(run: Run) -> str:
     )
 
 
+def runs_in(folder: str, name: str = "", most: int | None = None) -> list[Run]:
+    """Runs whose records lie in a folder; what points to one is not one more, and what can't be read is none.
+
+    Parameters
+    ----------
+    folder : str
+    name : str
+        Of the pipeline whose runs count; empty for all.
+    most : int, optional
+        Only so many, the last by the names of their records, which begin with the time.
+    """
+    found: list[Run] = []
+    folder = os.path.realpath(folder)
+    for inside in sorted(os.listdir(folder), reverse=True) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, inside)
+        if os.path.islink(path) or not os.path.isfile(os.path.join(path, STATUS)):
+            continue
+        with suppress(PatchmillError):
+            run = read_status(path)
+            found += [run] if name in {"", run.name} else []
+        if len(found) == most:
+            break
+    return found
+
+
 def silence(run: Run) -> float:
     """Seconds since a run told that it lives."""
     return seconds_since(run.beat or run.began)
@@ -81,6 +109,10 @@ def silence(run: Run) -> float:
 def seconds_since(moment: str) -> float:
     """Seconds since a moment, ISO 8601."""
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+
+
+def _in_time(run: Run) -> tuple[str, float]:
+    return run.began, os.path.getmtime(run.folder)
 
 
 def _is_config(where: str) -> bool:
@@ -105,21 +137,10 @@ def _below(place: str, patterns: Sequence[str]) -> list[Run]:
     for pattern in patterns:
         for inside in ("", "records"):
             folders = sorted(glob.glob(os.path.join(glob.escape(place), pattern, inside)))
-            found = [run for folder in folders for run in _in(folder)]
+            found = [run for folder in folders for run in runs_in(folder)]
             if found:
                 return found
     return []
-
-
-def _in(runs: str) -> list[Run]:
-    """All records that lie in a folder."""
-    found = []
-    runs = os.path.realpath(runs)
-    for entry in os.scandir(runs) if os.path.isdir(runs) else []:
-        if entry.is_dir(follow_symlinks=False) and os.path.isfile(os.path.join(entry.path, STATUS)):
-            with suppress(PatchmillError):
-                found.append(read_status(entry.path))
-    return found
 
 
 def _pointed(runs: str) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from patchmill.errors import ConfigError, PatchmillError
 from patchmill.stages.declared import nearest
+from patchmill.stages.finding import last_of, runs_in
 from patchmill.stages.packaged import PACKAGED
-from patchmill.stages.records import Run, read_status
+from patchmill.stages.records import STATUS, Run, read_status
 
 _AROUND = ("configs", ".", os.path.join("..", "configs"), "..")
 """Where configs are looked for: from the folder of a project, from its notebooks, from beside a config."""
@@ -32,21 +33,8 @@ class Records:
     name: str = ""
     """Of the pipeline whose records count; empty for all that lie there."""
 
-    def runs(self) -> list[Run]:
-        """The latest of the runs that can be read."""
-        found = []
-        for folder in sorted(glob.glob(os.path.join(glob.escape(self.folder), "*", "")), reverse=True):
-            if os.path.islink(os.path.dirname(folder)):
-                continue  # what points to the latest is not one more
-            with suppress(PatchmillError):
-                run = read_status(os.path.dirname(folder))
-                found += [run] if self.name in {"", run.name} else []
-            if len(found) == _MOST:
-                break
-        return found
 
-
-def latest_run(place: str = "") -> Run:
+def run_meant(place: str = "") -> Run:
     """The run that began last.
 
     Parameters
@@ -63,15 +51,15 @@ def latest_run(place: str = "") -> Run:
         If there is no run yet.
     """
     place = os.path.expanduser(place)
-    if place and os.path.isfile(os.path.join(place, "status.json")):
+    if place and os.path.isfile(os.path.join(place, STATUS)):
         return read_status(os.path.abspath(place))
     if place:
         check_place(place)
     known = [_records_at(place)] if place else list(_records_around())
-    runs = [run for records in known for run in records.runs()]
+    runs = [run for records in known for run in runs_in(records.folder, records.name, _MOST)]
     if not runs:
         raise PatchmillError(_none_yet(place, known))
-    return max(runs, key=lambda run: (run.began, len(run.folder), run.folder))
+    return last_of(runs)
 
 
 def configs_around() -> list[str]:

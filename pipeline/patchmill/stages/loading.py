@@ -15,7 +15,7 @@ from patchmill.stages import samples
 from patchmill.stages.config import read_config
 from patchmill.stages.declared import Declaration, declarations, nearest, split_history
 from patchmill.stages.entering import executed_cells, resolved
-from patchmill.stages.latest import check_place, latest_run
+from patchmill.stages.latest import check_place, run_meant
 from patchmill.stages.pipelines import Pipeline, notebook_declarations, read_pipeline
 from patchmill.stages.places import TemporaryFolder
 from patchmill.stages.records import Run, StageRecord
@@ -79,7 +79,7 @@ def given_by_run(stage: str, place: str = "", overrides: Sequence[str] = ()) -> 
     stage : str
         Its name.
     place : str
-        As for `latest_run`.
+        As for `run_meant`.
     overrides : sequence of str
         ``PARAM=value`` or ``STAGE.PARAM=value``, of this stage only: in a record, references are values already.
 
@@ -90,7 +90,7 @@ def given_by_run(stage: str, place: str = "", overrides: Sequence[str] = ()) -> 
     ConfigError
         If an override can't be.
     """
-    run = latest_run(place)
+    run = run_meant(place)
     origin = f"run {os.path.basename(run.folder)}"
     record = _record(stage, run, origin)
     overrides = _of_stage(stage, overrides)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from patchmill.errors import PatchmillError
 from patchmill.stages.declared import nearest
 from patchmill.stages.entering import ToldError
+from patchmill.types import shown_value
 
 if TYPE_CHECKING:
     from patchmill.stages.loading import Value
@@ -111,13 +112,13 @@ class _Parser(argparse.ArgumentParser):
 
 def _status(words: list[str], _: Session) -> Any:
     from patchmill.show.runs import RunTable
-    from patchmill.stages.latest import latest_run
+    from patchmill.stages.latest import run_meant
     from patchmill.stages.reporting import run_page
 
     parser = _Parser("status", "[CONFIG or FOLDER]")
     parser.add_argument("place", nargs="?", default="")
     given = parser.parse_args(words)
-    return RunTable(run_page(latest_run(given.place)), os.getcwd())
+    return RunTable(run_page(run_meant(given.place)), os.getcwd())
 
 
 def _load(words: list[str], session: Session) -> Any:
@@ -152,7 +153,7 @@ def _how_to_change(values: Sequence[Value]) -> str:
 def _value_table(title: str, values: Sequence[Value], note: str) -> Any:
     from patchmill.show.runs import ValueTable
 
-    return ValueTable(title, [(each.name, _shown(each.value), each.origin) for each in values], note)
+    return ValueTable(title, [(each.name, shown_value(each.value), each.origin) for each in values], note)
 
 
 def _load_parser() -> argparse.ArgumentParser:
@@ -175,10 +176,6 @@ def _display(thing: Any) -> None:
     display(thing)  # type: ignore[no-untyped-call]
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
-
-
 def _complete(_: Shell, event: Any) -> list[str]:
     """Commands, stages of what lies around, options. Anything else is a path, which IPython completes by itself."""
     from IPython.core.error import TryNext
@@ -197,11 +194,11 @@ def _complete(_: Shell, event: Any) -> list[str]:
 def _stages_around() -> list[str]:
     """Names of the stages that could be loaded; who asks is typing, and wants no errors."""
     from patchmill.stages.config import read_config
-    from patchmill.stages.latest import configs_around, latest_run
+    from patchmill.stages.latest import configs_around, run_meant
 
     names: list[str] = []
     with suppress(PatchmillError):
-        names += [stage.name for stage in latest_run().stages]
+        names += [stage.name for stage in run_meant().stages]
     for config in configs_around():
         with suppress(PatchmillError):
             names += read_config(config).model.stages

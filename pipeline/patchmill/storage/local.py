@@ -37,7 +37,7 @@ class Folder:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _written_aside(path, data) as aside:
                 os.replace(aside, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put the object `key` whole where none is; False where one is, whoever put it there."""
@@ -49,7 +49,7 @@ class Folder:
                     _put_new(aside, path, data)
                 except FileExistsError:
                     return False
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return True
 
     def delete(self, key: str) -> None:
@@ -126,7 +126,7 @@ class Folder:
         """Rename this folder to `other`, which must be free."""
         with _writing(self.path):
             os.rename(self.path, other.path)
-            _sync_folder(other.path.parent)
+            sync_folder(other.path.parent)
 
     def free(self) -> int:
         """Bytes free on the disk that this folder is, or would be, on."""
@@ -183,7 +183,8 @@ def _write_through(path: Path, data: bytes, mode: str = "wb") -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
