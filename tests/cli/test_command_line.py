@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -232,3 +233,24 @@ def test_init_says_what_to_do_next_and_that_can_be_done(tmp_path, capsys, monkey
     assert main(["init", "2 coasts"]) == 2
     assert capsys.readouterr().err.endswith("got '2 coasts'; coasts would do\n")
     assert os.listdir(tmp_path) == ["coast"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_a_module_turns_into_another_error_is_an_interruption(source, number, code):
+    """One written in C says that its initialization failed; libraries then complain at the end."""
+    script = f"""
+import atexit, os, sys
+import patchmill.cli.commands as commands
+def plan(given):
+    atexit.register(lambda: 1 / 0)
+    try:
+        os.kill(os.getpid(), {int(number)})
+    except KeyboardInterrupt as error:
+        raise ImportError("initialization failed") from error
+commands.plan = plan
+from patchmill.cli import main
+sys.argv[1:] = ["plan", {source!r}, "--patch", "8"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "patchmill: interrupted\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import NoReturn
 
 from patchmill.cli.arguments import make_parser
 from patchmill.cli.output import OutputClosedError, complain, let_go
@@ -54,33 +56,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _limited(parsed: argparse.Namespace) -> int:
     from patchmill.cutting.stopping import terminable, within
 
-    with within(_STOP_SECONDS) as limit, terminable():
-        code = _run(parsed)
+    with within(_STOP_SECONDS) as limit, terminable() as request:
+        code = _run(parsed, lambda: request.signal)
+        if request and code == EXIT_SIGNAL + request.signal:
+            _leave(code)
         if code - EXIT_SIGNAL in {signal.SIGINT, signal.SIGTERM}:
             limit.begin(code - EXIT_SIGNAL)
         return code
 
 
-def _run(parsed: argparse.Namespace) -> int:
+def _leave(code: int) -> NoReturn:
+    """End now: libraries that were interrupted at anything, while they are imported too, complain on their way out."""
+    let_go()
+    os._exit(code)
+
+
+def _nobody() -> int:
+    return 0
+
+
+def _run(parsed: argparse.Namespace, asked: Callable[[], int] = _nobody) -> int:
+    """Run a command; `asked` tells which signal has asked for the end by now, 0 for none."""
     try:
-        return _called(parsed)
+        return _called(parsed, asked)
     except OutputClosedError:
         let_go()
         return EXIT_FAILED
 
 
-def _called(parsed: argparse.Namespace) -> int:
+def _called(parsed: argparse.Namespace, asked: Callable[[], int]) -> int:
     try:
         return int(parsed.command(parsed))
     except OutputClosedError:
         raise
     except KeyboardInterrupt as error:
-        _say(str(error) or "interrupted")
-        return EXIT_SIGNAL + int(getattr(error, "signal", signal.SIGINT))
+        return _interrupted(str(error), int(getattr(error, "signal", signal.SIGINT)))
     except Exception as error:
         if parsed.debug:
             raise
+        if isinstance(error, ImportError) and asked():
+            return _interrupted("", asked())  # a module written in C makes another error of what a signal raises
         return _explain(error, vars(parsed))
+
+
+def _interrupted(text: str, number: int) -> int:
+    warnings.showwarning = lambda *_, **__: None  # of what was begun and is not ended: nobody waits for it
+    _say(text or "interrupted")
+    return EXIT_SIGNAL + number
 
 
 def _explain(error: Exception, options: Collection[str]) -> int:

@@ -113,25 +113,28 @@ def _install(handler: Callable[[int, FrameType | None], None]) -> dict[int, Call
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises `Interrupted` as SIGINT raises KeyboardInterrupt; `stoppable` inside goes before.
+def terminable() -> Iterator[StopRequest]:
+    """Inside, SIGTERM and SIGINT raise `Interrupted`, and are told of; `stoppable` inside goes before.
 
-    For the command line alone: elsewhere SIGTERM is its owner's.
+    For the command line alone: elsewhere signals are their owner's.
     """
+    request = StopRequest()
 
     def asked(number: int, _: FrameType | None) -> None:
+        request.set(number)
         _note(number)
         raise Interrupted(signal=number)
 
-    before = signal.getsignal(signal.SIGTERM)
-    ours = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, asked)
+    untouched = {signal.SIGTERM: signal.SIG_DFL, _INTERRUPT: signal.default_int_handler}
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: found for number, found in untouched.items() if here and signal.getsignal(number) is found}
+    for number in before:
+        signal.signal(number, asked)
     try:
-        yield
+        yield request
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # -- the end of the process ------------------------------------------------------------------------------------------
