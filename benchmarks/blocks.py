@@ -194,7 +194,7 @@ def generation_of(request: Any, folder: Path) -> Any:
         targets=(Recording(),),
         journal=Journal(place.workshop),
         labels={},
-        memory=request.plan.memory,
+        crowded=0,
     )
     return Generation(
         request=request,
