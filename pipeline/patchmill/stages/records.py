@@ -26,7 +26,7 @@ from typing import Any, Literal, TypeAlias
 
 from patchmill.errors import PatchmillError
 
-State: TypeAlias = Literal["waiting", "running", "done", "failed", "killed", "interrupted", "not run"]
+State: TypeAlias = Literal["waiting", "running", "done", "skipped", "failed", "killed", "interrupted", "not run"]
 
 EXIT_FAILED = 1
 EXIT_HELD = 75
@@ -87,6 +87,8 @@ class StageRecord:
     """Of its process and all that this waited for, as the system counts them."""
     peak_bytes: int | None = None
     """Resident memory of its processes together, the most seen by looking once a second."""
+    why: str = ""
+    """Why it runs, or why it is skipped, in words."""
 
 
 @dataclass(frozen=True, slots=True)
