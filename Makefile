@@ -35,9 +35,9 @@ clean: ## Remove caches and builds; .venv and runs stay
 	@find pipeline tests benchmarks notebooks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamps say what .venv holds; each is made again when pyproject.toml has changed. Whoever has the tools of a developer has the rest too.
-.venv/.demo: EXTRAS := notebooks,geo
+.venv/.demo: EXTRAS := notebooks,geo,fast
 .venv/.demo: BRINGS := .venv/.demo
-.venv/.lab: EXTRAS := lab,geo
+.venv/.lab: EXTRAS := lab,geo,fast
 .venv/.lab: BRINGS := .venv/.demo .venv/.lab
 .venv/.dev: EXTRAS := dev
 .venv/.dev: BRINGS := .venv/.demo .venv/.lab .venv/.dev

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from patchmill.cutting import compiled
 from patchmill.cutting.statistics import Along, patch_statistics, temporary_bytes
 from patchmill.grid import Axis
 
@@ -129,7 +130,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--compiled", action="store_true", help="with the kernels that large runs load")
     options = parser.parse_args()
+    if options.compiled:
+        compiled.load()
     warnings.simplefilter("ignore", RuntimeWarning)  # the loop's, of patches that are all NaN
     print(f"{'':32}{'ns/px':>8}{'loop/own':>10}{'own/copy':>10}{'MiB peak':>10}{'bound':>8}{'tile':>8}")
     for name, case in CASES.items():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from patchmill.cutting import statistics
+from patchmill.cutting import compiled, statistics
 from patchmill.cutting.statistics import (
     FIELDS,
     Along,
@@ -123,6 +123,35 @@ def test_they_are_numpys(sides, dtype, nodata, holes):
             for name in ("mean", "std", "min", "max"):
                 expected = getattr(np, f"nan{name}")(patch, (2, 3))
                 np.testing.assert_allclose(found[name][at], expected, rtol=1e-6, atol=1e-6)
+
+
+@given(
+    sides=parts(),
+    dtype=st.sampled_from(DTYPES),
+    holes=st.booleans(),
+    nodata=st.sampled_from([None, 3, 0.1, -1, 1e9, float("nan"), float("inf")]),
+    values=st.sampled_from(["plain", "constant", "infinite", "huge", "strided", "turned"]),
+)
+def test_compiled_kernels_give_the_same_bytes(sides, dtype, holes, nodata, values):
+    pytest.importorskip("numba", reason="the extra fast is not installed")
+    image = image_of(sides, dtype, holes)
+    if values == "constant":
+        image[...] = image[0, 0, 0, 0]
+    elif values in {"infinite", "huge"} and image.dtype.kind == "f":
+        places = np.random.default_rng(2).random(image.shape)
+        far = np.inf if values == "infinite" else np.finfo(dtype).max / 2
+        image[places < 0.01], image[places > 0.99] = far, -far
+    elif values == "strided":
+        image = np.repeat(image, 2, axis=-1)[..., ::2]
+    elif values == "turned":
+        image = np.ascontiguousarray(image[..., ::-1, :])[..., ::-1, :]
+    tile = seen(image, sides)
+    results = []
+    for loaded in ([], [compiled._kernels()]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "_LOADED", loaded)
+            results.append(patch_statistics(tile, sides, nodata))
+    assert_same_bytes(*results)
 
 
 @given(sides=parts(), dtype=st.sampled_from(DTYPES), holes=st.booleans(), nodata=st.sampled_from([None, 3]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from functools import partial
 
 import dask.array as da
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchmill
+from patchmill.cutting import compiled
 from patchmill.planning import choosing
+from patchmill.planning.memory import COMPILER
 
 
 @given(
@@ -50,6 +53,21 @@ def test_shards_and_blocks_are_those_that_a_run_makes(tmp_path):
     plan = patchmill.plan(image, 32, 16)
     patchmill.write_patches(image, tmp_path / "set.zarr", 32, 16)
     assert plan.shards == sum(path.is_file() for path in (tmp_path / "set.zarr/patches/c").rglob("*"))
+
+
+def test_kernels_are_compiled_where_there_is_much_to_look_at_and_memory_enough():
+    big = da.zeros((1, 4, 8192, 8192), dtype="uint16", chunks=(1, 4, 1024, 1024))
+    plan = partial(patchmill.plan, big, 256, 128, workers=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "installed", lambda: True)
+        much, little, blind = plan(memory="4GiB"), plan(memory="1GiB"), plan(memory="4GiB", statistics=False)
+        small = patchmill.plan(big[..., :1000, :1000], 256, 128, memory="4GiB")
+        patch.setattr(compiled, "installed", lambda: False)
+        absent = plan(memory="4GiB")
+    assert much.compiled
+    assert not any(each.compiled for each in (little, blind, small, absent))
+    assert much.memory == absent.memory + COMPILER * 9 // 8
+    assert type(much).from_json(much.to_json()) == much
 
 
 def test_memory_that_does_not_suffice_names_the_knob():

@@ -65,7 +65,7 @@ def test_a_python_without_venv_is_refused_in_one_sentence(bare: Path):
     assert not (bare / ".venv").exists()
 
 
-@pytest.mark.parametrize(("verb", "extras"), [("demo", "notebooks,geo"), ("lab", "lab,geo"), ("test", "dev")])
+@pytest.mark.parametrize(("verb", "extras"), [("demo", "notebooks,geo,fast"), ("lab", "lab,geo,fast"), ("test", "dev")])
 def test_a_verb_installs_what_it_needs_once(bare: Path, verb: str, extras: str):
     interpreter = bare / ".venv" / "bin"
     interpreter.mkdir(parents=True)

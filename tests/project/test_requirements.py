@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pipeline" / "patchmill"
-EXTRAS = ("images", "notebooks", "geo", "cloud", "lab", "cluster")
+EXTRAS = ("images", "notebooks", "geo", "cloud", "lab", "cluster", "fast")
 
 
 def project() -> dict[str, Any]:

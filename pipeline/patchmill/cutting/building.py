@@ -125,6 +125,7 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         journal=workplace.journal(),
         labels=channel_labels_of(request.source),
         crowded=crowded(plan.memory, plan.limit),
+        compiled=plan.compiled,
         old=workplace.old,
     )
     forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}

@@ -103,6 +103,8 @@ class Job:
         Labels of the channels of each variable that has them, for conditions that name one.
     crowded : int
         Resident bytes from which on a process gives back what was freed.
+    compiled : bool
+        Whether statistics are computed by compiled kernels.
     old : int
         Images that the set holds already: where they share a shard with new ones, they must be what they were.
     halt : Halt
@@ -118,6 +120,7 @@ class Job:
     journal: Journal
     labels: Mapping[str, Sequence[str]]
     crowded: int
+    compiled: bool = False
     old: int = 0
     halt: Halt = field(default_factory=Halt)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from patchmill.cutting import compiled
 from patchmill.cutting.keeping import Keep, as_keep
 from patchmill.cutting.statistics import FIELDS
 from patchmill.expressions import nearest
@@ -17,7 +18,7 @@ from patchmill.grid import ImageGrids
 from patchmill.patches.fills import as_fill
 from patchmill.patches.views import Padding
 from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
-from patchmill.planning.memory import LAZY, WORKER, held_beyond
+from patchmill.planning.memory import COMPILER, LAZY, WORKER, held_beyond
 from patchmill.sources import Dims, Source, Variable, image_grids, open_source
 from patchmill.sources.model import plain_attributes
 from patchmill.storage import FORMAT, Location, digest
@@ -205,6 +206,7 @@ def make_request(
         workers=threads,
         tuning=_tuning(tuning),
         free=None if target is None else target.free(),
+        compiler=compiled.installed(),
     )
     asked = {"variables": variables, "dims": dims, "channels": channels}
     return Request(opened, grids, plan, changes, keeping, pad_mode, pad_value, plain_attributes(asked))
@@ -213,7 +215,7 @@ def make_request(
 def _here_beyond(held: int) -> int:
     """Bytes that this process holds beside the source and our own libraries."""
     trim()
-    return held_beyond(resident(), held)
+    return held_beyond(resident() - (COMPILER if compiled.kernels() is not None else 0), held)
 
 
 def _check_fields(keep: Keep | None, source: Source, changes: Sequence[Change]) -> None:

@@ -33,6 +33,7 @@ from patchmill.cutting.cells import (
     join_moments,
     whole,
 )
+from patchmill.cutting.compiled import kernels
 from patchmill.cutting.gathering import Along, Array, Cells, Join, Nodes, Stretch, shared_cell, strips
 from patchmill.grid import Axis
 
@@ -232,7 +233,7 @@ class _Way(NamedTuple):
     def of(cls, dtype: np.dtype[Any], rows: Stretch, columns: Stretch, nodata: Any, *, only_valid: bool) -> _Way:
         """The cheapest."""
         exact = is_exact(dtype) and not only_valid
-        dots = dot_cells(columns.lattice, dtype) if exact else None
+        dots = dot_cells(columns.lattice, dtype, compiled=kernels() is not None) if exact else None
         shared = shared_cell(rows.lattice)
         cell = shared if exact and shared >= 4 else rows.cell
         patch = rows.lattice.patch
@@ -288,7 +289,9 @@ def _along_y(pixels: Array, absent: Missing, positions: int, way: _Way) -> Known
 
 def _cells(pixels: Array, absent: Missing, way: _Way) -> Known:
     """(plane, y, x) -> (plane, group, cell, line), strip by strip."""
-    down = way.down
+    down, quick = way.down, kernels()
+    if quick is not None and way.exact and way.early and absent is None:
+        return dict(quick.exact_cells(pixels, way.nodata, down, way.across))
     group = (down.every if way.exact else down.several * down.length) * pixels.shape[2]
     found: Known = {}
     for planes in strips(len(pixels), group * down.groups, STRIP):

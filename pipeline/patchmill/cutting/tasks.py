@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.cutting import compiled
 from patchmill.cutting.former import refuse_changed
 from patchmill.cutting.job import Job, Piece, channel_groups, object_keys
 from patchmill.cutting.journal import Record
@@ -108,6 +109,8 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
         Pixels of each variable, of the region that `frame` places.
     frame : Frame
     """
+    if job.compiled:
+        compiled.load()
     ease(job.crowded)
     cuts = [[_cut(job, at, piece, tile, frame) for piece in pieces] for at, tile in enumerate(tiles)]
     kept = [_kept(job, piece, [along[n] for along in cuts]) for n, piece in enumerate(pieces)]

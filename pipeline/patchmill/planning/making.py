@@ -12,6 +12,7 @@ from patchmill.errors import PatchmillError
 from patchmill.grid import ImageGrids, PatchGrid
 from patchmill.planning.blocks import Work, cuts_of, units_of
 from patchmill.planning.choosing import Case, Choice, bytes_decoded, choose
+from patchmill.planning.memory import COMPILER
 from patchmill.planning.plan import LayoutCost, Plan
 from patchmill.planning.shapes import Shapes, aligned, aligned_canvas, canvas_shapes, patch_shapes
 from patchmill.planning.variables import Part, PlannedVariable
@@ -19,6 +20,10 @@ from patchmill.types import Layout
 
 _SHARE = 16
 """Statistics are kept where they take no more than a sixteenth of the pixels' bytes, unless they are asked for."""
+
+
+_COMPILED_BYTES, _COMPILED_LIMIT = 2**28, 3 * 2**29
+"""Statistics of so many bytes of pixels pay for compiled kernels, which are not loaded where memory is short."""
 
 
 def make_plan(
@@ -35,6 +40,7 @@ def make_plan(
     workers: int,
     tuning: Mapping[str, Any],
     free: int | None,
+    compiler: bool = False,
 ) -> Plan:
     """The plan for cutting `parts` by `grids` within `limit` bytes.
 
@@ -62,6 +68,8 @@ def make_plan(
         Fields of `Work` that the user decided.
     free : int or None
         Free bytes where the target is to lie.
+    compiler : bool
+        Whether kernels can be compiled here.
 
     Raises
     ------
@@ -70,10 +78,15 @@ def make_plan(
     """
     found: dict[str, tuple[Case, Choice | None, bool]] = {}
     layouts: tuple[Layout, ...] = ("patches", "canvas")
+    pixels, uncovered = _count(grids)
+    nbytes = pixels * sum((part.channels or 1) * np.dtype(part.dtype).itemsize for part in parts)
+    compiler = compiler and nbytes >= _COMPILED_BYTES and limit >= _COMPILED_LIMIT
     for each in layouts:
         variables = _variables(grids, parts, each)
         kept = _keeps_statistics(grids, variables, each) if statistics is None else statistics
-        case = _case(grids, variables, each, whole=kept or looked_at, handed_over=handed_over, lazy=lazy, held=held)
+        looked = kept or looked_at
+        beyond = held + (COMPILER if compiler and looked else 0)
+        case = _case(grids, variables, each, whole=looked, handed_over=handed_over, lazy=lazy, held=beyond)
         try:
             choice = choose(case, limit=limit, workers=workers, tuning=tuning)
         except PatchmillError:
@@ -86,7 +99,6 @@ def make_plan(
     case, chosen, kept = found[layout]
     if chosen is None:
         raise AssertionError("the planned layout has no way to work")
-    pixels, uncovered = _count(grids)
     return Plan(
         grid=grids.canvas,
         layout=layout,
@@ -104,6 +116,7 @@ def make_plan(
         bytes_source=pixels * sum(part.source_pixel for part in planned),
         limit=limit,
         workers=workers,
+        compiled=compiler and (kept or looked_at),
         free=free,
     )
 

@@ -78,6 +78,8 @@ class Plan:
         Bytes of memory allowed.
     workers : int
         CPUs to keep busy.
+    compiled : bool
+        Whether statistics are computed by compiled kernels.
     free : int or None
         Free bytes where the target is to lie, None where that can't be told; two plans may differ in it.
     """
@@ -98,6 +100,7 @@ class Plan:
     bytes_source: int
     limit: int
     workers: int
+    compiled: bool = False
     free: int | None = field(default=None, compare=False)
 
     @property
