@@ -417,8 +417,10 @@ def test_a_repair_that_is_killed_is_finished_by_the_next(place):
 
 def test_sources_are_checked_too(tmp_path):
     place = sizes(tmp_path)
-    healthy = {key: data for key, data in objects(place).items() if not key.startswith("provenance/")}
-    assert patchmill.verify(place, deep=True).ok
+    healthy = objects(place)
+    report = patchmill.verify(place, deep=True)
+    assert report.ok
+    assert report.objects == len(healthy)
     assert patchmill.verify(place).foreign == ()
     for key, data in healthy.items():
         for at in range(0, len(data), 1 + len(data) // 4):
@@ -431,9 +433,11 @@ def test_sources_are_checked_too(tmp_path):
     shard = next(key for key in healthy if key.startswith("image/c/"))
     (place / "image/zarr.json").unlink()
     assert patchmill.verify(place, repair=True).ok
-    (place / shard).unlink()
-    with pytest.raises(PatchmillError, match="ingest the images again"):
-        patchmill.verify(place, repair=True)
+    for lost in (shard, "provenance/zarr.json", "provenance/path/zarr.json", "provenance/path/c/0"):
+        (place / lost).unlink()
+        with pytest.raises(PatchmillError, match="ingest the images again"):
+            patchmill.verify(place, repair=True)
+        (place / lost).write_bytes(healthy[lost])
 
 
 # -- anywhere, and of any size -----------------------------------------------------------------------------------------

@@ -239,6 +239,8 @@ def expected_of(group: StoredGroup) -> dict[str, Expected | None]:
     found: dict[str, Expected | None] = {
         name: Everything(ObjectFormat.of(metadata)) for name, metadata in group.arrays.items() if name not in names
     }
+    if not names:
+        return found
     try:
         extents = _extents(group, names)
     except PatchmillError:
@@ -248,9 +250,9 @@ def expected_of(group: StoredGroup) -> dict[str, Expected | None]:
 
 
 def pixel_names(group: StoredGroup) -> list[str]:
-    """The arrays of pixels."""
-    if group.own["kind"] == "source":
-        return list(group.own["variables"])
+    """The arrays of pixels; a record of files has none."""
+    if group.own["kind"] != "patches":
+        return list(group.own.get("variables", ()))
     return [each["array"] for each in group.own["source"]["variables"].values()]
 
 

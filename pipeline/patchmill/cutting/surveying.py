@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,14 @@ from patchmill.cutting.comparing import Comparing
 from patchmill.cutting.expected import Expected, Index, expected_of
 from patchmill.cutting.reports import Finding
 from patchmill.errors import CorruptChunkError, Interrupted
-from patchmill.storage import StoredGroup, begun
+from patchmill.storage import StoredGroup, begun, read_group
 from patchmill.storage.checking import Look, look_at
+from patchmill.storage.seals import is_sealed
 from patchmill.types import Progress, Watch
 
 _TOLD_SECONDS = 0.2
 
-_RECORD = "provenance"
+RECORD = "provenance"
 """The record that `ingest` keeps of its files in a source: a group of its own, which the root does not vouch for."""
 
 Target = tuple[str, Index]
@@ -71,6 +72,8 @@ class Survey:
         self._note_unknown(expected)
         self.these((name, index) for name, each in expected.items() if each is not None for index in each)
         self._strangers(expected)
+        if self.group.own.get("kind") == "source":
+            self._record()
         self._tell(self.total)
 
     def these(self, targets: Iterable[Target]) -> None:
@@ -145,6 +148,26 @@ class Survey:
                     Finding(name, key, None, "the metadata of an array is not what the root says of it")
                 )
 
+    def _record(self) -> None:
+        """What `ingest` recorded of its files, in the same way."""
+        place = self.group.place.child(RECORD)
+        root = place.read("zarr.json")
+        self.objects += 1
+        group = read_group(place) if root is not None and is_sealed(root) else None
+        if group is None:
+            sentence, kind = ("it is missing", "missing") if root is None else ("it is not what was written", "damaged")
+            self.findings.append(Finding(RECORD, f"{RECORD}/zarr.json", None, sentence, kind=kind))
+            return
+        inside = Survey(group, self.workers, None, self.stop)
+        inside.everything()
+        self.objects += inside.objects
+        self.nbytes += inside.nbytes
+        self.total += inside.total + 1
+        self.foreign += [f"{RECORD}/{key}" for key in inside.foreign]
+        self.findings += [
+            replace(each, array=f"{RECORD}/{each.array}", object=f"{RECORD}/{each.object}") for each in inside.findings
+        ]
+
     # -- objects that are there -------------------------------------------------------------------------------------
 
     def _strangers(self, expected: Mapping[str, Expected | None]) -> None:
@@ -157,7 +180,7 @@ class Survey:
             if key == "zarr.json" or (rest == "zarr.json" and name in self.group.arrays):
                 continue
             if name not in expected:
-                if name != _RECORD or self.group.own.get("kind") != "source":
+                if name != RECORD or self.group.own.get("kind") != "source":
                     self.foreign.append(key)
                 continue
             each = expected[name]

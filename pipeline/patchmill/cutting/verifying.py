@@ -19,7 +19,7 @@ from patchmill.cutting.remaking import request_from_stored
 from patchmill.cutting.repairing import bench_for, repair_metadata
 from patchmill.cutting.reports import Finding, Report
 from patchmill.cutting.stopping import stoppable
-from patchmill.cutting.surveying import Survey
+from patchmill.cutting.surveying import RECORD, Survey
 from patchmill.errors import CorruptChunkError, IncompleteError, NotAPatchSetError, PatchmillError
 from patchmill.planning import memory_limit, worker_count
 from patchmill.reading import open_patches
@@ -257,7 +257,12 @@ def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], beg
 
 
 def _is_cut(finding: Finding) -> bool:
-    return finding.index is not None and finding.kind != "extra"
+    return (finding.index is not None and finding.kind != "extra") or _is_recorded(finding)
+
+
+def _is_recorded(finding: Finding) -> bool:
+    """Whether it concerns the record of files, which nothing can make again."""
+    return finding.object.startswith(f"{RECORD}/")
 
 
 def _mend_root(place: Location, findings: Sequence[Finding], lease: Lease) -> list[Finding]:
