@@ -91,7 +91,9 @@ def main() -> None:
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(dir=args.folder))
     warnings.simplefilter("ignore")
-    write_source(folder / "source.zarr", 1, args.channels, args.side, args.chunk)
+    write_source(
+        folder / "source.zarr", (1, args.channels, args.side, args.side), (1, args.channels, args.chunk, args.chunk)
+    )
     try:
         for trim in [None, 65536] if args.trim else [None]:
             measure(folder / "source.zarr", folder, args, trim)

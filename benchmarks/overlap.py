@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
-    write_source(folder / "source.zarr", 1, 4, args.side, 512)
+    write_source(folder / "source.zarr", (1, 4, args.side, args.side), (1, 4, 512, 512))
     found: dict[str, list[list[float]]] = {"region": [], "overlap": []}
     for repeat in range(args.repeats + 1):  # the first is a warm-up
         for read, rows in found.items():

@@ -37,6 +37,24 @@ def test_facts_are_kept_beside_figures(found):
     assert found["parts"]["writing"]["settings"]["size"] == 4 * 2**20
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cluster.py", "--side", "512", "--repeats", "1"],
+        ["overlap.py", "--side", "1024", "--repeats", "1"],
+        ["statistics_cost.py", "--repeats", "1", "--only", "small images", "--compiled"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_measured_by_itself_runs_too(words):
+    script, *options = words
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / script, *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ratio" in done.stdout or "ns/px" in done.stdout
+
+
 @pytest.mark.parametrize("part", ["writing", "canvas", "small", "reading"])
 def test_every_way_keeps_its_timings(found, part):
     cases = found["parts"][part]["cases"]
