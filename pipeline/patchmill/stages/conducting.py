@@ -181,6 +181,13 @@ def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:
 
     Dask's configuration carries the limits into the notebook, whatever it calls.
     """
+    memory, workers = shares(pipeline, jobs)
+    limits = {"DASK_PATCHMILL__MEMORY": memory, "DASK_PATCHMILL__WORKERS": workers}
+    return os.environ | {name: str(value) for name, value in limits.items() if value is not None}
+
+
+def shares(pipeline: Pipeline, jobs: int) -> tuple[int | None, int | None]:
+    """Bytes of memory and workers of each stage; None where that is left to the library."""
     memory, workers = pipeline.memory, pipeline.workers
     at_once = min(jobs, width({stage.name: stage.needs for stage in pipeline.stages}))
     if at_once > 1:
@@ -188,5 +195,4 @@ def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:
 
         memory = memory_limit(memory) // at_once
         workers = max(1, worker_count(workers) // at_once)
-    limits = {"DASK_PATCHMILL__MEMORY": memory, "DASK_PATCHMILL__WORKERS": workers}
-    return os.environ | {name: str(value) for name, value in limits.items() if value is not None}
+    return memory, workers
