@@ -5,14 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from patchmill.show.handed import Handed, handed_over
 from patchmill.show.notebook import RESULT
 
 _MARKER = "papermill-error-cell-tag"
 """Tag of the cells that papermill puts in where an error was."""
 
 _IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
+
+_MOST_PIECES = 60
+"""Of one notebook: a report is sent around, and the notebook has the rest."""
+
+_MOST_CHARACTERS = 6_000_000
+"""Of all pictures of one notebook, as they stand in a page."""
+
+_LONGEST_TABLE = 100_000
+"""Characters; of a longer one the notebook has it."""
+
+_LINES = 60
+"""Shown of a cell, and of where an error came from."""
+
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +38,45 @@ class Picture:
     alt: str
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that a notebook displays."""
+
+    title: str
+    html: str
+    """As `cleaning.report_html` leaves it."""
+
+
+Piece: TypeAlias = str | Picture | Table
+"""A caption, in Markdown, or what it stands over."""
+
+
 @dataclass
 class Section:
     """What a notebook shows under one heading."""
 
     heading: str
-    pieces: list[str | Picture] = field(default_factory=list)
-    """In order: captions, in Markdown, and pictures."""
+    pieces: list[Piece] = field(default_factory=list)
+    """In order."""
 
     @property
     def has_pictures(self) -> bool:
-        """Whether there is more than text."""
+        """Whether there is a picture."""
         return any(isinstance(piece, Picture) for piece in self.pieces)
+
+    @property
+    def shows(self) -> bool:
+        """Whether there is more than text."""
+        return any(not isinstance(piece, str) for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCell:
+    """The cell in which a notebook stopped."""
+
+    source: str
+    error: str
+    """Where the error came from, as the notebook shows it; may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +88,50 @@ class Excerpt:
     skipped: list[tuple[str, str]] | None
     """None where the notebook shows no result."""
     opens: str
+    handed: Handed = field(default_factory=dict)
+    """What it handed over as data."""
+    left_out: int = 0
+    """Pictures and tables that it shows beyond those in `sections`."""
 
 
 def excerpt(notebook: Mapping[str, Any]) -> Excerpt:
-    """Key figures, what was skipped, and pictures with their captions, of an executed notebook.
+    """Key figures, what was skipped, and pictures and tables with their captions, of an executed notebook.
 
     Parameters
     ----------
     notebook : mapping
         As JSON has it, or as nbformat reads it.
     """
-    sections = [section for section in _sections(notebook) if section.has_pictures]
-    results = [output["data"][RESULT] for output in _outputs(notebook) if RESULT in output.get("data", {})]
-    result = results[-1] if results and isinstance(results[-1], Mapping) else {}
+    sections, left_out = _affordable([section for section in _sections(notebook) if section.shows])
+    skipped, opens, figures = _result(notebook)
     return Excerpt(
         sections=sections,
-        figures={str(name): str(value) for name, value in result.get("figures", [])},
-        skipped=[(str(name), str(reason)) for name, reason in result.get("skipped", [])] if result else None,
-        opens=str(result.get("opens", "")),
+        figures=figures,
+        skipped=skipped,
+        opens=opens,
+        handed=handed(notebook),
+        left_out=left_out,
     )
+
+
+def handed(notebook: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures that an executed notebook hands over as data, by what they are of."""
+    return handed_over(output.get("data", {}) for output in _outputs(notebook))
+
+
+def skipped(notebook: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an executed notebook says that it left out, each with the reason."""
+    return _result(notebook)[0] or []
+
+
+def failed_cell(notebook: Mapping[str, Any]) -> FailedCell | None:
+    """The cell in which a notebook stopped; None where no cell says so."""
+    for cell in reversed(notebook["cells"]):
+        errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
+        if errors or cell["metadata"].get("papermill", {}).get("status") == "running":
+            lines = [_COLORS.sub("", line) for line in errors[-1].get("traceback", [])] if errors else []
+            return FailedCell(_first_lines(_text(cell)), _last_lines("\n".join(lines)))
+    return None
 
 
 def cell_number(notebook: Mapping[str, Any], index: int) -> tuple[int, str]:
@@ -83,38 +150,16 @@ def cell_number(notebook: Mapping[str, Any], index: int) -> tuple[int, str]:
     return number, next((heading for heading in reversed(headings) if heading), "")
 
 
-def notebook_html(path: str) -> str:
-    """A notebook as one HTML file with its pictures in it, which loads nothing."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(embed_images=True)
-    exporter.mathjax_url = ""
-    exporter.require_js_url = ""
-    exporter.jquery_url = ""
-    body, _ = exporter.from_filename(path)
-    return str(body)
+def _result(notebook: Mapping[str, Any]) -> tuple[list[tuple[str, str]] | None, str, dict[str, str]]:
+    """Of the last `Result` that a notebook shows: what was skipped, what opens it, its figures."""
+    results = [output["data"][RESULT] for output in _outputs(notebook) if RESULT in output.get("data", {})]
+    result = results[-1] if results and isinstance(results[-1], Mapping) else {}
+    skipped = [(str(name), str(reason)) for name, reason in result.get("skipped", [])] if result else None
+    figures = {str(name): str(value) for name, value in result.get("figures", [])}
+    return skipped, str(result.get("opens", "")), figures
 
 
-def markdown_html(text: str) -> str:
-    """Markdown as HTML of nothing but text: tags that stand in it are shown, not obeyed, links and images are words.
-
-    Examples
-    --------
-    >>> markdown_html("*<b>*").strip()
-    '<p><em>&lt;b&gt;</em></p>'
-    """
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-    class TextRenderer(IPythonRenderer):
-        """A link of a caption may come from data, and would lead anywhere."""
-
-        def link(self, text: str, *_: Any, **__: Any) -> str:
-            return text
-
-        def image(self, text: str, *_: Any, **__: Any) -> str:
-            return text
-
-    return str(MarkdownWithMath(renderer=TextRenderer(escape=True)).render(text))
+# -- pictures and tables -----------------------------------------------------------------------------------------------
 
 
 def _sections(notebook: Mapping[str, Any]) -> Iterator[Section]:
@@ -124,18 +169,51 @@ def _sections(notebook: Mapping[str, Any]) -> Iterator[Section]:
         if heading:
             yield section
             section = Section(heading)
+        if "patchmill.parameters(" in _text(cell):  # the report has a table of them
+            continue
         for output in cell.get("outputs", []):
-            _add(section, output.get("data", {}), output.get("metadata", {}))
+            section.pieces.extend(_pieces(output.get("data", {}), output.get("metadata", {})))
     yield section
 
 
-def _add(section: Section, data: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+def _pieces(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Piece]:
     kind = next((kind for kind in _IMAGES if kind in data), None)
     if kind is not None:
-        alt = metadata.get(kind, {}).get("alt") or data.get("text/plain", "")
-        section.pieces.append(Picture(_data_url(kind, _joined(data[kind])), _joined(alt)))
+        alt = metadata.get(kind, {}).get("alt") or ("" if "text/html" in data else data.get("text/plain", ""))
+        yield Picture(_data_url(kind, _joined(data[kind])), _joined(alt))
     elif "text/markdown" in data:
-        section.pieces.append(_joined(data["text/markdown"]))
+        yield _joined(data["text/markdown"])
+    if "text/html" in data and RESULT not in data:
+        yield from _table(_joined(data["text/html"]))
+
+
+def _table(text: str) -> Iterator[Table]:
+    # What folds and unfolds, as xarray's arrays do, is no table once it lies flat.
+    if "<table" not in text or "<input" in text or len(text) > _LONGEST_TABLE:
+        return
+    from patchmill.show.cleaning import report_html
+
+    cleaned = report_html(text)
+    title = re.search(r"<(strong|b|caption)>([^<]+)</\1>", cleaned)
+    yield Table(_unescaped(title[2]) if title and title.start() < cleaned.find("<table") else "Table", cleaned)
+
+
+def _affordable(sections: list[Section]) -> tuple[list[Section], int]:
+    """As many pictures and tables as a page bears, and how many more there are."""
+    shown: list[Section] = []
+    count = characters = left_out = 0
+    for section in sections:
+        kept = Section(section.heading)
+        for piece in section.pieces:
+            if not isinstance(piece, str):
+                size = len(piece.url) if isinstance(piece, Picture) else len(piece.html)
+                if count >= _MOST_PIECES or characters + size > _MOST_CHARACTERS:
+                    left_out += 1
+                    continue
+                count, characters = count + 1, characters + size
+            kept.pieces.append(piece)
+        shown += [kept] if kept.shows else []
+    return shown, left_out
 
 
 def _data_url(kind: str, content: str) -> str:
@@ -152,9 +230,28 @@ def _outputs(notebook: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from cell.get("outputs", [])
 
 
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def _first_lines(text: str) -> str:
+    lines = text.splitlines()
+    return "\n".join(lines if len(lines) <= _LINES else [*lines[:_LINES], "…"])
+
+
+def _last_lines(text: str) -> str:
+    lines = text.splitlines()
+    return "\n".join(lines if len(lines) <= _LINES else ["…", *lines[-_LINES:]])
+
+
 def _heading(text: str) -> str:
     found = re.search(r"^#{1,6}\s+(.+?)\s*#*\s*$", text, flags=re.MULTILINE)
     return found[1] if found else ""
+
+
+def _unescaped(text: str) -> str:
+    from html import unescape
+
+    return unescape(text)
 
 
 def _text(cell: Mapping[str, Any]) -> str:

@@ -92,7 +92,7 @@ class StageRecord:
     needs: tuple[str, ...] = ()
     """Names of the stages that must be done before."""
     memory: int | None = None
-    """Bytes that each of its processes that work may hold: ``compute.memory``, or its share of that; None if not told."""
+    """Bytes that each of its processes that work may hold: ``compute.memory``, or its share of it; None if not told."""
     limit: float | None = None
     """Seconds that one attempt may take."""
 
