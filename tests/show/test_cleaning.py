@@ -141,8 +141,10 @@ def test_the_page_of_a_notebook_runs_and_loads_nothing(tmp_path):
     path = tmp_path / "a.ipynb"
     nbformat.write(notebook, path)
     page = notebook_html(str(path))
-    head, _, body = page.partition("<body")
-    assert f'content="{POLICY}"' in head.partition("<script")[0]
+    assert f'<head><meta http-equiv="Content-Security-Policy" content="{POLICY}">' in page
+    assert "127.0.0.1/x.png)" not in page.partition("<pre>")[0]
+    _, _, body = page.partition("<body")
     assert dangers(f"<body{body}") == []
+    assert "<script" not in page
     assert "a table" in body
     assert json.loads(path.read_text())["cells"][1]["outputs"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -61,7 +62,11 @@ def test_a_run_says_with_what_it_was_made_what_it_took_and_what_it_wrote(tmp_pat
     assert manifest["began"] <= manifest["ended"]
     (stage,) = manifest["stages"]
     assert stage["parameters"]["spend"] == 1.5
-    assert stage["outputs"] == {"target": {"path": str(tmp_path / "out" / "a"), "bytes": 5}}
+    written = tmp_path / "out" / "a"
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert stage["outputs"] == {
+        "target": {"path": str(written), "bytes": 5, "files": 1, "sha256": digest, "of": "bytes"}
+    }
     assert len(stage["sha256"]) == 64
     # The kernel spent so much, and held as much for longer than there is between two looks.
     assert 1.5 <= stage["cpu_seconds"] < 30

@@ -115,6 +115,8 @@ def _harmless(tag: str, name: str, value: str) -> str | None:
         return None
     if tag == "a" and name == "href" and value.lower().lstrip().startswith("data:"):
         return None
+    if name == "style" and "url" in value.lower():
+        return None
     if tag == "input" and name == "type" and value != "checkbox":
         return None
     return value

@@ -92,6 +92,10 @@ class Excerpt:
     """What it handed over as data."""
     left_out: int = 0
     """Pictures and tables that it shows beyond those in `sections`."""
+    began: str = ""
+    """When it was executed, as papermill noted: ISO 8601."""
+    seconds: float | None = None
+    """How long that took, by the same."""
 
 
 def excerpt(notebook: Mapping[str, Any]) -> Excerpt:
@@ -104,6 +108,8 @@ def excerpt(notebook: Mapping[str, Any]) -> Excerpt:
     """
     sections, left_out = _affordable([section for section in _sections(notebook) if section.shows])
     skipped, opens, figures = _result(notebook)
+    noted = notebook.get("metadata", {}).get("papermill", {})
+    seconds = noted.get("duration")
     return Excerpt(
         sections=sections,
         figures=figures,
@@ -111,6 +117,8 @@ def excerpt(notebook: Mapping[str, Any]) -> Excerpt:
         opens=opens,
         handed=handed(notebook),
         left_out=left_out,
+        began=re.sub(r"\.\d+", "", str(noted.get("start_time") or "")),
+        seconds=float(seconds) if isinstance(seconds, int | float) else None,
     )
 
 

@@ -13,8 +13,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-import numpy as np
-
 FIGURES = "application/vnd.patchmill.figures+json"
 """The media type."""
 
@@ -34,6 +32,7 @@ def figures_of(what: str, figures: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> figures_of("plan", {"patches": np.int64(172)})
     {'application/vnd.patchmill.figures+json': {'of': 'plan', 'figures': [['patches', 172]]}}
     """
@@ -46,14 +45,15 @@ def plain(value: Any) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> plain({"size": (np.int32(2), 0.5), "mean": float("nan"), "kind": np.dtype("uint8")})
     {'size': [2, 0.5], 'mean': 'nan', 'kind': 'uint8'}
     """
-    if isinstance(value, np.generic):
-        value = value.item()
+    if hasattr(value, "tolist"):  # NumPy's, without NumPy: who only reads figures does not need it
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+    if isinstance(value, list | tuple | set | frozenset):
         return [plain(each) for each in value]
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value

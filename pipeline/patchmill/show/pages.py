@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 POLICY = (
@@ -26,26 +28,20 @@ def notebook_html(path: str) -> str:
     exporter.mathjax_url = ""
     exporter.require_js_url = ""
     exporter.jquery_url = ""
-    exporter.mermaid_js_url = ""
-    body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": _name(path)}})
+    body, _ = exporter.from_notebook_node(
+        notebook, resources={"metadata": {"name": os.path.splitext(os.path.basename(path))[0]}}
+    )
+    # What outputs brought is cleaned, and what cells say is escaped: these are nbconvert's own, which would not run.
+    body = re.sub(r"<script\b.*?</script\s*>", "", str(body), flags=re.DOTALL | re.IGNORECASE)
     meta = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    return str(body).replace("<head>", f"<head>{meta}", 1)
+    return body.replace("<head>", f"<head>{meta}", 1)
 
 
 def _clean(notebook: Any) -> None:
-    from patchmill.show.cleaning import looks_html, notebook_outputs
+    from patchmill.show.cleaning import notebook_outputs
 
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = looks_html(cell.source) if "<" in cell.source else cell.source
-            cell.pop("attachments", None)
         for output in cell.get("outputs", []):
             if "data" in output:
                 output["data"] = notebook_outputs(output["data"])
-
-
-def _name(path: str) -> str:
-    import os
-
-    return os.path.splitext(os.path.basename(path))[0]

@@ -44,17 +44,6 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """The attempt whose result a skipped stage still has."""
-
-    record: str
-    """Folder of its run."""
-    began: str
-    seconds: float | None
-    peak_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class StagePage:
     """What the report says about one stage. Paths are absolute; an empty one is not linked."""
 
@@ -75,7 +64,8 @@ class StagePage:
     """Why it ran, or why it was skipped."""
     cell: FailedCell | None = None
     """That in which it ended badly."""
-    earlier: Earlier | None = None
+    record: str = ""
+    """Of a skipped stage the folder of the run whose result it shows, where that is another one's."""
     began: str = ""
     attempt: int = 1
     cpu_seconds: float | None = None

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from patchmill.errors import PatchmillError
 from patchmill.stages.manifest import read_manifest
-from patchmill.stages.records import Run, StageRecord, read_status, write_whole
+from patchmill.stages.records import STATUS, Run, StageRecord, write_whole
 from patchmill.stages.telling import Notebook, read_notebook
 
 if TYPE_CHECKING:
-    from patchmill.show.report import Earlier, Placed, RunPage, StagePage
+    from patchmill.show.report import Placed, RunPage, StagePage
 
 _FILES = {"manifest": "manifest.json", "status": "status.json", "config as it was run": "config.yaml"}
 
@@ -100,7 +99,7 @@ def _page(stage: StageRecord, folder: str, told: Mapping[str, Any]) -> StagePage
         needs=stage.needs,
         why=stage.why,
         cell=None if failure is None else _failed_cell(stage),
-        earlier=_earlier(stage, folder),
+        record=_other_record(stage, folder),
         began=stage.began,
         attempt=stage.attempt,
         cpu_seconds=stage.cpu_seconds,
@@ -118,18 +117,11 @@ def _placed(name: str, path: str, told: Mapping[str, Any]) -> Placed:
     return Placed(name, path, told.get("bytes"), told.get("sha256") or "")
 
 
-def _earlier(stage: StageRecord, folder: str) -> Earlier | None:
-    """Of a skipped stage, the attempt whose executed notebook it points to."""
-    from patchmill.show.report import Earlier
-
+def _other_record(stage: StageRecord, folder: str) -> str:
+    """The record that the executed notebook of a skipped stage lies in, if it is not this one."""
     record = os.path.dirname(os.path.dirname(stage.executed))
-    if stage.state != "skipped" or record == folder:
-        return None
-    with suppress(PatchmillError):
-        for each in read_status(record).stages:
-            if each.name == stage.name:
-                return Earlier(record, each.began, each.seconds, each.peak_bytes)
-    return None
+    is_other = stage.state == "skipped" and record != folder and os.path.isfile(os.path.join(record, STATUS))
+    return record if is_other else ""
 
 
 def _provenance(record: Run, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
