@@ -136,7 +136,10 @@ def test_the_page_of_a_notebook_runs_and_loads_nothing(tmp_path):
         new_output("error", ename=ATTACKS[0], evalue=ATTACKS[1], traceback=ATTACKS),
         new_output("display_data", data={"text/html": "<table><tr><td>a table</td></tr></table>"}),
     ]
-    notebook.cells = [new_markdown_cell("# Title"), new_code_cell(ATTACKS[0], outputs=outputs)]
+    notebook.cells = [
+        new_markdown_cell("\n\n".join(["# Title", "*bold*", *ATTACKS])),
+        new_code_cell(ATTACKS[0], outputs=outputs),
+    ]
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}, "x": "</script>"}}
     path = tmp_path / "a.ipynb"
     nbformat.write(notebook, path)
@@ -147,4 +150,5 @@ def test_the_page_of_a_notebook_runs_and_loads_nothing(tmp_path):
     assert dangers(f"<body{body}") == []
     assert "<script" not in page
     assert "a table" in body
+    assert "<em>bold</em>" in body
     assert json.loads(path.read_text())["cells"][1]["outputs"]

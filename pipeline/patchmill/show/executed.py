@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any, TypeAlias
 
 from patchmill.show.handed import Handed, handed_over
@@ -16,7 +17,7 @@ _MARKER = "papermill-error-cell-tag"
 _IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 
 _MOST_PIECES = 60
-"""Of one notebook: a report is sent around, and the notebook has the rest."""
+"""Pictures, and tables, of one notebook: a report is sent around, and the notebook has the rest."""
 
 _MOST_CHARACTERS = 6_000_000
 """Of all pictures of one notebook, as they stand in a page."""
@@ -47,7 +48,7 @@ class Table:
     """As `cleaning.report_html` leaves it."""
 
 
-Piece: TypeAlias = str | Picture | Table
+Piece: TypeAlias = str | Picture
 """A caption, in Markdown, or what it stands over."""
 
 
@@ -61,13 +62,8 @@ class Section:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether there is a picture."""
-        return any(isinstance(piece, Picture) for piece in self.pieces)
-
-    @property
-    def shows(self) -> bool:
         """Whether there is more than text."""
-        return any(not isinstance(piece, str) for piece in self.pieces)
+        return any(isinstance(piece, Picture) for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +84,11 @@ class Excerpt:
     skipped: list[tuple[str, str]] | None
     """None where the notebook shows no result."""
     opens: str
+    tables: list[Table] = field(default_factory=list)
     handed: Handed = field(default_factory=dict)
     """What it handed over as data."""
     left_out: int = 0
-    """Pictures and tables that it shows beyond those in `sections`."""
+    """Pictures and tables that it shows beyond those in `sections` and `tables`."""
     began: str = ""
     """When it was executed, as papermill noted: ISO 8601."""
     seconds: float | None = None
@@ -106,7 +103,8 @@ def excerpt(notebook: Mapping[str, Any]) -> Excerpt:
     notebook : mapping
         As JSON has it, or as nbformat reads it.
     """
-    sections, left_out = _affordable([section for section in _sections(notebook) if section.shows])
+    tables = list(_tables(notebook))
+    sections, left_out = _affordable(list(_sections(notebook)))
     skipped, opens, figures = _result(notebook)
     noted = notebook.get("metadata", {}).get("papermill", {})
     seconds = noted.get("duration")
@@ -115,8 +113,9 @@ def excerpt(notebook: Mapping[str, Any]) -> Excerpt:
         figures=figures,
         skipped=skipped,
         opens=opens,
+        tables=tables[:_MOST_PIECES],
         handed=handed(notebook),
-        left_out=left_out,
+        left_out=left_out + len(tables[_MOST_PIECES:]),
         began=re.sub(r"\.\d+", "", str(noted.get("start_time") or "")),
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
     )
@@ -177,8 +176,6 @@ def _sections(notebook: Mapping[str, Any]) -> Iterator[Section]:
         if heading:
             yield section
             section = Section(heading)
-        if "patchmill.parameters(" in _text(cell):  # the report has a table of them
-            continue
         for output in cell.get("outputs", []):
             section.pieces.extend(_pieces(output.get("data", {}), output.get("metadata", {})))
     yield section
@@ -187,12 +184,20 @@ def _sections(notebook: Mapping[str, Any]) -> Iterator[Section]:
 def _pieces(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Piece]:
     kind = next((kind for kind in _IMAGES if kind in data), None)
     if kind is not None:
-        alt = metadata.get(kind, {}).get("alt") or ("" if "text/html" in data else data.get("text/plain", ""))
+        alt = metadata.get(kind, {}).get("alt") or data.get("text/plain", "")
         yield Picture(_data_url(kind, _joined(data[kind])), _joined(alt))
     elif "text/markdown" in data:
         yield _joined(data["text/markdown"])
-    if "text/html" in data and RESULT not in data:
-        yield from _table(_joined(data["text/html"]))
+
+
+def _tables(notebook: Mapping[str, Any]) -> Iterator[Table]:
+    for cell in notebook["cells"]:
+        if "patchmill.parameters(" in _text(cell):  # the report has a table of them
+            continue
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data and RESULT not in data:
+                yield from _table(_joined(data["text/html"]))
 
 
 def _table(text: str) -> Iterator[Table]:
@@ -203,24 +208,24 @@ def _table(text: str) -> Iterator[Table]:
 
     cleaned = report_html(text)
     title = re.search(r"<(strong|b|caption)>([^<]+)</\1>", cleaned)
-    yield Table(_unescaped(title[2]) if title and title.start() < cleaned.find("<table") else "Table", cleaned)
+    is_title = title is not None and title.start() < cleaned.find("<table")
+    yield Table(unescape(title[2]) if title and is_title else "Table", cleaned)
 
 
 def _affordable(sections: list[Section]) -> tuple[list[Section], int]:
-    """As many pictures and tables as a page bears, and how many more there are."""
+    """Those with pictures, as many as a page bears, and how many pictures more there are."""
     shown: list[Section] = []
     count = characters = left_out = 0
     for section in sections:
         kept = Section(section.heading)
         for piece in section.pieces:
-            if not isinstance(piece, str):
-                size = len(piece.url) if isinstance(piece, Picture) else len(piece.html)
-                if count >= _MOST_PIECES or characters + size > _MOST_CHARACTERS:
+            if isinstance(piece, Picture):
+                if count >= _MOST_PIECES or characters + len(piece.url) > _MOST_CHARACTERS:
                     left_out += 1
                     continue
-                count, characters = count + 1, characters + size
+                count, characters = count + 1, characters + len(piece.url)
             kept.pieces.append(piece)
-        shown += [kept] if kept.shows else []
+        shown += [kept] if kept.has_pictures else []
     return shown, left_out
 
 
@@ -254,12 +259,6 @@ def _last_lines(text: str) -> str:
 def _heading(text: str) -> str:
     found = re.search(r"^#{1,6}\s+(.+?)\s*#*\s*$", text, flags=re.MULTILINE)
     return found[1] if found else ""
-
-
-def _unescaped(text: str) -> str:
-    from html import unescape
-
-    return unescape(text)
 
 
 def _text(cell: Mapping[str, Any]) -> str:

@@ -19,12 +19,23 @@ def notebook_html(path: str) -> str:
     image's name nor a library's fancy can do more than be seen.
     """
     import nbformat
+    from jinja2 import pass_context
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
+    from patchmill.show.cleaning import looks_html
+
+    class Exporter(HTMLExporter):
+        """One that cleans what Markdown became."""
+
+        @pass_context
+        def markdown2html(self, context: Any, source: str) -> str:
+            return looks_html(str(super().markdown2html(context, source)))
+
     notebook = nbformat.read(path, as_version=4)
     _clean(notebook)
-    exporter = HTMLExporter(config=Config({"HTMLExporter": {"embed_images": True}}))
+    config = Config({"HTMLExporter": {"embed_images": True}})
+    exporter = Exporter(config=config)  # type: ignore[no-untyped-call]
     exporter.mathjax_url = ""
     exporter.require_js_url = ""
     exporter.jquery_url = ""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from patchmill.show import accounts
 from patchmill.show.cleaning import markdown_html
-from patchmill.show.executed import Excerpt, FailedCell, Table
+from patchmill.show.executed import Excerpt, FailedCell
 from patchmill.show.flow import Box, flow_svg, kind, leaves_out, sign_svg
 from patchmill.show.pages import POLICY
 from patchmill.show.progress import shown_moment, shown_seconds
@@ -137,7 +137,6 @@ def report_html(page: RunPage, place: str) -> str:
             written=_written(page),
             accounts=accounts,
             listed=_LISTED,
-            is_table=lambda piece: isinstance(piece, Table),
         )
     )
 
