@@ -47,7 +47,8 @@ def test_what_came_out_stands_beside_the_plan(cut):
     assert rows["patches"].planned == f"{plan.patches:,}"
     assert rows["patches"].came == f"{len(patches):,}"
     assert rows["patches"].note == f"{plan.patches - len(patches)} dropped by keep: max >= 2600"
-    assert rows["shards"].came == "4"
+    written = rows["pixels written, before compression"]
+    assert (written.came, written.note) == ("123 B", "what is dropped takes no space")
     assert rows["memory of the notebook"].fraction == pytest.approx(own_peak() / plan.memory, rel=0.2)
     assert "were dropped by keep: max >= 2600" in dropped_sentence(found)
     assert against_plan(handed(patches)) == []

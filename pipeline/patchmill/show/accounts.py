@@ -32,11 +32,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Bytes that a stage wrote, as it says: raw bytes of pixels, before compression."""
+    """Bytes that went through a stage: raw pixels that it wrote, or bytes that it read where it writes nothing."""
 
     nbytes: int
     rate: float | None
-    """Bytes a second, of the calls that wrote."""
+    """Bytes a second, over the time of these calls."""
 
 
 def against_plan(handed: Handed) -> list[Row]:
@@ -57,20 +57,19 @@ def against_plan(handed: Handed) -> list[Row]:
     rows = [
         _counted("patches", plan, found, "patches", _dropped(handed)),
         _counted("images too small for a patch", plan, found, "too_small", ""),
-        _written(plan, cutting),
-        _counted("shards", plan, cutting, "shards", ""),
+        _written(plan, cutting, found.get("dropped", 0)),
         _memory(plan, cutting),
     ]
     return [row for row in rows if row is not None]
 
 
 def flow(handed: Handed) -> Flow | None:
-    """What all calls of a notebook wrote that told how far they are; None where none did."""
+    """What went through all calls of a notebook that told how far they are; None where none did."""
     calls = [_numbers(each) for each in handed.values()]
-    wrote = [call for call in calls if call.get("bytes") and "megabytes_per_second" in call and "total" in call]
-    if not wrote:
+    moved = [call for call in calls if call.get("bytes") and "megabytes_per_second" in call and "total" in call]
+    if not moved:
         return None
-    nbytes, seconds = sum(int(call["bytes"]) for call in wrote), sum(call.get("seconds", 0.0) for call in wrote)
+    nbytes, seconds = sum(int(call["bytes"]) for call in moved), sum(call.get("seconds", 0.0) for call in moved)
     return Flow(nbytes, nbytes / seconds if seconds > 0 else None)
 
 
@@ -108,14 +107,16 @@ def _counted(what: str, plan: Mapping[str, Any], came: Mapping[str, Any], name: 
     return Row(what, f"{plan[name]:,}", f"{came[name]:,}" if name in came else "not told", note)
 
 
-def _written(plan: Mapping[str, Any], cutting: Mapping[str, Any]) -> Row | None:
+def _written(plan: Mapping[str, Any], cutting: Mapping[str, Any], dropped: int) -> Row | None:
     if "bytes_written" not in plan:
         return None
-    came = shown_bytes(cutting["bytes"]) if "bytes" in cutting else "not told"
+    came = cutting.get("bytes")
     note = ""
-    if cutting.get("bytes", 0) < plan["bytes_written"] and "bytes" in cutting:
-        note = "the rest was there already, or was dropped" if not cutting.get("stopped") else "it was stopped"
-    return Row("pixels written, before compression", shown_bytes(plan["bytes_written"]), came, note)
+    if came is not None and came < plan["bytes_written"]:
+        rest = "what is dropped takes no space" if dropped else "the rest was there already"
+        note = "it was stopped" if cutting.get("stopped") else rest
+    shown = "not told" if came is None else shown_bytes(came)
+    return Row("pixels written, before compression", shown_bytes(plan["bytes_written"]), shown, note)
 
 
 def _memory(plan: Mapping[str, Any], cutting: Mapping[str, Any]) -> Row | None:
