@@ -29,8 +29,8 @@ _MEASURES = (
     "system counts them; what was killed in mid-work is missing. peak_bytes: resident memory of its processes "
     "together, the most that one look a second saw, pages that several share counted in each. memory_bytes: what each "
     "of them that works was given. figures: what the notebook handed over; bytes there are raw bytes of pixels that "
-    "were written, before compression, or bytes that were read where nothing is written. sha256: of what, `of` says; the "
-    "content of a store is vouched for by its own checksums."
+    "were written, before compression, or bytes that were read where nothing is written. sha256: of what, `of` says; "
+    "the content of a store is vouched for by its own checksums."
 )
 
 
