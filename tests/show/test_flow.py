@@ -107,6 +107,11 @@ def test_a_chain_is_straight_also_where_a_line_goes_past_it():
         assert max(across) - min(across) < 0.03
 
 
+def test_what_needs_one_stage_alone_lies_straight_behind_it():
+    _, first, second, behind = layout([[], [0], [0], [2]]).across
+    assert behind == second == first + 1
+
+
 def test_a_long_chain_goes_down_and_a_short_one_to_the_right():
     for count, down in ((4, False), (50, True)):
         (first, last) = (rectangles(flow_svg(boxes([[], *([at] for at in range(count - 1))])))[at] for at in (0, -1))

@@ -153,8 +153,6 @@ class _Graph:
                 wanted = {at: self._amid(at, near[at], places) for at in row}
                 row.sort(key=lambda at: wanted[at])  # stable: what is equal keeps its order
                 self._place(row, places, [wanted[at] for at in row])
-        for row in [*self.rows, *reversed(self.rows)] * 3:  # at last amid all neighbors, before and behind
-            self._place(row, places, [self._amid(at, self.before[at] + self.behind[at], places) for at in row])
         return places
 
     def _amid(self, at: int, near: Sequence[int], places: Sequence[float]) -> float:
