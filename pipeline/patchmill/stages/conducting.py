@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from patchmill.show.progress import shown_seconds
@@ -23,6 +24,7 @@ from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.processes import Child, Signals, end_all
 from patchmill.stages.records import EXIT_LATE, Failure, StageRecord, State, now
 from patchmill.stages.reporting import write_notebook_html
+from patchmill.types import as_bytes
 
 _POLL_SECONDS = 0.05
 
@@ -33,6 +35,9 @@ _PAUSE_SECONDS = 10.0
 """Before a stage is tried for the second time; before the third time twice as long, and so on."""
 
 _LONGEST_PAUSE = 600.0
+
+_MEMORY = "DASK_PATCHMILL__MEMORY"
+"""By Dask's configuration it reaches whatever a notebook calls."""
 
 
 @dataclass(slots=True)
@@ -117,7 +122,7 @@ class Conductor:
         self._again.pop(stage.name, None)
         # A process that nobody knows of would be left behind.
         with self._signals.held():
-            self._ledger.put(begun)
+            self._ledger.put(replace(begun, memory=_memory_of(self._environment)))
             child = attempts.begin(begun, self._ledger.record.folder, self._environment)
             began = time.monotonic()
             self._active[stage.name] = _Attempt(stage, child, began, began)
@@ -181,13 +186,6 @@ def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:
 
     Dask's configuration carries the limits into the notebook, whatever it calls.
     """
-    memory, workers = shares(pipeline, jobs)
-    limits = {"DASK_PATCHMILL__MEMORY": memory, "DASK_PATCHMILL__WORKERS": workers}
-    return os.environ | {name: str(value) for name, value in limits.items() if value is not None}
-
-
-def shares(pipeline: Pipeline, jobs: int) -> tuple[int | None, int | None]:
-    """Bytes of memory and workers of each stage; None where that is left to the library."""
     memory, workers = pipeline.memory, pipeline.workers
     at_once = min(jobs, width({stage.name: stage.needs for stage in pipeline.stages}))
     if at_once > 1:
@@ -195,4 +193,12 @@ def shares(pipeline: Pipeline, jobs: int) -> tuple[int | None, int | None]:
 
         memory = memory_limit(memory) // at_once
         workers = max(1, worker_count(workers) // at_once)
-    return memory, workers
+    limits = {_MEMORY: memory, "DASK_PATCHMILL__WORKERS": workers}
+    return os.environ | {name: str(value) for name, value in limits.items() if value is not None}
+
+
+def _memory_of(environment: Mapping[str, str]) -> int | None:
+    """Bytes that a stage with this environment may hold in each process that works; None where it does not tell."""
+    with suppress(ValueError):  # the notebook will say so
+        return as_bytes(environment[_MEMORY], _MEMORY) if _MEMORY in environment else None
+    return None

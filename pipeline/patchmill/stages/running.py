@@ -124,11 +124,11 @@ def _require_libraries() -> None:
 
 
 def _execute(pipeline: Pipeline, jobs: int, watch: Watch) -> Run:
-    from patchmill.stages.conducting import Conductor, environment_of, shares
+    from patchmill.stages.conducting import Conductor, environment_of
 
     with _held(pipeline):
         with_what = provenance(pipeline, jobs)
-        ledger = Ledger(_begin(pipeline, shares(pipeline, jobs)[0]), watch)
+        ledger = Ledger(_begin(pipeline), watch)
         environment = environment_of(pipeline, jobs)
         try:
             with signals_raise() as signals:
@@ -167,7 +167,7 @@ def _held(pipeline: Pipeline) -> Iterator[None]:
         yield
 
 
-def _begin(pipeline: Pipeline, memory: int | None) -> Run:
+def _begin(pipeline: Pipeline) -> Run:
     from patchmill import __version__
     from patchmill.stages.pipelines import config_text
 
@@ -184,12 +184,12 @@ def _begin(pipeline: Pipeline, memory: int | None) -> Run:
         version=__version__,
         began=now(),
         state="running",
-        stages=tuple(_waiting(stage, folder, memory) for stage in pipeline.stages),
+        stages=tuple(_waiting(stage, folder) for stage in pipeline.stages),
         runner=this_runner(),
     )
 
 
-def _waiting(stage: Stage, folder: str, memory: int | None) -> StageRecord:
+def _waiting(stage: Stage, folder: str) -> StageRecord:
     return StageRecord(
         name=stage.name,
         source=stage.notebook,
@@ -199,7 +199,6 @@ def _waiting(stage: Stage, folder: str, memory: int | None) -> StageRecord:
         parameters=dict(stage.params),
         outputs=stage.outputs,
         needs=tuple(sorted(stage.needs)),
-        memory=memory,
         limit=stage.limit,
     )
 
