@@ -23,6 +23,7 @@ from patchmill.stages.declared import nearest
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
+from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment
 from patchmill.types import as_bytes
 
 KeyPath: TypeAlias = tuple[str, ...]
@@ -180,9 +181,10 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     for text in overrides:
         _override(tree, text, problems)
     _make_root_absolute(tree, folder)
-    values = _interpolated(tree, (), problems)
-    model = _shaped(values, problems)
     raw = OmegaConf.to_container(tree, resolve=False)
+    _refuse_secret_variables(raw, problems)
+    values = _without_secrets(_interpolated(tree, (), problems), (), problems)
+    model = _shaped(values, problems)
     return Config(path, folder, model, _edges(_references(raw), model, problems), problems)
 
 
@@ -233,19 +235,20 @@ def _override(tree: DictConfig, text: str, problems: Problems) -> None:
     if not equals or not all(parts):
         problems.add(COMMAND_LINE, f"{text!r} is no override; it must look like STAGE.PARAM=value")
         return
+    told = repr(f"{key}=...")  # the value may be a secret
     if parts[0] not in _OWN_KEYS:
         stages = tree.get("stages") or {}
         if len(parts) != 2 or parts[0] not in stages:
             hint = nearest(parts[0], [str(name) for name in (*stages, *_OWN_KEYS)])
             known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
-            problems.add(COMMAND_LINE, f"{text!r} overrides nothing: the config has no stage {parts[0]}{known}")
+            problems.add(COMMAND_LINE, f"{told} overrides nothing: the config has no stage {parts[0]}{known}")
             return
         parts = ["stages", parts[0], "params", parts[1]]
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
-        problems.add(COMMAND_LINE, f"{text!r} can't be set: {_one_line(error)}")
+        problems.add(COMMAND_LINE, f"{told} can't be set: {_one_line(error)}")
     problems.lines[tuple(parts)] = 0
 
 
@@ -265,6 +268,8 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
     names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
     for name in names:
         inner = (*keys, str(name))
+        if problems.about(*inner):
+            continue
         try:
             value = node[name]
         except (OmegaConfBaseException, RecursionError) as error:
@@ -272,6 +277,33 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
             continue
         values[name] = _interpolated(value, inner, problems) if isinstance(value, DictConfig | ListConfig) else value
     return values if isinstance(node, DictConfig) else list(values.values())
+
+
+def _refuse_secret_variables(raw: Any, problems: Problems) -> None:
+    for keys, text in _texts(raw, ()):
+        for variable in taken_from_environment(text):
+            problems.add(keys, interpolation_problem(_called(keys), variable))
+
+
+def _without_secrets(value: Any, keys: KeyPath, problems: Problems) -> Any:
+    # Left out, they are in no sentence about anything else that is wrong with them.
+    if isinstance(value, dict):
+        kept = {key: _without_secrets(inner, (*keys, str(key)), problems) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if not problems.about(*keys, str(key))}
+    if isinstance(value, list):
+        kept = {str(at): _without_secrets(inner, (*keys, str(at)), problems) for at, inner in enumerate(value)}
+        return [inner for at, inner in kept.items() if not problems.about(*keys, at)]
+    # What lists hold is called by the list's own name.
+    name = next((key for key in reversed(keys) if not key.isdigit()), "")
+    sentence = problem_of(_called(keys), name, value)
+    if sentence:
+        problems.add(keys, sentence)
+    return value
+
+
+def _called(keys: KeyPath) -> str:
+    # A stage's parameter is called as on the command line.
+    return ".".join((keys[1], *keys[3:]) if keys[0] == "stages" and keys[2:3] == ("params",) else keys)
 
 
 def _shaped(values: Any, problems: Problems) -> PipelineModel:

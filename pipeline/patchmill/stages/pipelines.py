@@ -16,7 +16,7 @@ from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
 from patchmill.stages.graph import among
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
-from patchmill.stages.places import absolute, each_path, is_local
+from patchmill.stages.places import absolute, each_path, is_local, is_within
 from patchmill.stages.selecting import EVERYTHING, Selection
 from patchmill.types import as_bytes
 
@@ -234,7 +234,7 @@ def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Confi
         if config.references[stage.name] <= known and stage.name in chosen:
             for param, path in stage.inputs:
                 _note(config, stage, param, _input_problem(path, written, later, left_out))
-        for param, path in stage.outputs.items():
+        for param, path in [(param, path) for param, path in stage.paths("out") if is_local(path)]:
             _note(config, stage, param, _output_problem(path, config.model.root, written | left_out))
             (written if stage.name in chosen else left_out)[path] = stage.name
             later.pop(path, None)
@@ -268,7 +268,7 @@ def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, st
 def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
     if path in written:
         return f"{path} is written by {written[path]} already"
-    if is_local(root) and not (_is_within(path, root) and path != root):
+    if root != UNKNOWN and not (is_local(root) and path != root and is_within(path, root)):
         return f"{path} does not lie under the root {root}"
     return ""
 
