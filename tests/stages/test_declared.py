@@ -139,6 +139,6 @@ def test_the_nearest_name():
 
 
 def test_folders_of_the_packaged_notebooks():
-    assert packaged_notebooks() == ["explore", "ingest", "inspect", "patchify"]
+    assert packaged_notebooks() == ["explore", "generate", "ingest", "inspect", "patchify"]
     assert Path(notebook_path("patchmill:ingest", "/nowhere")).is_file()
     assert notebook_path("../a.ipynb", "/x/y") == "/x/a.ipynb"

@@ -85,7 +85,7 @@ def _add_run(verbs: Any) -> None:
     )  # fmt: skip
     verb.mixed = True
     verb.add_argument(
-        "config", metavar="CONFIG", help="a YAML file, or one that comes along: patchmill:demo, patchmill:pair"
+        "config", metavar="CONFIG", help="a YAML file, or one that comes along: patchmill:demo, :pair, :large, :cluster"
     )
     verb.add_argument(
         "overrides", metavar="STAGE.PARAM=VALUE", nargs="*", help="values in place of the config's, in YAML"

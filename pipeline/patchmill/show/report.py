@@ -110,7 +110,7 @@ def report_html(page: RunPage, place: str) -> str:
     """
 
     def link(path: str) -> str:
-        return quote(os.path.relpath(path, place))
+        return quote(os.path.relpath(path, place)) if path else ""  # what was never begun has no log
 
     boxes = [
         Box(stage.name, stage.state, stage.seconds, stage.needs, f"#stage-{number}", stage.why or stage.error)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -61,13 +61,18 @@ class Conductor:
         Those of the ledger's run; of several that can begin, the first does.
     jobs : int
         So many run at a time, at most.
-    environment : mapping
-        Of each stage's process.
+    environment : callable
+        Gives that of a stage's process, when it begins.
     signals : Signals
     """
 
     def __init__(
-        self, ledger: Ledger, stages: Sequence[Stage], jobs: int, environment: Mapping[str, str], signals: Signals
+        self,
+        ledger: Ledger,
+        stages: Sequence[Stage],
+        jobs: int,
+        environment: Callable[[], Mapping[str, str]],
+        signals: Signals,
     ) -> None:
         self._ledger = ledger
         self._stages = stages
@@ -117,13 +122,14 @@ class Conductor:
         return able[: self._jobs - len(self._active)]
 
     def _begin(self, stage: Stage) -> None:
+        environment = self._environment()
         record = self._ledger.stage(stage.name)
         begun = replace(record, state="running", seconds=None, began=now(), attempt=record.attempt + 1)
         self._again.pop(stage.name, None)
         # A process that nobody knows of would be left behind.
         with self._signals.held():
-            self._ledger.put(replace(begun, memory=_memory_of(self._environment)))
-            child = attempts.begin(begun, self._ledger.record.folder, self._environment)
+            self._ledger.put(replace(begun, memory=_memory_of(environment)))
+            child = attempts.begin(begun, self._ledger.record.folder, environment)
             began = time.monotonic()
             self._active[stage.name] = _Attempt(stage, child, began, began)
         self._ledger.note()

@@ -11,24 +11,22 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.declared import nearest
-from patchmill.stages.durations import as_seconds
+from patchmill.stages.models import ClusterModel, ComputeModel, PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
 from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment
-from patchmill.types import as_bytes
 
 KeyPath: TypeAlias = tuple[str, ...]
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 UNKNOWN = "unknown://"
 """Stands for a root that the config does not tell: nothing is checked against it."""
 
@@ -39,73 +37,6 @@ COMMAND_LINE: KeyPath = ("(command line)",)
 """What is wrong with what was given beside the config."""
 
 _OWN_KEYS = ("name", "root", "runs", "compute", "stages")
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ComputeModel(_Model):
-    """What a run may use, of each process that works."""
-
-    memory: str | int | None = None
-    workers: Annotated[int, Field(ge=1)] | None = None
-    limit: Any = None
-    """How long a stage may take that does not say so itself."""
-
-    @field_validator("memory")
-    @classmethod
-    def _is_size(cls, value: str | int | None) -> str | int | None:
-        if value is not None:
-            as_bytes(value, "compute.memory")
-        return value
-
-    @field_validator("limit")
-    @classmethod
-    def _is_span(cls, value: Any) -> Any:
-        if value is not None:
-            as_seconds(value, "compute.limit")
-        return value
-
-
-class StageModel(_Model):
-    """One notebook with its parameters."""
-
-    notebook: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    after: tuple[str, ...] = ()
-    """Stages that must be done before, beside those that `params` refer to."""
-    limit: Any = None
-    """How long one attempt may take."""
-    retries: Annotated[int, Field(ge=0)] = 0
-    """How often it is tried again after it failed."""
-
-    @field_validator("params", mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-    @field_validator("after", mode="before")
-    @classmethod
-    def _one_is_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("limit")
-    @classmethod
-    def _is_span(cls, value: Any) -> Any:
-        if value is not None:
-            as_seconds(value, "limit")
-        return value
-
-
-class PipelineModel(_Model):
-    """A whole config."""
-
-    name: Annotated[str, Field(pattern=_NAME)]
-    root: Annotated[str, Field(min_length=1)]
-    runs: Annotated[str, Field(min_length=1)] | None = None
-    compute: ComputeModel = ComputeModel()
-    stages: Annotated[dict[Annotated[str, Field(pattern=_NAME)], StageModel], Field(min_length=1)]
 
 
 @dataclass
@@ -344,21 +275,29 @@ def _sentence(keys: KeyPath, error: Any) -> str:
         return f"{name} is no key of a config{_hint(keys)}"
     if error["type"] == "missing":
         return f"{name} is missing"
+    if error["type"] == "string_pattern_mismatch" and keys[-1] == "class":
+        return f"{name} must be a class with its module, such as dask.distributed.LocalCluster, got {error['input']!r}"
     if error["type"] == "string_pattern_mismatch":
         return f"{name}: a name has letters, digits, - and _ only, got {error['input']!r}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    said = error["msg"].removeprefix("Input should be ").removeprefix("a valid ").replace("string", "text")
+    said = (
+        error["msg"]
+        .removeprefix("Input should be ")
+        .removeprefix("a valid ")
+        .replace("string", "text")
+        .replace("dictionary", "a mapping")
+    )
     return f"{name} must be {said}, got {error['input']!r}"
 
 
 def _hint(keys: KeyPath) -> str:
     model: type[BaseModel] = PipelineModel
-    if keys[0] == "compute" and len(keys) == 2:
-        model = ComputeModel
+    if keys[0] == "compute":
+        model = ComputeModel if len(keys) == 2 else ClusterModel
     if keys[0] == "stages" and len(keys) == 3:
         model = StageModel
-    names = list(model.model_fields)
+    names = [field.alias or name for name, field in model.model_fields.items()]
     return nearest(keys[-1], names) or f"; there are {', '.join(names)}"
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from patchmill.errors import ConfigError
-from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, StageModel, read_config
+from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
 from patchmill.stages.graph import among
+from patchmill.stages.models import StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
 from patchmill.stages.places import absolute, each_path, is_local, is_within
 from patchmill.stages.selecting import EVERYTHING, Selection
@@ -68,6 +69,8 @@ class Pipeline:
     workers: int | None
     stages: tuple[Stage, ...]
     """Those that run, in an order in which they can."""
+    cluster: Mapping[str, Any] | None = None
+    """A Dask cluster that they share: its class, arguments and scale."""
 
 
 def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING) -> Pipeline:
@@ -101,14 +104,16 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
     if not stages:
         raise ConfigError("--from and --until have no stage in common: nothing would run")
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
-    return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages))
+    shared = model.compute.cluster
+    cluster = None if shared is None else shared.model_dump(by_alias=True, exclude_none=True)
+    return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages), cluster)
 
 
 def config_text(pipeline: Pipeline) -> str:
     """A config that runs the same again from anywhere: interpolated, paths absolute, defaults of paths written out."""
     import yaml
 
-    compute = {"memory": pipeline.memory, "workers": pipeline.workers}
+    compute = {"memory": pipeline.memory, "workers": pipeline.workers, "cluster": pipeline.cluster}
     content = {
         "name": pipeline.name,
         "root": pipeline.root,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from patchmill.errors import HeldError, Interrupted, PatchmillError, StageError
 from patchmill.stages import attempts
+from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
 from patchmill.stages.manifest import Provenance, provenance, write_manifest
 from patchmill.stages.places import is_local
@@ -129,11 +130,13 @@ def _execute(pipeline: Pipeline, jobs: int, watch: Watch) -> Run:
     with _held(pipeline):
         with_what = provenance(pipeline, jobs)
         ledger = Ledger(_begin(pipeline), watch)
-        environment = environment_of(pipeline, jobs)
+        cluster = SharedCluster(
+            pipeline.cluster, ledger.record.folder, environment_of(pipeline, jobs), beat=ledger.beat
+        )
         try:
-            with signals_raise() as signals:
+            with signals_raise() as signals, closing(cluster):
                 ledger.note()
-                Conductor(ledger, pipeline.stages, jobs, environment, signals).conduct()
+                Conductor(ledger, pipeline.stages, jobs, cluster.environment, signals).conduct()
         except KeyboardInterrupt as error:
             number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
             _note_stop(ledger, f"interrupted by {signal.Signals(number).name}", 128 + number)
