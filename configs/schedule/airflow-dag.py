@@ -15,12 +15,12 @@ has them in its environment.
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.papermill.operators.papermill import PapermillOperator
 from airflow.sdk import DAG
 
-# /opt/patchmill/bin/python -c "from patchmill.stages.packaged import notebook_path as n; print(n('patchmill:pipeline', ''))"
+# Where it lies: patchmill/notebooks/pipeline.ipynb, beside the modules of an installed patchmill.
 NOTEBOOK = os.environ.get("PATCHMILL_NOTEBOOK", "/opt/patchmill/notebooks/pipeline.ipynb")
 CONFIG = os.environ.get("PATCHMILL_CONFIG", "/data/coast/configs/coast.yaml")
 OUTPUT = os.environ.get("PATCHMILL_OUTPUT", "/data/coast/runs")
@@ -29,7 +29,7 @@ KERNEL = os.environ.get("PATCHMILL_KERNEL", "patchmill")
 with DAG(
     "patchmill",
     schedule="0 3 * * *",
-    start_date=datetime(2025, 1, 1),
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,  # a second run of the same config would be refused
     dagrun_timeout=timedelta(hours=8),

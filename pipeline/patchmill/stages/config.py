@@ -368,5 +368,6 @@ def _mentioned(keys: KeyPath, text: str) -> Iterator[str]:
 
 
 def _one_line(error: BaseException) -> str:
-    # OmegaConf appends lines on where in the tree it was.
-    return str(error).strip().partition("\n")[0]
+    # OmegaConf appends lines on where in the tree it was, and says in front what it caught.
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"^\w+ raised while resolving interpolation: (['\"]?)(.*)\1$", r"\2", line)
