@@ -41,20 +41,25 @@ class SharedCluster:
         Class, arguments and scale; without, stages use threads, or what the environment names already.
     folder : str
         The record of the run.
-    environment : mapping
-        Of the stages' processes.
+    environment : callable
+        Returns that of the stages' processes.
     beat : callable
         Called now and then while the cluster starts.
     """
 
     def __init__(
-        self, wanted: Mapping[str, Any] | None, folder: str, environment: Mapping[str, str], beat: Callable[[], None]
+        self,
+        wanted: Mapping[str, Any] | None,
+        folder: str,
+        environment: Callable[[], Mapping[str, str]],
+        beat: Callable[[], None],
     ) -> None:
         self._wanted = wanted
         self._folder = folder
         self._environment = environment
         self._beat = beat
         self._host: Child | None = None
+        self._address = ""
 
     def environment(self) -> Mapping[str, str]:
         """The environment of a stage that begins now; the first one waits until there is a scheduler.
@@ -64,10 +69,11 @@ class SharedCluster:
         PatchmillError
             If the cluster can't be started; the text says why.
         """
-        if self._wanted is not None and self._host is None:
-            address = self._started(self._wanted)
-            self._environment = {**self._environment, "DASK_SCHEDULER_ADDRESS": address}
-        return self._environment
+        if self._wanted is None:
+            return self._environment()
+        if self._host is None:
+            self._address = self._started(self._wanted)
+        return {**self._environment(), "DASK_SCHEDULER_ADDRESS": self._address}
 
     def close(self) -> None:
         """Close it; nothing of it is left then."""
@@ -95,7 +101,7 @@ class SharedCluster:
     def _started(self, wanted: Mapping[str, Any]) -> str:
         log = os.path.join(self._folder, "logs", LOG)
         write_whole(self._job, json.dumps({**wanted, "answer": self._answer}))
-        self._host = Child("patchmill.stages.hosting", self._job, log=log, environment=self._environment)
+        self._host = Child("patchmill.stages.hosting", self._job, log=log, environment=self._environment())
         while not os.path.exists(self._answer):
             status = self._host.poll()
             if status is not None and not os.path.exists(self._answer):

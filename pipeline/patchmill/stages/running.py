@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from patchmill.errors import HeldError, Interrupted, PatchmillError, StageError
@@ -130,9 +131,8 @@ def _execute(pipeline: Pipeline, jobs: int, watch: Watch) -> Run:
     with _held(pipeline):
         with_what = provenance(pipeline, jobs)
         ledger = Ledger(_begin(pipeline), watch)
-        cluster = SharedCluster(
-            pipeline.cluster, ledger.record.folder, environment_of(pipeline, jobs), beat=ledger.beat
-        )
+        environment = cache(partial(environment_of, pipeline, jobs))
+        cluster = SharedCluster(pipeline.cluster, ledger.record.folder, environment, ledger.beat)
         try:
             with signals_raise() as signals, closing(cluster):
                 ledger.note()
