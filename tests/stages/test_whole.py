@@ -65,6 +65,8 @@ def test_all_stages_run_and_the_report_is_shown(config):
     assert "<iframe" in report
     assert "<script" not in report
     assert "srcdoc=" in report
+    assert "allow-scripts" not in report
+    assert 'sandbox="' in report
     figures = excerpt(notebook).figures
     assert (figures["state"], figures["stages"]) == ("done", "2")
     assert Path(figures["report"]).is_file()
