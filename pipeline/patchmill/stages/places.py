@@ -35,17 +35,6 @@ def is_local(path: str) -> bool:
     return _URL.match(path) is None or _FILE.match(path) is not None
 
 
-def is_within(path: str, folder: str) -> bool:
-    """Whether `path` is `folder`, or lies in it.
-
-    Examples
-    --------
-    >>> [is_within(path, "/a/b") for path in ("/a/b", "/a/b/c", "/a/bc")]
-    [True, True, False]
-    """
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
 def absolute(path: str, base: str) -> str:
     """`path` below the folder `base`, if it is local and relative; ``~`` is the user's home, ``file://`` goes.
 
