@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-_MOST_BYTES = 128 * 2**20
+_MOST_BYTES = 64 * 2**20
 """Read for one picture."""
 
 _MOST_DRAWN = 1600
