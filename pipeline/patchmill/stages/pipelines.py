@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from patchmill.errors import ConfigError
+from patchmill.stages.codes import code_cells
 from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, StageModel, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
 from patchmill.stages.durations import as_seconds
@@ -134,14 +135,10 @@ def notebook_declarations(path: str) -> dict[str, Declaration]:
     ValueError
         If the file is no notebook, or the cell can't be read.
     """
-    import nbformat
-
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except Exception as error:  # nbformat has as many as there are ways to be no notebook
-        raise ValueError(f"it is no notebook ({type(error).__name__})") from error
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    return declarations(tagged[0].source) if tagged else {}
+    for source, tags in code_cells(path):
+        if "parameters" in tags:
+            return declarations(source)
+    return {}
 
 
 def _stage(config: Config, name: str, model: StageModel) -> Stage | None:
