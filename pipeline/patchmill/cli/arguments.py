@@ -141,8 +141,9 @@ def _add_ingest(verbs: Any) -> None:
     verb.add_argument("--max-errors", type=int, metavar="N", help="with --on-error skip, stop after more than so many")
     verb.add_argument("--level", type=int, default=0, metavar="N", help="level of image pyramids; 0 is the full size")
     verb.add_argument(
-        "--mode", choices=["create", "overwrite", "append"], default="create",
-        help="what to do where the target exists: stop, replace it, or add the files that it does not hold yet",
+        "--mode", choices=["create", "overwrite", "append", "auto"], default="create",
+        help="what to do where the target exists: stop, replace it, or add the files that it does not hold yet; auto "
+        "adds, and stops where old files have changed",
     )  # fmt: skip
 
 
@@ -175,8 +176,9 @@ def _add_patchify(verbs: Any) -> None:
     verb.add_argument("target", metavar="TARGET", help="the patch set to write")
     _add_cutting(verb)
     verb.add_argument(
-        "--mode", choices=["resume", "create", "overwrite", "append"], default="resume",
-        help="what to do where the target exists: go on with the same cut, stop, replace it, or add new images",
+        "--mode", choices=["resume", "create", "overwrite", "append", "auto"], default="resume",
+        help="what to do where the target exists: go on with the same cut, stop, replace it, add new images; auto goes "
+        "on or adds",
     )  # fmt: skip
     verb.add_argument(
         "--slice", metavar="I/N", help="only the I-th of N parts, from 0; whoever comes last completes the patch set"

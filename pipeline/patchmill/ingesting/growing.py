@@ -1,4 +1,8 @@
-"""An append: what a store holds stays where it is, and new images come behind it."""
+"""An append: what a store holds stays where it is, and new images come behind it.
+
+With mode "auto" only where that gives what the files are now. Where one has changed or vanished, the store is made
+anew, if the stage that asks has made it; else that is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from patchmill.errors import PatchmillError
+from patchmill.errors import PatchmillError, TargetExistsError
 from patchmill.ingesting import appending
 from patchmill.ingesting.agreeing import Agreement
 from patchmill.ingesting.concluding import describe, report_of
@@ -17,7 +21,12 @@ from patchmill.ingesting.recognizing import Recognized, recognize
 from patchmill.ingesting.report import IngestReport
 from patchmill.ingesting.running import agreed, let_go, look, run, threads, write_pixels
 from patchmill.ingesting.standing import Standing, read_standing
-from patchmill.storage import Location, read_group
+from patchmill.storage import Location, StoredGroup, read_group
+from patchmill.storage.makers import is_mine
+
+
+class _OtherError(PatchmillError):
+    """With "auto": what the store holds is not what the files are now."""
 
 
 def append(order: Order) -> IngestReport:
@@ -31,14 +40,24 @@ def append(order: Order) -> IngestReport:
     refuse_taken(order.target, "append")
     if order.target.is_empty() and not order.target.workshop.exists():
         return run(replace(order, mode="create"))
-    with kept_open(order.target):
-        group = None if order.target.is_empty() else read_group(order.target)
-        if group is not None:
-            try:
-                return _grow(order, read_standing(group))
-            finally:
-                let_go(order)
+    try:
+        with kept_open(order.target):
+            group = None if order.target.is_empty() else read_group(order.target)
+            if group is not None:
+                return _append_to(group, order)
+    except _OtherError as error:
+        group = read_group(order.target)
+        if not is_mine(None if group is None else group.own):
+            raise TargetExistsError(str(error)) from None
+        return run(replace(order, mode="overwrite"))
     return run(replace(order, mode="create"))
+
+
+def _append_to(group: StoredGroup, order: Order) -> IngestReport:
+    try:
+        return _grow(order, read_standing(group))
+    finally:
+        let_go(order)
 
 
 def _grow(order: Order, standing: Standing) -> IngestReport:
@@ -47,6 +66,8 @@ def _grow(order: Order, standing: Standing) -> IngestReport:
     found = find(order.images, order.target, or_none=True)
     with threads(order.workers) as pool:
         seen = recognize(found.files, standing.known(), standing.partly(), pool)
+        if order.mode == "auto":
+            _refuse_other_files(order.target, seen)
         found.files = seen.new
         state = look(order, Work(standing), found, pool)
     agreement = agreed(order, state)
@@ -80,11 +101,22 @@ def _refuse_other_storage(target: Location, name: str, here: Mapping[str, Any], 
             )
 
 
+def _refuse_other_files(target: Location, seen: Recognized) -> None:
+    """An append keeps what it took of a file, whatever becomes of that; "auto" gives what the files are now."""
+    if seen.changed or seen.vanished:
+        one = seen.changed[0][0] if seen.changed else seen.vanished[0]
+        raise _OtherError(
+            f"{target.url} was made of files of which {len(seen.changed):,} have changed and {len(seen.vanished):,} "
+            f'vanished, such as {one}: use mode="overwrite" to make it anew, or mode="append" to keep what it holds'
+        )
+
+
 def _refuse_other_arguments(order: Order, known: Mapping[str, Any]) -> None:
     """What decides which images a file holds must be what it was."""
     for name, value in order.arguments.items():
         if value != known.get(name):
-            raise ValueError(
+            kind = _OtherError if order.mode == "auto" else ValueError
+            raise kind(
                 f"{name} was {known.get(name)!r} when {order.target.url} was begun, and is {value!r} now: "
                 'give the same, or use mode="overwrite"'
             )

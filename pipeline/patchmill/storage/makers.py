@@ -1,0 +1,43 @@
+"""Which stage of which pipeline writes: what it leaves in a store says so, and what it may replace follows from that.
+
+Whoever runs notebooks as stages tells by Dask's configuration: ``patchmill.stage`` is ``demo/patchify``, for the stage
+patchify of the pipeline demo, or ``demo/patchify@4f1a...`` with a digest of all that the stage works on. Where nothing
+is told, as by hand, nobody is named, and nothing is replaced for belonging to oneself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+KEY = "patchmill.stage"
+"""In Dask's configuration."""
+
+
+def maker() -> str:
+    """The stage that this process works for, such as ``demo/patchify``; empty where it works for none."""
+    return _told()[0]
+
+
+def task() -> str:
+    """A digest of all that the stage works on, which tells one piece of its work from another; empty if not told."""
+    return _told()[1]
+
+
+def signature() -> dict[str, str]:
+    """What a store's provenance says about who made it."""
+    stage, digest = _told()
+    return ({"stage": stage} if stage else {}) | ({"task": digest} if digest else {})
+
+
+def is_mine(own: Mapping[str, Any] | None) -> bool:
+    """Whether the stage that this process works for made a store, whose ``patchmill`` attribute is `own`."""
+    stage = maker()
+    return bool(stage) and own is not None and own.get("provenance", {}).get("stage") == stage
+
+
+def _told() -> tuple[str, str]:
+    from dask import config
+
+    stage, _, digest = str(config.get(KEY, None) or "").partition("@")
+    return stage, digest

@@ -1,0 +1,129 @@
+"""Which stage wrote a store, and what "auto" may therefore do there."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import dask
+import numpy as np
+import pytest
+
+import patchmill
+from cuts import array_objects, tiny_shards  # noqa: F401 - a fixture
+from patchmill.cutting import tasks
+from patchmill.errors import TargetExistsError
+from patchmill.storage.makers import maker, signature, task
+
+
+class KilledError(Exception):
+    pass
+
+
+def stage(name: str):
+    return dask.config.set({"patchmill.stage": name})
+
+
+def own(store) -> dict:
+    return json.loads((store / "zarr.json").read_text())["attributes"]["patchmill"]
+
+
+def images(folder, *names: str, value: int = 0):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        np.save(folder / f"{name}.npy", np.full((20, 24, 3), value, np.uint8))
+    return folder
+
+
+def test_who_works_is_told_by_dasks_configuration():
+    assert (maker(), task(), signature()) == ("", "", {})
+    with stage("demo/cut@4f1a"):
+        assert (maker(), task(), signature()) == ("demo/cut", "4f1a", {"stage": "demo/cut", "task": "4f1a"})
+    with stage("demo/cut"):
+        assert signature() == {"stage": "demo/cut"}
+
+
+def test_stores_name_the_stage_that_made_them(tmp_path):
+    source = images(tmp_path / "files", "a")
+    with stage("demo/read@1"):
+        patchmill.ingest(source, tmp_path / "source.zarr")
+        patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 8)
+    for name in ("source.zarr", "set.zarr"):
+        provenance = own(tmp_path / name)["provenance"]
+        assert (provenance["stage"], provenance["task"]) == ("demo/read", "1")
+    patchmill.ingest(source, tmp_path / "by-hand.zarr")
+    assert "stage" not in own(tmp_path / "by-hand.zarr")["provenance"]
+
+
+def test_auto_goes_on_appends_and_replaces_only_what_the_same_stage_made(tmp_path):
+    source, target = tmp_path / "source.zarr", tmp_path / "set.zarr"
+    files = images(tmp_path / "files", "a", "b")
+    patchmill.ingest(files, source, mode="auto")
+    with stage("demo/cut"):
+        patchmill.write_patches(source, target, 8, mode="auto")
+    root = os.stat(target / "zarr.json").st_mtime_ns
+    patchmill.write_patches(source, target, 8, mode="auto")
+    assert os.stat(target / "zarr.json").st_mtime_ns == root
+
+    images(files, "c")
+    assert patchmill.ingest(files, source, mode="auto").added == 1
+    assert own(source)["generation"] == 1
+    with stage("demo/cut"):
+        assert patchmill.write_patches(source, target, 8, mode="auto").sizes.shape[0] == 3
+    patchmill.write_patches(source, tmp_path / "once.zarr", 8)
+    assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+
+    before = array_objects(target)
+    for another in ("", "demo/other", "other/cut"):
+        with stage(another), pytest.raises(TargetExistsError, match=r"another request.*mode=\"overwrite\""):
+            patchmill.write_patches(source, target, 8, step=4, mode="auto")
+    assert array_objects(target) == before
+    with stage("demo/cut"):
+        patchmill.write_patches(source, target, 8, step=4, mode="auto")
+    assert own(target)["grid"]["step"] == [4, 4]
+
+
+def test_auto_ingests_changed_files_anew_only_where_the_same_stage_made_the_store(tmp_path):
+    files, target = images(tmp_path / "files", "a", "b"), tmp_path / "source.zarr"
+    with stage("demo/read"):
+        patchmill.ingest(files, target, mode="auto")
+    images(files, "a", value=7)
+    with pytest.raises(TargetExistsError, match=r"1 have changed and 0 vanished, such as .*a\.npy: use mode="):
+        patchmill.ingest(files, target, mode="auto")
+    with pytest.raises(TargetExistsError, match=r"level was 0 when .* and is 1 now"):
+        patchmill.ingest(files, target, mode="auto", level=1)
+    with stage("demo/read"):
+        report = patchmill.ingest(files, target, mode="auto")
+    assert report.names == ("a", "b")
+    patchmill.ingest(files, tmp_path / "once.zarr")
+    assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+    (files / "a.npy").unlink()
+    with stage("demo/read"):
+        assert patchmill.ingest(files, target, mode="auto").names == ("b",)
+
+
+@pytest.mark.parametrize(("again", "reads"), [("demo/cut@1", "fewer"), ("demo/cut", "fewer"), ("demo/cut@2", "all")])
+def test_a_stage_goes_on_with_what_it_began_on_the_same_inputs_only(tmp_path, monkeypatch, tiny_shards, again, reads):  # noqa: F811
+    """The request alone does not tell inputs apart: of a stored source it knows the metadata."""
+    source, target = tmp_path / "source.zarr", tmp_path / "set.zarr"
+    patchmill.ingest(images(tmp_path / "files", *"abcdef"), source)
+    real, seen = tasks.write_shard, []
+
+    def counted(*args):
+        seen.append(args[1])
+        if len(seen) == 3 and not target.with_name("died").exists():
+            target.with_name("died").touch()
+            raise KilledError
+        return real(*args)
+
+    monkeypatch.setattr(tasks, "write_shard", counted)
+    with stage("demo/cut@1"), pytest.raises(KilledError):
+        patchmill.write_patches(source, target, 8, mode="auto", workers=1)
+    seen.clear()
+    with stage(again):
+        patchmill.write_patches(source, target, 8, mode="auto", workers=1)
+    again_cut = len(seen)
+    patchmill.write_patches(source, tmp_path / "once.zarr", 8, workers=1)
+    everything = len(seen) - again_cut
+    assert again_cut == everything if reads == "all" else again_cut < everything
+    assert array_objects(target) == array_objects(tmp_path / "once.zarr")
