@@ -97,7 +97,7 @@ def test_status_of_a_run_that_runs_and_of_one_that_was_killed(tmp_path, capsys):
         process.wait()
     assert main(["status", config]) == 1
     said = capsys.readouterr()
-    assert "[1/1] sleeps  was running; log out/records/" in said.out
+    assert "[1/1] sleeps  was running: no earlier run of it is known; log out/records/" in said.out
     assert said.err.startswith(f"patchmill: the runner (pid {process.pid} on host ")
     assert said.err.endswith(") is gone, it was killed\n")
 
@@ -110,6 +110,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == (
         "test: 1 stage would run\n"
         f"[1/1] writes: {tmp_path}/writes.ipynb\n"
+        "  runs: no earlier run of it is known\n"
         f"  writes  target  {tmp_path}/out/b  (not there yet)\n"
         f"its record would lie in {tmp_path}/out/records; nothing was written\n"
     )

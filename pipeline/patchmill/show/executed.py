@@ -12,6 +12,9 @@ from patchmill.show.notebook import RESULT
 _MARKER = "papermill-error-cell-tag"
 """Tag of the cells that papermill puts in where an error was."""
 
+_PLAIN = re.compile(r"(?!\d+[.)])[A-Za-z0-9](?:[A-Za-z0-9,.:;()%]| (?! ))*(?<! )")
+"""Text in which Markdown and HTML see nothing but words."""
+
 _IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 
 
@@ -103,6 +106,8 @@ def markdown_html(text: str) -> str:
     >>> markdown_html("*<b>*").strip()
     '<p><em>&lt;b&gt;</em></p>'
     """
+    if _PLAIN.fullmatch(text):  # as most captions are; nbconvert takes a second to load
+        return f"<p>{text}</p>\n"
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class TextRenderer(IPythonRenderer):

@@ -34,6 +34,8 @@ class Stage:
     declared: Mapping[str, Declaration]
     needs: frozenset[str] = frozenset()
     """Names of the stages that must be done before."""
+    follows: frozenset[str] = frozenset()
+    """Those of all that it comes after, whichever run, whose output it does not name as its input."""
     limit: float | None = None
     """Seconds that one attempt may take."""
     retries: int = 0
@@ -48,6 +50,17 @@ class Stage:
     def inputs(self) -> list[tuple[str, str]]:
         """Local paths and globs that are read, each with its parameter."""
         return [(name, path) for name, path in self.paths("in") if is_local(path)]
+
+    @property
+    def mode(self) -> str:
+        """What it is told about outputs that exist; empty where its notebook asks for nothing of that kind."""
+        declared = self.declared.get("mode")
+        return str(self.params.get("mode", "" if declared is None else declared.default))
+
+    def options(self, way: str) -> Mapping[str, Any] | None:
+        """Storage options of what is read ("in") or written ("out"), where its notebook takes some."""
+        given = self.params.get("storage_options" if way == "in" else "target_options")
+        return given if isinstance(given, Mapping) else None
 
     def paths(self, way: str) -> Iterator[tuple[str, str]]:
         """Paths and URLs that are read ("in") or written ("out"), each with its parameter."""
@@ -69,6 +82,11 @@ class Pipeline:
     workers: int | None
     stages: tuple[Stage, ...]
     """Those that run, in an order in which they can."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of its stages."""
+        return [stage.name for stage in self.stages]
 
 
 def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING) -> Pipeline:
@@ -97,8 +115,11 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
     _check_paths(stages, chosen, config)
     runs = runs_folder(config)
     problems.check()
+    follows = {stage.name: needs[stage.name] - _written_for(stage, stages) for stage in stages}
     needs = among(needs, chosen)
-    stages = [replace(stage, needs=needs[stage.name]) for stage in stages if stage.name in chosen]
+    stages = [
+        replace(stage, needs=needs[stage.name], follows=follows[stage.name]) for stage in stages if stage.name in chosen
+    ]
     if not stages:
         raise ConfigError("--from and --until have no stage in common: nothing would run")
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
@@ -211,14 +232,18 @@ def _needs(stages: Sequence[Stage], references: Mapping[str, frozenset[str]]) ->
     known = {stage.name for stage in stages}
     needs: dict[str, frozenset[str]] = {}
     for index, stage in enumerate(stages):
-        read = [path for _, path in stage.paths("in")]
-        writers = {
-            earlier.name
-            for earlier in stages[:index]
-            if any(_is_within(path, place) for path in read for _, place in earlier.paths("out"))
-        }
-        needs[stage.name] = (references[stage.name] & known) | frozenset(writers)
+        needs[stage.name] = (references[stage.name] & known) | _written_for(stage, stages[:index])
     return needs
+
+
+def _written_for(stage: Stage, others: Sequence[Stage]) -> frozenset[str]:
+    """Names of those that write what a stage reads."""
+    read = [path for _, path in stage.paths("in")]
+    return frozenset(
+        other.name
+        for other in others
+        if any(_is_within(path, place) for path in read for _, place in other.paths("out"))
+    )
 
 
 def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Config) -> None:

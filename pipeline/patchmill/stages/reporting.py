@@ -53,11 +53,11 @@ def run_page(record: Run) -> RunPage:
 
 
 def written(record: Run) -> dict[str, str]:
-    """What stages that are done have written: local path by stage and parameter."""
+    """What stages that are done have written, now or in an earlier run: local path by stage and parameter."""
     return {
         f"{stage.name}.{parameter}": path
         for stage in record.stages
-        if stage.state == "done"
+        if stage.state in {"done", "skipped"}
         for parameter, path in stage.outputs.items()
         if os.path.exists(path)
     }

@@ -1,0 +1,182 @@
+"""What is at a place, known again by looking at names, sizes and times: nothing that is large is read.
+
+::
+
+    file                    its size and time
+    folder, pattern         of all files below, or of all that match: name, size, time
+    Zarr store              the same, and its root; of one that patchmill wrote also when it was begun and has grown
+    s3://, gs://            of a store that patchmill wrote: its root, which every commit changes, and all names
+    other URLs              can't be known again
+
+A file that is rewritten with as many bytes within the clock's resolution, or whose time is set back, is not seen.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from patchmill.stages.places import SAMPLE, TEMPORARY, is_local
+
+Trace: TypeAlias = dict[str, Any]
+"""Plain JSON; two that are equal are of the same content."""
+
+_ROOTS = ("zarr.json", ".zmetadata", ".zgroup", ".zarray")
+
+_UNFINISHED = (".__tmp", ".__lock")
+
+
+def trace(path: str, options: Mapping[str, Any] | None = None) -> Trace:
+    """What is at a path, a pattern or a URL.
+
+    Parameters
+    ----------
+    path : str
+        Absolute where it is local.
+    options : mapping, optional
+        Storage options, where it is a URL.
+    """
+    if path.startswith(SAMPLE):
+        return {"kind": "sample"}
+    if path.startswith(TEMPORARY):
+        return {"kind": "temporary"}
+    return _local(path) if is_local(path) else _remote(path, options)
+
+
+def is_known(found: Trace) -> bool:
+    """Whether another look tells if it is still the same."""
+    return found["kind"] not in {"temporary", "unknown"}
+
+
+def only_grew(before: Trace, now: Trace) -> bool:
+    """Whether all that was there is still there, or whoever reads it sees by itself what is not.
+
+    Of files the stage remembers each one. Of a store it knows the metadata, so there the store itself must say that it
+    is the one that was begun then, and has been appended to since.
+    """
+    if before == now:
+        return True
+    if "store" not in {before["kind"], now["kind"]}:
+        return is_known(before) and is_known(now)
+    begun, at = before.get("lineage", [None, 0])
+    begun_now, at_now = now.get("lineage", [None, 0])
+    return begun is not None and begun == begun_now and at < at_now
+
+
+def difference(before: Trace, now: Trace) -> str:
+    """How two looks at one place differ, as the end of a sentence about it."""
+    if now["kind"] == "nothing":
+        return "is gone"
+    counts = [found.get("files") for found in (before, now)]
+    if None not in counts and counts[0] != counts[1]:
+        return f"changed ({counts[1]:,} files, {counts[0]:,} before)"
+    return "changed"
+
+
+def own_attributes(root: bytes | None) -> Mapping[str, Any] | None:
+    """What patchmill keeps in the root ``zarr.json`` of a store that it wrote; None of any other."""
+    try:
+        own = json.loads(root or b"null")["attributes"]["patchmill"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return own if isinstance(own, dict) else None
+
+
+# -- local disks -------------------------------------------------------------------------------------------------------
+
+
+def _local(path: str) -> Trace:
+    if os.path.isdir(path):
+        return _folder(path)
+    if os.path.exists(path):
+        return {"kind": "file", **_listed([(path, path)])}
+    inside = path.rpartition(":")[0]
+    if os.path.exists(inside):  # file.nc:variable
+        return {"kind": "file", **_listed([(inside, inside)])}
+    # A pattern such as masks/{stem}.tif stands for files whose names the stage works out.
+    pattern = re.sub(r"\{[^{}]*\}", "*", path)
+    if not glob.has_magic(pattern):
+        return {"kind": "nothing"}
+    found = sorted(glob.glob(pattern, recursive=True))
+    inner = [each for match in found for each in (_below(match) if os.path.isdir(match) else [(match, match)])]
+    return {"kind": "files" if found else "nothing", **_listed(inner)}
+
+
+def _folder(path: str) -> Trace:
+    root = next((name for name in _ROOTS if os.path.isfile(os.path.join(path, name))), None)
+    listed = _listed((os.path.relpath(file, path), file) for _, file in _below(path))
+    if root is None:
+        return {"kind": "folder" if listed["files"] else "nothing", **listed}
+    with open(os.path.join(path, root), "rb") as file:
+        return {"kind": "store", **listed, **_of_root(file.read())}
+
+
+def _below(folder: str) -> Iterator[tuple[str, str]]:
+    """Files below a folder, links followed, what is hidden or unfinished left out."""
+    waiting, seen = [folder], {os.path.realpath(folder)}
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if _is_aside(entry.name):
+                    continue
+                if not entry.is_dir():
+                    yield entry.path, entry.path
+                elif not entry.is_symlink() or os.path.realpath(entry.path) not in seen:
+                    seen |= {os.path.realpath(entry.path)} if entry.is_symlink() else set()
+                    waiting.append(entry.path)
+
+
+def _is_aside(name: str) -> bool:
+    # What is hidden is no input of ours, and comes and goes; but Zarr 2 calls its metadata so.
+    hidden = name.startswith(".") and not name.startswith(".z")
+    return hidden or any(mark in name for mark in _UNFINISHED)
+
+
+def _listed(files: Iterable[tuple[str, str]]) -> Trace:
+    """Of files, each by what it is called and where it lies: a digest of all names, sizes and times, and totals."""
+    lines, total = [], 0
+    for name, path in files:
+        with suppress(OSError):  # it went while we looked
+            found = os.stat(path)
+            lines.append(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n")
+            total += found.st_size
+    text = "".join(sorted(lines)).encode(errors="surrogateescape")
+    return {"files": len(lines), "bytes": total, "digest": hashlib.sha256(text).hexdigest()}
+
+
+def _of_root(root: bytes) -> Trace:
+    found: Trace = {"root": hashlib.sha256(root).hexdigest()}
+    own = own_attributes(root)
+    made = {} if own is None else own.get("provenance", {})
+    if own is not None and own.get("kind") == "source" and "generation" in own and "created" in made:
+        found["lineage"] = [made["created"], own["generation"]]
+    return found
+
+
+# -- object stores -----------------------------------------------------------------------------------------------------
+
+
+def _remote(url: str, options: Mapping[str, Any] | None) -> Trace:
+    from patchmill.errors import PatchmillError
+    from patchmill.storage.locations import Location
+
+    try:
+        place = Location.parse(url, options=options)
+        if place.in_process or url.startswith("http"):
+            return {"kind": "unknown"}
+        root = place.read("zarr.json")
+        if root is None:
+            return {"kind": "unknown" if place.exists() else "nothing"}
+        if own_attributes(root) is None:
+            return {"kind": "unknown"}
+        names = sorted(place.keys())
+    except (PatchmillError, ValueError, OSError):
+        return {"kind": "unknown"}
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return {"kind": "store", "files": len(names), "digest": digest, **_of_root(root)}
