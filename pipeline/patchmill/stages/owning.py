@@ -94,11 +94,11 @@ def _roots(path: str, options: Mapping[str, Any] | None) -> Iterator[bytes | Non
 
 def _begun(path: str, options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """What is remembered of a patch set that was begun there and is not finished."""
+    if is_local(path) and not os.path.exists(f"{os.path.realpath(path)}.patchmill"):
+        return None
     from patchmill.storage.groups import begun
     from patchmill.storage.locations import Location
 
-    if is_local(path) and not os.path.exists(f"{os.path.realpath(path)}.patchmill"):
-        return None
     try:
         return begun(Location.parse(path, options=options))
     except (PatchmillError, ValueError):

@@ -73,6 +73,8 @@ def difference(before: Trace, now: Trace) -> str:
     """How two looks at one place differ, as the end of a sentence about it."""
     if now["kind"] == "nothing":
         return "is gone"
+    if "store" in {before["kind"], now["kind"]}:
+        return "has grown" if only_grew(before, now) else "changed"
     counts = [found.get("files") for found in (before, now)]
     if None not in counts and counts[0] != counts[1]:
         return f"changed ({counts[1]:,} files, {counts[0]:,} before)"
