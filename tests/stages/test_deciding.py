@@ -54,7 +54,7 @@ class Project:
     def begin(self, **params) -> Work:
         _, stage, memos = self.read(**params)
         decision = decide(stage, memos)
-        work = Work("run-1", decision.basis, decision.anew, traces_of(stage))
+        work = Work("run-1", decision.basis, decision.task("run-1"), decision.anew, traces_of(stage))
         memos.begin("works", work)
         return work
 
@@ -63,7 +63,7 @@ class Project:
         self.target.parent.mkdir(exist_ok=True)
         self.target.write_text(text)
         _, stage, memos = self.read()
-        memos.end("works", Work("run-1", work.basis, work.anew, traces_of(stage)))
+        memos.end("works", Work("run-1", work.basis, work.task, work.anew, traces_of(stage)))
 
 
 @pytest.fixture
@@ -238,6 +238,7 @@ def test_what_was_begun_runs_and_goes_on_only_on_the_same_inputs(project):
     same, other = project.now(text="new"), project.now(text="newer")
     assert same.why == other.why == "run run-1 did not bring it to its end"
     assert (same.anew, other.anew) == (True, True)  # it was begun to make another output anew
+    assert (same.task("run-2"), other.task("run-2")) == (same.task("run-1"), f"{other.basis.digest}-run-2")
     project.target.unlink()
     project.done()
     project.begin()

@@ -171,8 +171,6 @@ def test_three_nights_of_a_growing_folder_end_as_one_go_and_an_edit_replaces(tmp
         run = patchmill.run(config)
         assert states(run) == ["done", "done"]
         assert own(out / "source.zarr")["generation"] == night
-        assert "mode" not in run.stages[0].parameters
-        assert "mode" not in run.stages[1].parameters
     assert run.stages[1].why == f"input {out}/source.zarr has grown"
     patchmill.run(chain(tmp_path, "once"))
     for store in ("source.zarr", "patches.zarr"):
@@ -181,7 +179,6 @@ def test_three_nights_of_a_growing_folder_end_as_one_go_and_an_edit_replaces(tmp
     edited = patchmill.run(chain(tmp_path, "out", step=4))
     assert states(edited) == ["skipped", "done"]
     assert edited.stages[1].why == "step is given as [4, 4]"
-    assert edited.stages[1].parameters["mode"] == "overwrite"
     assert own(out / "patches.zarr")["grid"]["step"] == [4, 4]
 
     # A file that changed makes all of it anew, be the new one as large and of the same kind.
@@ -189,7 +186,6 @@ def test_three_nights_of_a_growing_folder_end_as_one_go_and_an_edit_replaces(tmp
     changed = patchmill.run(chain(tmp_path, "out", step=4))
     assert states(changed) == ["done", "done"]
     assert own(out / "source.zarr")["generation"] == 0
-    assert changed.stages[1].parameters["mode"] == "overwrite"
     assert not patchmill.open_patches(out / "patches.zarr")[0].any()
 
     # A lost shard makes the set anew, and nothing else.

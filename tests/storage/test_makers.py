@@ -127,3 +127,35 @@ def test_a_stage_goes_on_with_what_it_began_on_the_same_inputs_only(tmp_path, mo
     everything = len(seen) - again_cut
     assert again_cut == everything if reads == "all" else again_cut < everything
     assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("begun", ["demo/cut@1", "demo/other@1"])
+def test_what_is_to_be_made_anew_is_made_once_and_only_by_whom_it_belongs_to(tmp_path, begun):
+    """Another source with the same metadata: the request does not show it."""
+    source, target = tmp_path / "source.zarr", tmp_path / "set.zarr"
+    with stage(begun):
+        patchmill.ingest(images(tmp_path / "files", "a"), source, mode="auto")
+        patchmill.write_patches(source, target, 8, mode="auto")
+    before = array_objects(target)
+    patchmill.ingest(images(tmp_path / "new", "a", value=9), source, mode="overwrite")
+    with dask.config.set({"patchmill.stage": "demo/cut@2", "patchmill.anew": True}):
+        for _ in range(2):
+            ps = patchmill.write_patches(source, target, 8, mode="auto")
+            seen = os.stat(target / "zarr.json").st_mtime_ns
+        patchmill.write_patches(source, target, 8, mode="auto")
+    assert os.stat(target / "zarr.json").st_mtime_ns == seen
+    assert bool((ps[0] == 9).all()) == (begun == "demo/cut@1")
+    assert (array_objects(target) == before) == (begun == "demo/other@1")
+
+
+def test_a_store_is_ingested_anew_where_that_was_told(tmp_path):
+    files, target = images(tmp_path / "files", "a"), tmp_path / "source.zarr"
+    with stage("demo/read@1"):
+        patchmill.ingest(files, target, mode="auto")
+    next(path for path in (target / "image" / "c").rglob("*") if path.is_file()).unlink()
+    with dask.config.set({"patchmill.stage": "demo/read@2", "patchmill.anew": True}):
+        patchmill.ingest(files, target, mode="auto")
+        root = os.stat(target / "zarr.json").st_mtime_ns
+        patchmill.ingest(files, target, mode="auto")
+    assert os.stat(target / "zarr.json").st_mtime_ns == root
+    assert patchmill.verify(target).ok

@@ -9,8 +9,8 @@ from typing import Any
 
 from patchmill.cutting.holders import LEASES
 from patchmill.errors import TargetExistsError
-from patchmill.storage import Location, StoredGroup, begun, read_group
-from patchmill.storage.makers import is_mine, task
+from patchmill.storage import Location, begun, read_group
+from patchmill.storage.makers import is_mine, is_stale, task
 from patchmill.types import Mode
 
 REQUEST = "request.json"
@@ -46,6 +46,8 @@ class State:
         On what a stage worked that began it, see `makers`; empty where none did.
     mine : bool
         Whether the stage that this process works for made the set that is there, or began what is there instead.
+    stale : bool
+        Whether it has been told that this set is not to be gone on with.
     """
 
     what: str
@@ -58,6 +60,7 @@ class State:
     slices: int | None = None
     task: str = ""
     mine: bool = False
+    stale: bool = False
 
     def is_leftover(self, request: Mapping[str, Any]) -> bool:
         """Whether what is in the workshop is of a set that is complete: killed between the commit and the tidying."""
@@ -101,12 +104,9 @@ def _look(target: Location) -> State:
         begun_by.get("trusted"),
         begun_by.get("slices"),
         str(begun_by.get("task", "")),
-        _is_mine(group, begun_by),
+        is_mine({"provenance": begun_by} if group is None else group.own),
+        group is not None and is_stale(group.own),
     )
-
-
-def _is_mine(group: StoredGroup | None, begun_by: Mapping[str, Any]) -> bool:
-    return is_mine(group.own if group is not None else {"provenance": begun_by})
 
 
 def _understood(found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -138,10 +138,13 @@ def settled(target: Location, request: Mapping[str, Any], prefix: Prefix) -> Mod
         this set begun in the place of another      overwrite, which goes on with that
         the set of fewer images                     append
         another set, made by this stage             overwrite
+        any set that this stage is to make anew     overwrite
         anything else                               resume, which refuses it
     """
     state = look(target)
     known = state.stored if state.stored is not None else state.unfinished
+    if state.stale:
+        return "overwrite"
     if known is None or state.stored == request:
         return "resume"
     if state.unfinished == request and state.mode == "overwrite" and state.goes_on(request, "overwrite"):

@@ -22,7 +22,7 @@ from patchmill.ingesting.report import IngestReport
 from patchmill.ingesting.running import agreed, let_go, look, run, threads, write_pixels
 from patchmill.ingesting.standing import Standing, read_standing
 from patchmill.storage import Location, StoredGroup, read_group
-from patchmill.storage.makers import is_mine
+from patchmill.storage.makers import is_mine, is_stale
 
 
 class _OtherError(PatchmillError):
@@ -40,17 +40,23 @@ def append(order: Order) -> IngestReport:
     refuse_taken(order.target, "append")
     if order.target.is_empty() and not order.target.workshop.exists():
         return run(replace(order, mode="create"))
+    if order.mode == "auto" and is_stale(_own(order.target)):
+        return run(replace(order, mode="overwrite"))
     try:
         with kept_open(order.target):
             group = None if order.target.is_empty() else read_group(order.target)
             if group is not None:
                 return _append_to(group, order)
     except _OtherError as error:
-        group = read_group(order.target)
-        if not is_mine(None if group is None else group.own):
+        if not is_mine(_own(order.target)):
             raise TargetExistsError(str(error)) from None
         return run(replace(order, mode="overwrite"))
     return run(replace(order, mode="create"))
+
+
+def _own(target: Location) -> Mapping[str, Any] | None:
+    group = None if target.is_empty() else read_group(target)
+    return None if group is None else group.own
 
 
 def _append_to(group: StoredGroup, order: Order) -> IngestReport:

@@ -16,7 +16,6 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from patchmill.show.progress import shown_seconds
 from patchmill.stages import attempts
@@ -34,8 +33,8 @@ _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 """Between two looks at the memory of what runs."""
 
-_STAGE = "DASK_PATCHMILL__STAGE"
-"""Tells the library, by Dask's configuration, for which stage it works: `patchmill.storage.makers`."""
+_STAGE, _ANEW = "DASK_PATCHMILL__STAGE", "DASK_PATCHMILL__ANEW"
+"""Tell the library, by Dask's configuration, for which stage it works: `patchmill.storage.makers`."""
 
 _PAUSE_SECONDS = 10.0
 """Before a stage is tried for the second time; before the third time twice as long, and so on."""
@@ -158,11 +157,11 @@ class Conductor:
             seconds=None,
             began=now(),
             attempt=record.attempt + 1,
-            parameters=_parameters(stage, decision),
         )
         self._again.pop(stage.name, None)
-        work = Work(os.path.basename(self._ledger.record.folder), decision.basis, decision.anew, traces_of(stage))
-        told = {_STAGE: f"{self._pipeline.name}/{stage.name}@{decision.basis.digest}"}
+        run = os.path.basename(self._ledger.record.folder)
+        work = Work(run, decision.basis, decision.task(run), decision.anew, traces_of(stage))
+        told = {_STAGE: f"{self._pipeline.name}/{stage.name}@{work.task}", _ANEW: str(work.anew)}
         # A process that nobody knows of would be left behind.
         with self._signals.held():
             self._memos.begin(stage.name, work)
@@ -228,12 +227,6 @@ class Conductor:
                 f"it is tried again in {shown_seconds(pause)}\n"
             )
         self._ledger.put(replace(ended, state="waiting", failure=None))
-
-
-def _parameters(stage: Stage, decision: Decision) -> dict[str, Any]:
-    """What the notebook is given: where it leaves to us what becomes of outputs that are there, that too."""
-    anew = {"mode": "overwrite"} if decision.anew and stage.mode == "auto" else {}
-    return {**stage.params, **anew}
 
 
 def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:

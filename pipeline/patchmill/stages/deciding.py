@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from patchmill.stages.codes import module_digests, notebook_digest
 from patchmill.stages.memos import Basis, Memo, Memos, Work
-from patchmill.stages.owning import made_by
 from patchmill.stages.places import TEMPORARY, is_local
 from patchmill.stages.traces import difference, is_known, only_grew, trace
 from patchmill.types import shown_value
@@ -38,6 +37,12 @@ class Decision:
     basis: Basis
     anew: bool = False
     """Whether what is there of its outputs is made anew, not gone on with."""
+    begun: str = ""
+    """The task, see `Work`, of what was begun and is gone on with."""
+
+    def task(self, run: str) -> str:
+        """What the stage calls the work that it now does."""
+        return self.begun or (f"{self.basis.digest}-{run}" if self.anew else self.basis.digest)
 
 
 def decide(stage: Stage, memos: Memos, *, forced: bool = False, ahead: Collection[str] = ()) -> Decision:
@@ -59,8 +64,11 @@ def decide(stage: Stage, memos: Memos, *, forced: bool = False, ahead: Collectio
     reasons += _reasons(stage, memo, basis)
     if not reasons and memo.done is not None:
         return Decision(runs=False, why=f"nothing changed since run {memo.done.run}", basis=basis)
-    anew = (forced or _is_other(stage, memo, basis)) and _is_anything(stage)
-    return Decision(runs=True, why="; ".join(reasons), basis=basis, anew=anew)
+    begun = memo.begun if memo.begun is not None and memo.begun.basis == basis and not forced else None
+    anew = begun.anew if begun is not None else (forced or _is_other(stage, memo, basis)) and _is_anything(stage)
+    return Decision(
+        runs=True, why="; ".join(reasons), basis=basis, anew=anew, begun="" if begun is None else begun.task
+    )
 
 
 def basis_of(stage: Stage, memos: Memos) -> Basis:
@@ -144,20 +152,12 @@ def _damage(stage: Stage, done: Work) -> Iterator[str]:
 
 def _is_other(stage: Stage, memo: Memo, basis: Basis) -> bool:
     """Whether going on with what is there would be wrong."""
-    if memo.begun is not None and memo.begun.basis == basis:
-        # It came to its end but for what follows the writing, or it is to be begun as it was.
-        return memo.begun.anew and not _is_written(stage, basis)
     known = [work for work in (memo.done, memo.begun) if work is not None]
     if not known or (memo.begun is not None and memo.begun.anew):
         return True
     if memo.begun is None and memo.done is not None and any(_damage(stage, memo.done)):
         return True
     return not all(_only_grew(work.basis, basis) for work in known)
-
-
-def _is_written(stage: Stage, basis: Basis) -> bool:
-    outputs = [path for _, path in stage.paths("out")]
-    return bool(outputs) and all(made_by(path, stage.options("out"))[2] == basis.digest for path in outputs)
 
 
 def _only_grew(before: Basis, now: Basis) -> bool:

@@ -59,8 +59,10 @@ class Work:
     run: str
     """Name of its record."""
     basis: Basis
+    task: str = ""
+    """What the stage calls this piece of its work: who goes on with it has the same."""
     anew: bool = False
-    """Whether it was told to replace what earlier ones had written, and not to go on with it."""
+    """Whether it was told that what earlier ones had written is out of date."""
     outputs: Mapping[str, Trace] = field(default_factory=dict)
     """By path, as it left them; of one that was only begun, those that it may have touched."""
 

@@ -42,20 +42,19 @@ def refuse_foreign(pipeline: Pipeline, memos: Memos) -> None:
         raise TargetExistsError("\n".join(sentences))
 
 
-def made_by(path: str, options: Mapping[str, Any] | None = None) -> tuple[bool, str, str]:
-    """Whether patchmill wrote, or has begun, what is at an output; for which stage of which pipeline; on what task."""
+def made_by(path: str, options: Mapping[str, Any] | None = None) -> tuple[bool, str]:
+    """Whether patchmill wrote, or has begun, what is at an output, and for which stage of which pipeline."""
     for data in _roots(path, options):
         own = own_attributes(data)
         if own is not None:
-            made = own.get("provenance", {})
-            return True, str(made.get("stage", "")), str(made.get("task", ""))
+            return True, str(own.get("provenance", {}).get("stage", ""))
     begun = _begun(path, options)
-    return begun is not None, str((begun or {}).get("stage", "")), ""
+    return begun is not None, str((begun or {}).get("stage", ""))
 
 
 def _problem(stage: Stage, path: str, pipeline: str, memo: Memo) -> str:
     """What is wrong with writing to `path`; empty if nothing is."""
-    ours, by, _ = made_by(path, stage.options("out"))
+    ours, by = made_by(path, stage.options("out"))
     if by == f"{pipeline}/{stage.name}":
         return ""
     found = trace(path, stage.options("out")) if is_local(path) or ours else {"kind": "nothing"}

@@ -178,7 +178,7 @@ def _remote(url: str, options: Mapping[str, Any] | None) -> Trace:
         if own_attributes(root) is None:
             return {"kind": "unknown"}
         names = sorted(place.keys())
-    except (PatchmillError, ValueError, OSError):
+    except (PatchmillError, ValueError, TypeError, OSError):
         return {"kind": "unknown"}
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     return {"kind": "store", "files": len(names), "digest": digest, **_of_root(root)}

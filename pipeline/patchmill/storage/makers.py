@@ -1,8 +1,14 @@
 """Which stage of which pipeline writes: what it leaves in a store says so, and what it may replace follows from that.
 
-Whoever runs notebooks as stages tells by Dask's configuration: ``patchmill.stage`` is ``demo/patchify``, for the stage
-patchify of the pipeline demo, or ``demo/patchify@4f1a...`` with a digest of all that the stage works on. Where nothing
-is told, as by hand, nobody is named, and nothing is replaced for belonging to oneself.
+Whoever runs notebooks as stages tells by Dask's configuration:
+
+::
+
+    patchmill.stage   demo/patchify        the stage patchify of the pipeline demo
+                      demo/patchify@4f1a   the same, and a name of this piece of its work, by which it is gone on with
+    patchmill.anew    true                 what it made on another piece of work is out of date, though it may not show
+
+Where nothing is told, as by hand, nobody is named, and nothing is replaced for belonging to oneself.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ def maker() -> str:
 
 
 def task() -> str:
-    """A digest of all that the stage works on, which tells one piece of its work from another; empty if not told."""
+    """The name of this piece of the stage's work; empty if not told."""
     return _told()[1]
 
 
@@ -34,6 +40,14 @@ def is_mine(own: Mapping[str, Any] | None) -> bool:
     """Whether the stage that this process works for made a store, whose ``patchmill`` attribute is `own`."""
     stage = maker()
     return bool(stage) and own is not None and own.get("provenance", {}).get("stage") == stage
+
+
+def is_stale(own: Mapping[str, Any] | None) -> bool:
+    """Whether this stage made a store, and has been told that what it made then is not to be gone on with."""
+    from dask import config
+
+    anew = is_mine(own) and bool(config.get("patchmill.anew", default=False))
+    return anew and own is not None and own["provenance"].get("task", "") != task()
 
 
 def _told() -> tuple[str, str]:
