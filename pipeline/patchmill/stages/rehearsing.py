@@ -88,6 +88,8 @@ def _becomes(path: str, stage: Stage, decision: Decision) -> str:
         return there
     if decision.anew or stage.mode == "overwrite":
         return f"{there}, would be replaced"
+    if decision.begun:
+        return f"{there}, would be gone on with"
     return f"{there}, would be {'added to or replaced' if stage.mode in {'auto', 'append'} else 'written again'}"
 
 

@@ -50,6 +50,13 @@ def is_stale(own: Mapping[str, Any] | None) -> bool:
     return anew and own is not None and own["provenance"].get("task", "") != task()
 
 
+def work_for(stage: str) -> None:
+    """Let this process work for a stage, such as ``demo/patchify``, from now on."""
+    from dask import config
+
+    config.set({KEY: stage})
+
+
 def _told() -> tuple[str, str]:
     from dask import config
 
