@@ -60,10 +60,10 @@ def only_grew(before: Trace, now: Trace) -> bool:
     Of files the stage remembers each one. Of a store it knows the metadata, so there the store itself must say that it
     is the one that was begun then, and has been appended to since.
     """
-    if before == now:
+    if not (is_known(before) and is_known(now)):
+        return False
+    if before == now or "store" not in {before["kind"], now["kind"]}:
         return True
-    if "store" not in {before["kind"], now["kind"]}:
-        return is_known(before) and is_known(now)
     begun, at = before.get("lineage", [None, 0])
     begun_now, at_now = now.get("lineage", [None, 0])
     return begun is not None and begun == begun_now and at < at_now
