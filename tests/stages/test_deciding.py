@@ -14,7 +14,7 @@ import patchmill
 from cuts import tiny_shards  # noqa: F401 - a fixture
 from patchmill.errors import TargetExistsError
 from patchmill.stages import deciding
-from patchmill.stages.deciding import Decision, decide, traces_of
+from patchmill.stages.deciding import Decision, decide, left_by
 from patchmill.stages.memos import Memos, Work
 from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.pipelines import Pipeline, Stage, read_pipeline
@@ -54,7 +54,7 @@ class Project:
     def begin(self, **params) -> Work:
         _, stage, memos = self.read(**params)
         decision = decide(stage, memos)
-        work = Work("run-1", decision.basis, decision.task("run-1"), decision.anew, traces_of(stage))
+        work = Work("run-1", decision.basis, decision.task("run-1"), decision.anew, left_by(stage))
         memos.begin("works", work)
         return work
 
@@ -63,7 +63,7 @@ class Project:
         self.target.parent.mkdir(exist_ok=True)
         self.target.write_text(text)
         _, stage, memos = self.read()
-        memos.end("works", Work("run-1", work.basis, work.task, work.anew, traces_of(stage)))
+        memos.end("works", Work("run-1", work.basis, work.task, work.anew, left_by(stage)))
 
 
 @pytest.fixture
@@ -115,12 +115,25 @@ def hidden_file(project: Project) -> None:
     (project.folder / "data" / ".ipynb_checkpoints" / "a").write_text("")
 
 
+def touched_output(project: Project) -> None:
+    os.utime(project.target, (1, 1))
+
+
 def module_of_nobody(project: Project) -> None:
     (project.folder / "other.py").write_text("word = 2")
 
 
 @pytest.mark.parametrize(
-    "edit", [comment, outputs_and_metadata, help_of_a_parameter, comment_of_a_module, hidden_file, module_of_nobody]
+    "edit",
+    [
+        comment,
+        outputs_and_metadata,
+        help_of_a_parameter,
+        comment_of_a_module,
+        hidden_file,
+        module_of_nobody,
+        touched_output,
+    ],
 )
 def test_what_changes_nothing_is_skipped(project, edit):
     edit(project)
@@ -168,10 +181,6 @@ def longer_output(project: Project) -> None:
     project.target.write_text("123456")
 
 
-def touched_output(project: Project) -> None:
-    os.utime(project.target, (1, 1))
-
-
 @pytest.mark.parametrize(
     ("edit", "why", "anew"),
     [
@@ -185,7 +194,6 @@ def touched_output(project: Project) -> None:
         (lost_file, "input {data} changed", False),
         (lost_output, "the output {target} is gone", False),
         (longer_output, "the output {target} is not as it was left", True),
-        (touched_output, "the output {target} is not as it was left", True),
     ],
 )
 def test_what_changes_something_runs_and_says_why(project, edit, why, anew):
@@ -336,10 +344,36 @@ def refusal(project: Project, **params) -> str:
     return ""
 
 
-def test_what_the_stage_is_known_to_have_written_is_its_own(project):
+def test_what_the_stage_is_known_to_have_left_is_its_own_until_somebody_changes_it(project):
+    touched_output(project)
     assert refusal(project) == ""
     longer_output(project)
+    assert refusal(project) == (
+        f"works.target: {project.target} is not what run run-1 left there: "
+        "move it away, or let it be replaced with --force works"
+    )
+    pipeline, _, memos = project.read()
+    refuse_foreign(pipeline, memos, ["works"])
+    project.target.write_text("54321")
+    assert "is not what run run-1 left there" in refusal(project)
+    project.begin()  # a stage that is killed leaves anything
     assert refusal(project) == ""
+
+
+def test_a_folder_that_a_stage_left_is_known_by_its_content(tmp_path):
+    project = Project(tmp_path)
+    work = project.begin()
+    for name in ("b", "c"):
+        (project.target / name).mkdir(parents=True)
+        (project.target / name / "d").write_text(name)
+    _, stage, memos = project.read()
+    memos.end("works", Work("run-1", work.basis, work.task, work.anew, left_by(stage)))
+    shutil.copytree(project.target, tmp_path / "copy", copy_function=shutil.copy)
+    shutil.rmtree(project.target)
+    (tmp_path / "copy").rename(project.target)
+    assert (refusal(project), project.now().runs) == ("", False)
+    (project.target / "b" / "d").write_text("x")
+    assert "is not what run run-1 left there" in refusal(project)
 
 
 def test_what_somebody_else_wrote_stays(tmp_path):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from patchmill.show.progress import shown_seconds
 from patchmill.stages import attempts
-from patchmill.stages.deciding import Decision, decide, traces_of
+from patchmill.stages.deciding import Decision, decide, left_by
 from patchmill.stages.graph import width
 from patchmill.stages.ledger import Ledger
 from patchmill.stages.memos import Memos, Work
@@ -160,7 +160,7 @@ class Conductor:
         )
         self._again.pop(stage.name, None)
         run = os.path.basename(self._ledger.record.folder)
-        work = Work(run, decision.basis, decision.task(run), decision.anew, traces_of(stage))
+        work = Work(run, decision.basis, decision.task(run), decision.anew, {path: {} for path in stage.all_outputs})
         told = {_STAGE: f"{self._pipeline.name}/{stage.name}@{work.task}", _ANEW: str(work.anew)}
         # A process that nobody knows of would be left behind.
         with self._signals.held():
@@ -201,7 +201,7 @@ class Conductor:
             peak_bytes=child.peak_bytes or None,
         )
         if state == "done":
-            self._memos.end(attempt.stage.name, replace(attempt.work, outputs=traces_of(attempt.stage)))
+            self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
         with self._signals.held():
             del self._active[attempt.stage.name]
             if failure is not None and ended.attempt <= attempt.stage.retries and self._ledger.record.failed is None:

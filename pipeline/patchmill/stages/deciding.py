@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from patchmill.stages.codes import module_digests, notebook_digest
 from patchmill.stages.memos import Basis, Memo, Memos, Work
 from patchmill.stages.places import TEMPORARY, is_local
-from patchmill.stages.traces import difference, is_known, only_grew, trace
+from patchmill.stages.traces import Trace, difference, is_known, is_left, left_at, only_grew, trace
 from patchmill.types import shown_value
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def basis_of(stage: Stage, memos: Memos) -> Basis:
     )
 
 
-def traces_of(stage: Stage) -> dict[str, dict[str, Any]]:
+def left_by(stage: Stage) -> dict[str, Trace]:
     """What is at a stage's outputs, by path."""
-    return {path: trace(path, stage.options("out")) for _, path in stage.paths("out")}
+    return {path: left_at(path, stage.options("out")) for _, path in stage.paths("out")}
 
 
 def _reasons(stage: Stage, memo: Memo, basis: Basis) -> list[str]:
@@ -143,10 +143,11 @@ def _unknown(stage: Stage, basis: Basis) -> Iterator[str]:
 
 
 def _damage(stage: Stage, done: Work) -> Iterator[str]:
-    for path, found in traces_of(stage).items():
+    for _, path in stage.paths("out"):
+        found = trace(path, stage.options("out"))
         if found["kind"] == "unknown":
             yield f"the output {path} can't be known again without reading it"
-        elif found != done.outputs.get(path):
+        elif not is_left(path, found, done.outputs.get(path, {})):
             yield f"the output {path} {'is gone' if found['kind'] == 'nothing' else 'is not as it was left'}"
 
 

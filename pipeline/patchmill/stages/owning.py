@@ -3,18 +3,18 @@
 ::
 
     store that patchmill wrote    the stage's that its provenance names
-    anything else                 the stage's that is known to have written there: see `memos`
+    anything else                 the stage's, if it is what that is known to have left, or to have begun: see `memos`
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from patchmill.errors import PatchmillError, TargetExistsError
 from patchmill.stages.places import is_local
-from patchmill.stages.traces import Trace, own_attributes, trace
+from patchmill.stages.traces import Trace, is_left, own_attributes, trace
 
 if TYPE_CHECKING:
     from patchmill.stages.memos import Memo, Memos
@@ -24,8 +24,15 @@ _ON_REQUEST = ("overwrite", "append", "resume")
 """Modes that say, in the config, what becomes of something that nobody is named for."""
 
 
-def refuse_foreign(pipeline: Pipeline, memos: Memos) -> None:
+def refuse_foreign(pipeline: Pipeline, memos: Memos, forced: Collection[str] = ()) -> None:
     """Raise where a stage would write over what is not its own.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    memos : Memos
+    forced : collection of str
+        Stages that may replace what was changed since they wrote it.
 
     Raises
     ------
@@ -36,7 +43,7 @@ def refuse_foreign(pipeline: Pipeline, memos: Memos) -> None:
         f"{stage.name}.{param}: {sentence}"
         for stage in pipeline.stages
         for param, path in stage.paths("out")
-        if (sentence := _problem(stage, path, pipeline.name, memos[stage.name]))
+        if (sentence := _problem(stage, path, pipeline.name, memos[stage.name], forced=stage.name in forced))
     ]
     if sentences:
         raise TargetExistsError("\n".join(sentences))
@@ -52,7 +59,7 @@ def made_by(path: str, options: Mapping[str, Any] | None = None) -> tuple[bool, 
     return begun is not None, str((begun or {}).get("stage", ""))
 
 
-def _problem(stage: Stage, path: str, pipeline: str, memo: Memo) -> str:
+def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, *, forced: bool) -> str:
     """What is wrong with writing to `path`; empty if nothing is."""
     ours, by = made_by(path, stage.options("out"))
     if by == f"{pipeline}/{stage.name}":
@@ -63,21 +70,19 @@ def _problem(stage: Stage, path: str, pipeline: str, memo: Memo) -> str:
     if by:
         other, _, name = by.partition("/")
         return f"{path} was written by the stage {name} of {other}, so it stays: choose another place, or remove it"
-    if (not ours and _is_known(path, memo)) or stage.mode in _ON_REQUEST:
+    if stage.mode in _ON_REQUEST or (not ours and memo.begun is not None and path in memo.begun.outputs):
         return ""
+    if memo.done is not None and path in memo.done.outputs and not ours:
+        way = f"move it away, or let it be replaced with --force {stage.name}"
+        return "" if forced else f"{path} is not what run {memo.done.run} left there: {way}"
     way = ", or say by mode: overwrite that it may be replaced" if "mode" in stage.declared else ""
     return f"{path} is there, and {stage.name} of {pipeline} did not write it: choose another place, remove it{way}"
 
 
 def _is_left(path: str, found: Trace, memo: Memo) -> bool:
-    """Whether it is what the stage left, by the root of a store: that may be another stage's, copied by a notebook."""
+    """Whether it is what the stage left; of a store the root tells, be it another stage's that a notebook copied."""
     left = {} if memo.done is None else memo.done.outputs.get(path, {})
-    return "root" in found and found["root"] == left.get("root")
-
-
-def _is_known(path: str, memo: Memo) -> bool:
-    """Whether the stage has written there, or had begun to."""
-    return any(work is not None and path in work.outputs for work in (memo.done, memo.begun))
+    return ("root" in found and found["root"] == left.get("root")) or is_left(path, found, left)
 
 
 def _roots(path: str, options: Mapping[str, Any] | None) -> Iterator[bytes | None]:

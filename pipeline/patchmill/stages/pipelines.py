@@ -47,6 +47,11 @@ class Stage:
         return {name: path for name, path in self.paths("out") if is_local(path)}
 
     @property
+    def all_outputs(self) -> list[str]:
+        """Paths and URLs that are written."""
+        return [path for _, path in self.paths("out")]
+
+    @property
     def inputs(self) -> list[tuple[str, str]]:
         """Local paths and globs that are read, each with its parameter."""
         return [(name, path) for name, path in self.paths("in") if is_local(path)]
@@ -292,6 +297,9 @@ def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
         return f"{path} is written by {written[path]} already"
     if is_local(root) and not (_is_within(path, root) and path != root):
         return f"{path} does not lie under the root {root}"
+    for place, stage in written.items():
+        if _is_within(path, place) or _is_within(place, path):
+            return f"{path} and {place}, which {stage} writes, lie in each other: give each stage a place of its own"
     return ""
 
 

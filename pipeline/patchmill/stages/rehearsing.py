@@ -39,8 +39,9 @@ def rehearse(
     chosen = selection(from_stages, until_stages, only_stages, force=force)
     pipeline = read_pipeline(config, overrides, chosen)
     memos = Memos(pipeline.runs, pipeline.name)
-    refuse_foreign(pipeline, memos)
-    return list(_lines(pipeline, _decisions(pipeline, memos, chosen.forced(pipeline.names)), jobs))
+    forced = chosen.forced(pipeline.names)
+    refuse_foreign(pipeline, memos, forced)
+    return list(_lines(pipeline, _decisions(pipeline, memos, forced), jobs))
 
 
 def _decisions(pipeline: Pipeline, memos: Memos, forced: Collection[str]) -> dict[str, Decision]:

@@ -109,8 +109,9 @@ def run(
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
     pipeline = read_pipeline(os.fspath(config), overrides, chosen)
-    refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name))
-    record = _execute(pipeline, jobs, chosen.forced(pipeline.names), watch or (lambda _: None))
+    forced = chosen.forced(pipeline.names)
+    refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
+    record = _execute(pipeline, jobs, forced, watch or (lambda _: None))
     if check and record.state == "interrupted":
         raise KeyboardInterrupt
     if check and record.failed is not None:

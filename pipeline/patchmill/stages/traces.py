@@ -27,6 +27,9 @@ from patchmill.stages.places import SAMPLE, TEMPORARY, is_local
 Trace: TypeAlias = dict[str, Any]
 """Plain JSON; two that are equal are of the same content."""
 
+_SMALL = 64 * 2**20
+"""Bytes of which the content is looked at: a tenth of a second."""
+
 _ROOTS = ("zarr.json", ".zmetadata", ".zgroup", ".zarray")
 
 _UNFINISHED = (".__tmp", ".__lock")
@@ -47,6 +50,22 @@ def trace(path: str, options: Mapping[str, Any] | None = None) -> Trace:
     if path.startswith(TEMPORARY):
         return {"kind": "temporary"}
     return _local(path) if is_local(path) else _remote(path, options)
+
+
+def left_at(path: str, options: Mapping[str, Any] | None = None) -> Trace:
+    """What a stage left at an output; of what says nothing about its maker, and is not large, the content too."""
+    found = trace(path, options)
+    small = found.get("bytes", _SMALL + 1) <= _SMALL and "made" not in found
+    return {**found, "content": _content(path)} if small and is_local(path) else found
+
+
+def is_left(path: str, found: Trace, left: Trace) -> bool:
+    """Whether what is found at an output is what a stage left there, be it that only times have changed since."""
+    if found == {name: value for name, value in left.items() if name != "content"}:
+        return True
+    totals = ("kind", "files", "bytes", "root")
+    alike = all(found.get(name) == left.get(name) for name in totals)
+    return alike and "content" in left and _content(path) == left["content"]
 
 
 def is_known(found: Trace) -> bool:
@@ -152,10 +171,21 @@ def _listed(files: Iterable[tuple[str, str]]) -> Trace:
     return {"files": len(lines), "bytes": total, "digest": hashlib.sha256(text).hexdigest()}
 
 
+def _content(path: str) -> str:
+    files = [(path, path)] if os.path.isfile(path) else _below(path)
+    digest = hashlib.sha256()
+    for name, file in sorted((os.path.relpath(file, path), file) for _, file in files):
+        with suppress(OSError), open(file, "rb") as opened:
+            digest.update(f"{name}\0{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode(errors="replace"))
+    return digest.hexdigest()
+
+
 def _of_root(root: bytes) -> Trace:
     found: Trace = {"root": hashlib.sha256(root).hexdigest()}
     own = own_attributes(root)
     made = {} if own is None else own.get("provenance", {})
+    if own is not None:
+        found["made"] = made.get("stage", "")
     if own is not None and own.get("kind") == "source" and "generation" in own and "created" in made:
         found["lineage"] = [made["created"], own["generation"]]
     return found
