@@ -12,7 +12,7 @@ import pytest
 import patchmill
 from cuts import array_objects, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import tasks
-from patchmill.errors import TargetExistsError
+from patchmill.errors import SourceError, TargetExistsError
 from patchmill.storage.makers import maker, signature, task
 
 
@@ -159,3 +159,24 @@ def test_a_store_is_ingested_anew_where_that_was_told(tmp_path):
         patchmill.ingest(files, target, mode="auto")
     assert os.stat(target / "zarr.json").st_mtime_ns == root
     assert patchmill.verify(target).ok
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_auto_makes_a_store_anew_that_can_t_hold_an_image_which_one_go_would_take(tmp_path, on_error):
+    files, target = images(tmp_path / "files", "a", "b"), tmp_path / "source.zarr"
+    with stage("demo/read"):
+        patchmill.ingest(files, target, mode="auto")
+    np.save(files / "c.npy", np.ones((200, 300, 3), np.uint8))
+    with pytest.raises(TargetExistsError, match=r"can't hold 1 of the new images, .*c\.npy, which one made anew"):
+        patchmill.ingest(files, target, mode="auto", on_error=on_error)
+    with stage("demo/read"):
+        assert len(patchmill.ingest(files, target, mode="auto", on_error=on_error)) == 3
+    np.save(files / "d.npy", np.ones((20, 30, 3), np.float32))  # which no store of these would take
+    with stage("demo/read"):
+        if on_error == "skip":
+            report = patchmill.ingest(files, target, mode="auto", on_error=on_error)
+            assert [path for path, _ in report.skipped] == [str(files / "d.npy")]
+            assert own(target)["generation"] == 0
+        else:
+            with pytest.raises(SourceError, match=r"d\.npy"):
+                patchmill.ingest(files, target, mode="auto")

@@ -12,7 +12,7 @@ from typing import Any
 
 from patchmill.errors import PatchmillError, TargetExistsError
 from patchmill.ingesting import appending
-from patchmill.ingesting.agreeing import Agreement
+from patchmill.ingesting.agreeing import Agreement, agree
 from patchmill.ingesting.concluding import describe, report_of
 from patchmill.ingesting.finding import find
 from patchmill.ingesting.ordering import Order, Work
@@ -76,6 +76,8 @@ def _grow(order: Order, standing: Standing) -> IngestReport:
             _refuse_other_files(order.target, seen)
         found.files = seen.new
         state = look(order, Work(standing), found, pool)
+    if order.mode == "auto":
+        _refuse_unfit(order, state, standing)
     agreement = agreed(order, state)
     if agreement.accepted:
         generation, images = standing.generation + 1, len(standing.candidates)
@@ -114,6 +116,19 @@ def _refuse_other_files(target: Location, seen: Recognized) -> None:
         raise _OtherError(
             f"{target.url} was made of files of which {len(seen.changed):,} have changed and {len(seen.vanished):,} "
             f'vanished, such as {one}: use mode="overwrite" to make it anew, or mode="append" to keep what it holds'
+        )
+
+
+def _refuse_unfit(order: Order, state: Work, standing: Standing) -> None:
+    """What a store made in one go would take, this one must take too: its chunks may be too small for a large image."""
+    appended = agree(state.candidates, {}, order.channels, standing.layouts)
+    at_once = agree([*standing.candidates, *state.candidates], {}, order.channels)
+    left = sorted({number - len(standing.candidates) for number in at_once.accepted} - {*appended.accepted})
+    left = [number for number in left if number >= 0]
+    if left:
+        raise _OtherError(
+            f"{order.target.url} can't hold {len(left):,} of the new images, such as "
+            f'{state.candidates[left[0]].shown}, which one made anew could: use mode="overwrite"'
         )
 
 
