@@ -14,6 +14,7 @@ import patchmill
 from cuts import tiny_shards  # noqa: F401 - a fixture
 from patchmill.errors import TargetExistsError
 from patchmill.stages import deciding
+from patchmill.stages.codes import normalized
 from patchmill.stages.deciding import Decision, decide, left_by
 from patchmill.stages.memos import Memos, Work
 from patchmill.stages.owning import refuse_foreign
@@ -287,6 +288,33 @@ def test_a_stage_behind_one_whose_output_it_does_not_name_runs_after_it(tmp_path
     assert decide(pipeline.stages[1], memos).why == "a, which it comes after, ran"
     only = read_pipeline(pipeline.path, [], patchmill.stages.selecting.Selection(only=("b",)))
     assert only.stages[0].follows == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ("%matplotlib inline\nx = 1  # a", "%matplotlib inline\n# b\nx = 1", True),
+        ("if x:\n    !ls\n    y = 1", "if x:\n    !ls\n    # then\n    y = 1", True),
+        ("%matplotlib inline", "%matplotlib agg", False),
+        ("!ls  # a", "!ls  # b", False),
+        ("%%writefile a.md\n# A", "%%writefile a.md\n# B", False),
+        ("%time f()\ntext = '''\n# A\n'''", "%time f()\ntext = '''\n# B\n'''", False),
+        ("x = '# a'", "x = '# b'", False),
+        ("x = !ls", "x = !ls -l", False),
+        ("def (", "def ((", False),
+        ("x = 1", "x = 1;", True),
+        ("if x:\n  y()", "if x:\n    y()", True),
+    ],
+)
+def test_what_counts_as_the_same_code(before, now, same):
+    assert (normalized(before) == normalized(now)) == same
+
+
+def test_a_module_that_is_imported_beside_a_magic_counts(project):
+    project.notebook("%matplotlib inline\nimport helping")
+    project.done()
+    another_module(project)
+    assert project.now().why == "helping.py, which the notebook imports, changed"
 
 
 # -- stores ------------------------------------------------------------------------------------------------------------

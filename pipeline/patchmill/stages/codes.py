@@ -13,12 +13,15 @@ import ast
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 _INJECTED = "injected-parameters"
 """Tag of the cell that papermill itself puts in, and replaces the next time."""
+
+_MAGIC = re.compile(r"^([ \t]*)([%!?].*)$", re.MULTILINE)
 
 
 def code_cells(path: str) -> list[tuple[str, list[str]]]:
@@ -73,7 +76,7 @@ def module_digests(path: str) -> dict[str, str]:
 
 
 def normalized(source: str) -> str:
-    """What a cell does: its syntax tree as text; where it has magics, its lines without those that only comment.
+    """What a cell does: its syntax tree as text; of magics every character counts.
 
     Examples
     --------
@@ -82,11 +85,17 @@ def normalized(source: str) -> str:
     >>> normalized("'#' + x") == normalized("'#' + y")
     False
     """
-    try:
-        return ast.unparse(ast.parse(source))
-    except (SyntaxError, ValueError, RecursionError):
-        lines = (line.rstrip() for line in source.splitlines())
-        return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+    for text in (source, _without_magics(source)):
+        with suppress(SyntaxError, ValueError, RecursionError):
+            return ast.unparse(ast.parse(text))
+    return source.rstrip()
+
+
+def _without_magics(source: str) -> str:
+    """Lines that are magics as calls, so that what stands around them is Python."""
+    if source.lstrip().startswith("%%"):
+        return source
+    return _MAGIC.sub(lambda found: f"{found[1]}magic({found[2]!r})", source)
 
 
 def _modules(source: str, folder: str) -> Iterator[str]:
@@ -99,10 +108,8 @@ def _modules(source: str, folder: str) -> Iterator[str]:
 
 
 def _imported(source: str) -> Iterator[str]:
-    # Magics are no Python; the lines around them are.
-    lines = ["" if line.lstrip().startswith(("%", "!", "?")) else line for line in source.splitlines()]
     try:
-        tree = ast.parse("\n".join(lines))
+        tree = ast.parse(_without_magics(source))
     except (SyntaxError, ValueError, RecursionError):
         return
     for node in ast.walk(tree):

@@ -49,7 +49,12 @@ def trace(path: str, options: Mapping[str, Any] | None = None) -> Trace:
         return {"kind": "sample"}
     if path.startswith(TEMPORARY):
         return {"kind": "temporary"}
-    return _local(path) if is_local(path) else _remote(path, options)
+    if not is_local(path):
+        return _remote(path, options)
+    try:
+        return _local(path)
+    except OSError:  # it may not be read, or went while we looked
+        return {"kind": "unknown"}
 
 
 def left_at(path: str, options: Mapping[str, Any] | None = None) -> Trace:
