@@ -54,7 +54,7 @@ def states(run: Run) -> list[str]:
 
 
 def test_runs_that_follow_each_other(tmp_path):
-    """One run with something to do costs seconds, so the laws of several stand in one test."""
+    """A run with something to do costs seconds, so what holds of those behind it stands in one test."""
     config = project(tmp_path)
     first = patchmill.run(config)
     assert states(first) == ["done", "done"]
@@ -93,13 +93,19 @@ def test_runs_that_follow_each_other(tmp_path):
     assert "<dt>letters</dt>" in Path(again.report).read_text()
     assert Path(again.stages[1].html).is_file()
 
-    # A stage that is forced runs, and one that reads what it wrote, since that was written again.
+
+@pytest.mark.slow
+def test_what_reads_the_output_of_a_forced_stage_follows(tmp_path):
+    config = project(tmp_path)
+    patchmill.run(config)
     forced = patchmill.run(config, force="writes")
     assert states(forced) == ["done", "done"]
     assert forced.stages[0].why == "--force"
     assert forced.stages[1].why == f"input {tmp_path}/out/a.txt changed"
+    assert states(patchmill.run(config)) == ["skipped", "skipped"]
 
 
+@pytest.mark.slow
 def test_a_stage_that_failed_runs_again_and_what_came_before_it_does_not(tmp_path):
     config = project(tmp_path)
     write_notebook(tmp_path / "reads.ipynb", READS, "1 / 0")
