@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,13 @@ def test_status_logs_and_clean(tmp_path, capsys):
     assert said.out.startswith("test: done in ")
     assert "[1/2] writes  done in " in said.out
     assert said.err == ""
+    assert main(["status", config, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["trouble"]) == ("done", None)
+    assert [(stage["name"], stage["state"], stage["needs"]) for stage in told["stages"]] == [
+        ("writes", "done", []),
+        ("reads", "done", ["writes"]),
+    ]
     assert main(["run", config, "writes.text=wrong"]) == 1
     capsys.readouterr()
     assert main(["status", "out"]) == 1
@@ -60,6 +68,8 @@ def test_status_logs_and_clean(tmp_path, capsys):
     assert "==> writes: out/records/" in everything
     assert "written" in everything
     assert "so wrong" in everything
+    assert main(["logs", config, "--follow"]) == 0
+    assert capsys.readouterr().out == everything
     os.chdir("out")
     for arguments in (["reads"], [str(tmp_path / config), "reads"]):
         assert main(["logs", *arguments]) == 0

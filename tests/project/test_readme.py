@@ -12,10 +12,12 @@ ROOT = Path(__file__).parents[2]
 GUIDES = [
     "README.md",
     "docs/benchmarks.md",
+    "docs/clusters.md",
     "docs/format.md",
     "docs/ingest.md",
     "docs/notebooks.md",
     "docs/own-stages.md",
+    "docs/schedule.md",
     "docs/transforms.md",
     "docs/decisions/README.md",
 ]

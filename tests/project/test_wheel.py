@@ -43,7 +43,7 @@ def wheel_names(wheel: Path) -> set[str]:
 
 def files_of(folder: str, suffixes: set[str]) -> set[str]:
     """Files of the tree below `folder`, relative to it."""
-    found = {path for path in (ROOT / folder).rglob("*") if path.suffix in suffixes}
+    found = {path for path in (ROOT / folder).rglob("*") if path.suffix in suffixes and path.is_file()}
     return {path.relative_to(ROOT / folder).as_posix() for path in found if not path.parent.name.startswith(".")}
 
 
@@ -52,7 +52,7 @@ def files_of(folder: str, suffixes: set[str]) -> set[str]:
     [
         ("pipeline/patchmill", "patchmill", {".py", ".typed", ".html", ".css", ".j2", ".ipynb", ".yaml", ".md"}),
         ("notebooks", "patchmill/notebooks", {".ipynb"}),
-        ("configs", "patchmill/configs", {".yaml", ".sh"}),
+        ("configs", "patchmill/configs", {".yaml", ".sh", ".py", ".json", ""}),
     ],
 )
 def test_the_wheel_carries(wheel_names: set[str], folder: str, inside: str, suffixes: set[str]):

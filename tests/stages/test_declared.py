@@ -55,7 +55,7 @@ def test_it_reads_what_is_written_and_what_papermill_reads(lines):
     assert not found
 
 
-@pytest.mark.parametrize("name", packaged_notebooks())
+@pytest.mark.parametrize("name", [*packaged_notebooks(), "pipeline"])
 def test_papermill_lists_every_parameter_of_the_packaged_notebooks(name):
     path = notebook_path(f"patchmill:{name}", "")
     tagged = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
@@ -70,7 +70,7 @@ def test_papermill_lists_every_parameter_of_the_packaged_notebooks(name):
         assert one.help in said
 
 
-@pytest.mark.parametrize("name", packaged_notebooks())
+@pytest.mark.parametrize("name", [*packaged_notebooks(), "pipeline"])
 def test_packaged_notebooks_are_clean(name):
     notebook = nbformat.read(notebook_path(f"patchmill:{name}", ""), as_version=4)
     nbformat.validate(notebook)
@@ -139,6 +139,6 @@ def test_the_nearest_name():
 
 
 def test_folders_of_the_packaged_notebooks():
-    assert packaged_notebooks() == ["explore", "ingest", "inspect", "patchify"]
+    assert packaged_notebooks() == ["explore", "generate", "ingest", "inspect", "patchify"]
     assert Path(notebook_path("patchmill:ingest", "/nowhere")).is_file()
     assert notebook_path("../a.ipynb", "/x/y") == "/x/a.ipynb"

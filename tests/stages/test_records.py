@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -61,7 +62,11 @@ def test_a_run_says_with_what_it_was_made_what_it_took_and_what_it_wrote(tmp_pat
     assert manifest["began"] <= manifest["ended"]
     (stage,) = manifest["stages"]
     assert stage["parameters"]["spend"] == 1.5
-    assert stage["outputs"] == {"target": {"path": str(tmp_path / "out" / "a"), "bytes": 5}}
+    written = tmp_path / "out" / "a"
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert stage["outputs"] == {
+        "target": {"path": str(written), "bytes": 5, "files": 1, "sha256": digest, "of": "bytes"}
+    }
     assert len(stage["sha256"]) == 64
     # The kernel spent so much, and held as much for longer than there is between two looks.
     assert 1.5 <= stage["cpu_seconds"] < 30
@@ -144,6 +149,7 @@ def record(runs: Path, folder: str, name: str = "demo", **changes) -> str:
 def test_what_is_written_is_read_back(tmp_path):
     path = record(tmp_path, "r01", runner=this_runner(), seconds=1.5)
     run = read_status(path)
+    run = run.with_stage(replace(run.stages[0], needs=("b", "c"), memory=2**30, limit=60.0))
     write_status(run)
     assert read_status(path) == run
     assert run.runner == this_runner()
@@ -152,10 +158,13 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_a_record_of_an_earlier_patchmill_can_be_read(tmp_path):
     path = Path(record(tmp_path, "r01"))
     told = json.loads((path / "status.json").read_text())
-    del told["runner"], told["beat"], told["stages"][0]["attempt"]
+    del told["runner"], told["beat"]
+    for name in ("attempt", "why", "needs", "memory", "limit"):
+        del told["stages"][0][name]
     told["later"] = 1
     (path / "status.json").write_text(json.dumps(told))
-    assert read_status(str(path)).stages[0].attempt == 0
+    (stage,) = read_status(str(path)).stages
+    assert (stage.attempt, stage.needs) == (0, ())
     for wrong in ("[]", "{}", '{"stages": [1]}', "{"):
         (path / "status.json").write_text(wrong)
         with pytest.raises(PatchmillError, match="is no record that this version of patchmill can read"):

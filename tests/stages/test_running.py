@@ -75,6 +75,8 @@ def test_a_stage_works_in_the_record_and_imports_from_beside_its_notebook(half_f
     assert "help from beside the notebook" in said
     assert run.folder in said
     assert str(2**30) in said
+    assert [stage.memory for stage in run.stages] == [2**30, 2**30, None]
+    assert [stage.needs for stage in run.stages] == [(), ("writes",), ("fails", "writes")]
     given = {"fails.ipynb", "helping.py", "pipeline.yaml", "waits.ipynb", "writes.ipynb"}
     assert set(os.listdir(folder)) - given - {"__pycache__"} == {"out"}
 

@@ -106,7 +106,7 @@ def _add_run(verbs: Any) -> None:
     )  # fmt: skip
     verb.mixed = True
     verb.add_argument(
-        "config", metavar="CONFIG", help="a YAML file, or one that comes along: patchmill:demo, patchmill:pair"
+        "config", metavar="CONFIG", help="a YAML file, or one that comes along: patchmill:demo, :pair, :large, :cluster"
     )
     verb.add_argument(
         "overrides", metavar="STAGE.PARAM=VALUE", nargs="*", help="values in place of the config's, in YAML"
@@ -135,9 +135,11 @@ def _add_runs(verbs: Any) -> None:
     place = "a config, a record, a folder of records or a root; without, looked for from the current folder"
     verb = _add(verbs, "status", runs.status, "say how the latest run of a config is, stage by stage", "demo.yaml")
     verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place)
+    verb.add_argument("--json", action="store_true", help="the record as JSON, and as `trouble` what it can't know")
     verb = _add(verbs, "logs", runs.logs, "print what the stages of the latest run said", "demo.yaml patchify")
     verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place)
     verb.add_argument("stage", metavar="STAGE", nargs="?", help="of this one only")
+    verb.add_argument("--follow", action="store_true", help="go on with what they say until the run is over")
     verb = _add(
         verbs, "clean", runs.clean, "remove old records of runs, never data, and none that runs", "demo.yaml --keep 5"
     )

@@ -6,9 +6,12 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from patchmill.cli.output import complain, say
+from patchmill.cli.output import complain, say, unheard
+
+if TYPE_CHECKING:
+    from patchmill.stages import Run
 
 _WARNED = 20
 
@@ -32,8 +35,14 @@ def run(given: argparse.Namespace) -> int:
             say(line)
         return 0
     watch = RunWatch()
-    record = patchmill.run(given.config, given.overrides, **how, check=False, watch=watch)
-    watch.end(record)
+
+    def tell(record: Run) -> None:
+        with unheard():
+            watch(record)
+
+    record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
+    with unheard():
+        watch.end(record)
     return record.exit_code
 
 

@@ -1,11 +1,12 @@
 """What the command line says: results to stdout, all else to stderr.
 
 A reader that has seen enough, such as ``head``, closes the pipe. Only here that is no error: any other broken pipe, of
-a connection to a store, is one.
+a connection to a store, is one. Nor is a terminal that was closed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,19 @@ def _read_by_somebody() -> Iterator[None]:
         yield
     except BrokenPipeError as error:
         raise OutputClosedError from error
+    except OSError as error:
+        if error.errno == errno.EIO:  # a terminal that was closed
+            raise OutputClosedError from error
+        raise
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Inside, what is said may be heard by nobody: what goes on in the background goes on."""
+    try:
+        yield
+    except OutputClosedError:
+        let_go()
 
 
 def shown_path(path: str) -> str:
@@ -51,6 +65,6 @@ def let_go() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

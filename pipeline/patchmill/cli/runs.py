@@ -19,6 +19,10 @@ def status(given: argparse.Namespace) -> int:
 
     run = latest_run(given.where)
     gone = trouble(run)
+    code = 0 if run.state in {"done", "running"} and not gone else 1
+    if given.json:
+        say(_as_json(run, gone))
+        return code
     say(f"{run.name}: {_state(run)}, began {shown_moment(run.began)}, record {shown_path(run.folder)}")
     width = max(len(stage.name) for stage in run.stages)
     for number, stage in enumerate(run.stages, 1):
@@ -26,7 +30,7 @@ def status(given: argparse.Namespace) -> int:
     _tell_failures(run)
     if gone:
         complain(f"patchmill: {gone}")
-    return 0 if run.state in {"done", "running"} and not gone else 1
+    return code
 
 
 def logs(given: argparse.Namespace) -> int:
@@ -40,13 +44,39 @@ def logs(given: argparse.Namespace) -> int:
     names = [stage.name for stage in run.stages]
     if wanted is not None and wanted not in names:
         raise ValueError(f"the run {shown_path(run.folder)} has no stage {wanted}; its stages are {', '.join(names)}")
+    if given.follow:
+        return _follow(run, names if wanted is None else [wanted])
     for stage in run.stages:
         if wanted in {None, stage.name} and os.path.isfile(stage.log):
             if wanted is None:
-                say(f"==> {stage.name}: {shown_path(stage.log)}")
+                say(_head(stage))
             with open(stage.log, encoding="utf-8", errors="replace") as file:
                 say(file.read().rstrip("\n"))
     return 0
+
+
+def _follow(run: Run, names: list[str]) -> int:
+    from patchmill.stages.following import follow
+
+    speaker = ""
+    for stage, said in follow(run, names):
+        if len(names) > 1 and stage.name != speaker:
+            say(_head(stage))
+        speaker = stage.name
+        say(said)
+    return 0
+
+
+def _head(stage: StageRecord) -> str:
+    return f"==> {stage.name}: {shown_path(stage.log)}"
+
+
+def _as_json(run: Run, gone: str) -> str:
+    import json
+    from dataclasses import asdict
+
+    # What the record can't know: that who keeps it is gone.
+    return json.dumps(asdict(run) | {"trouble": gone or None}, indent=2, default=str)
 
 
 def clean(given: argparse.Namespace) -> int:

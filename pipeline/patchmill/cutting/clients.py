@@ -143,6 +143,23 @@ def _connected(address: str, stack: ExitStack) -> Any:
 def _started(cluster: Mapping[str, Any], stack: ExitStack) -> Any:
     from distributed import Client
 
+    return stack.enter_context(Client(deployed(cluster, stack), set_as_default=False))
+
+
+def deployed(cluster: Mapping[str, Any], stack: ExitStack) -> Any:
+    """Start a cluster, which ends with `stack`: one of Dask's deployments, asked for its workers.
+
+    Parameters
+    ----------
+    cluster : mapping
+        As `check_cluster` takes it.
+    stack : ExitStack
+
+    Raises
+    ------
+    ValueError
+        If its class can't be imported, or deploys nothing.
+    """
     deployment, arguments = _deployment(str(cluster["class"])), dict(cluster.get("arguments") or {})
     if deployment.__name__ == "LocalCluster":
         arguments = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"} | arguments
@@ -153,7 +170,7 @@ def _started(cluster: Mapping[str, Any], stack: ExitStack) -> Any:
     made = stack.enter_context(deployment(**arguments))
     if cluster.get("scale") is not None:
         made.scale(cluster["scale"])
-    return stack.enter_context(Client(made, set_as_default=False))
+    return made
 
 
 def _settings() -> Any:
@@ -180,8 +197,12 @@ def _restore(name: str, value: str | None) -> None:
 def _deployment(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"cluster class {path!r} can't be imported ({error}): install its package, {_EXAMPLE}"
         ) from error
+    # A config may come from somebody else: os.system is no deployment, and subprocess.Popen none either.
+    if not (isinstance(found, type) and hasattr(found, "scale") and hasattr(found, "scheduler_address")):
+        raise ValueError(f"cluster class {path!r} is no class that Dask deploys with, {_EXAMPLE}")
+    return found

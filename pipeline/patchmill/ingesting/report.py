@@ -132,3 +132,8 @@ class IngestReport:
         from patchmill.show.ingested import report_html
 
         return report_html(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from patchmill.show.ingested import report_figures
+
+        return report_figures(self)

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.inspecting.counting import bins_of_counts, counts_of, is_countable, moments_of_counts
 from patchmill.inspecting.histograms import Bins, Value, bins_of, joined
 from patchmill.inspecting.moments import Moments, joined_moments, moments_of
 
 PIECE = 2**17
 """Values that are looked at together: copies of them in double precision stay in a core's cache. A constant, so that
 sums are made in one order everywhere, and the last digit is the same with any memory and number of workers."""
+
+_COUNTED = 2**20
+"""The same of integers that are counted, in any order: many for each table of all values that they may have."""
 
 WORKING = 8 * PIECE * 8
 """Bytes that one look takes at most."""
@@ -97,10 +101,31 @@ def tallies_of(values: Array, extents: Sequence[tuple[int, int]], nodata: Any) -
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     plain = native.view(np.uint8) if native.dtype == bool else native
     absent = _comparable(nodata, plain.dtype)
+    if is_countable(plain.dtype):
+        return [_counted(plain[:, at], extents, absent) for at in range(plain.shape[1])]
     return [
         reduce(Tally.__add__, (tally_of(piece, absent) for piece in _pieces(plain[:, at], extents)), Tally())
         for at in range(plain.shape[1])
     ]
+
+
+def _counted(values: Array, extents: Sequence[tuple[int, int]], nodata: Any) -> Tally:
+    """The tally of one channel of integers of few bits."""
+    counts = counts_of(_pieces(values, extents, _COUNTED), values.dtype)
+    least, pixels, absent = int(np.iinfo(values.dtype).min), int(counts.sum()), 0
+    if nodata is not None:
+        absent = int(counts[nodata - least])
+        counts[nodata - least] = 0
+    if pixels == absent:
+        return Tally(pixels, absent)
+    there = np.flatnonzero(counts)
+    first, last = int(there[0]), int(there[-1])
+    counts, low = counts[first : last + 1], least + first
+    return Tally(
+        pixels,
+        absent,
+        measured=Measured(low, least + last, moments_of_counts(counts, low), bins_of_counts(counts, low)),
+    )
 
 
 def tally_of(values: Array, nodata: Any) -> Tally:
@@ -147,24 +172,24 @@ def _comparable(nodata: Any, dtype: np.dtype[Any]) -> Any:
     return whole if limits.min <= whole <= limits.max else None
 
 
-def _pieces(values: Array, extents: Sequence[tuple[int, int]]) -> Iterator[Array]:
+def _pieces(values: Array, extents: Sequence[tuple[int, int]], most: int = PIECE) -> Iterator[Array]:
     """All values of one channel, shape (image, y, x), inside their images' extents, as flat pieces."""
     if len(set(extents)) == 1:
         height, width = extents[0]
-        yield from _flat(values[:, :height, :width])
+        yield from _flat(values[:, :height, :width], most)
         return
     for image, (height, width) in zip(values, extents, strict=True):
-        yield from _flat(image[:height, :width])
+        yield from _flat(image[:height, :width], most)
 
 
-def _flat(values: Array) -> Iterator[Array]:
-    """Pieces of at most `PIECE` values, row-major."""
-    if 0 < values.size <= PIECE:
+def _flat(values: Array, most: int) -> Iterator[Array]:
+    """Pieces of at most so many values, row-major."""
+    if 0 < values.size <= most:
         yield values.ravel()
     elif values.size:
         if len(values) == 1:
-            yield from _flat(values[0])
+            yield from _flat(values[0], most)
         else:
-            step = max(1, PIECE * len(values) // values.size)
+            step = max(1, most * len(values) // values.size)
             for start in range(0, len(values), step):
-                yield from _flat(values[start : start + step])
+                yield from _flat(values[start : start + step], most)

@@ -185,6 +185,11 @@ class Plan:
 
         return plan_html(self)
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from patchmill.show.plans import plan_figures
+
+        return plan_figures(self)
+
 
 def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

@@ -302,6 +302,11 @@ class PatchSet:
             f"step {shown_shape(self.grid.step)}, {self.layout}, {shown_bytes(self.nbytes)}{stored}>"
         )
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from patchmill.show.patchsets import patchset_figures
+
+        return patchset_figures(self)
+
     def _repr_html_(self) -> str:
         from patchmill.show.patchsets import patchset_html
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from patchmill.show.drawing import card_html, table_html
+from patchmill.show.handed import figures_of
 
 if TYPE_CHECKING:
     from patchmill.ingesting import IngestReport
@@ -22,6 +23,24 @@ def report_html(report: IngestReport) -> str:
     listed = {"skipped": report.skipped, "changed since they were ingested": (*report.changed, *gone)}
     return card_html("IngestReport", report.rows(), "") + "".join(
         _listed(what, files) for what, files in listed.items()
+    )
+
+
+def report_figures(report: IngestReport) -> dict[str, Any]:
+    """What the report of an ingest hands to whoever runs the notebook that shows it."""
+    return figures_of(
+        "ingest",
+        {
+            "images": len(report),
+            "added": report.added,
+            "skipped": len(report.skipped),
+            "ignored": report.ignored,
+            "changed": len(report.changed),
+            "vanished": len(report.vanished),
+            "variables": report.variables,
+            "dtype": report.dtype,
+            "bytes": report.nbytes,
+        },
     )
 
 

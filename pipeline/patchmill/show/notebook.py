@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from patchmill.show.drawing import table_html
+from patchmill.show.handed import figures_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +34,9 @@ class Result:
         What was left out, each with the reason.
     opens : str
         One line of Python that opens what was written.
+    more : mapping
+        Further figures, which are not shown: numbers, texts, or lists and mappings of them. With `figures` they are in
+        the ``manifest.json`` of a run, as data.
 
     Examples
     --------
@@ -43,6 +47,7 @@ class Result:
     figures: Mapping[str, Any]
     skipped: Sequence[tuple[str, str]] = field(default=())
     opens: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}: {_shown(value)}" for name, value in self.figures.items())
@@ -55,7 +60,8 @@ class Result:
             "skipped": [[str(name), str(reason)] for name, reason in self.skipped],
             "opens": self.opens,
         }
-        return {RESULT: data, "text/html": self._repr_html_(), "text/plain": repr(self)}
+        handed = figures_of("result", {**self.figures, **self.more})
+        return {RESULT: data, **handed, "text/html": self._repr_html_(), "text/plain": repr(self)}
 
     def _repr_html_(self) -> str:
         parts = [table_html([(str(name), _shown(value)) for name, value in self.figures.items()])]
@@ -95,7 +101,7 @@ def say(markdown: str) -> None:
     _display(Markdown(markdown))  # type: ignore[no-untyped-call]
 
 
-def show_bundle(bundle: Mapping[str, str], *, replaces: Any = None) -> Any:
+def show_bundle(bundle: Mapping[str, Any], *, replaces: Any = None) -> Any:
     """Display one thing in several media types, in the place of an earlier one; the handle replaces it in turn."""
     from IPython.display import display
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from patchmill.show.drawing import card_html, grid_svg
+from patchmill.show.handed import figures_of
 from patchmill.show.picks import kept_of
 from patchmill.types import shown_bytes, shown_shape
 
@@ -23,6 +24,26 @@ _MOST_OBJECTS = 10_000
 def patchset_html(ps: PatchSet) -> str:
     """The figures of a patch set beside its grid over the chunks of the largest image; reads no pixel."""
     return card_html("PatchSet", rows_of(ps), grid_svg(ps.grid, ps.variables[0].source_chunk))
+
+
+def patchset_figures(ps: PatchSet) -> dict[str, Any]:
+    """What a patch set hands to whoever runs the notebook that shows it; reads no pixel."""
+    request = {} if ps.stored is None else ps.stored.own["request"]
+    keep = request.get("keep")
+    return figures_of(
+        "patches",
+        {
+            "patches": len(ps),
+            "positions": len(ps.grids),
+            "dropped": len(ps.grids) - len(ps),
+            **({"keep": keep.get("condition") or _step(keep)} if keep else {}),
+            "images": len(ps.sizes),
+            "too_small": len(ps.grids.too_small),
+            "bytes": ps.nbytes,
+            "bytes_stored": ps.stored_nbytes,
+            "layout": ps.layout,
+        },
+    )
 
 
 def rows_of(ps: PatchSet) -> Rows:

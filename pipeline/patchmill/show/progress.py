@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -209,16 +210,38 @@ class NotebookReporter(Reporter):
             self._next = state.seconds + _NOTEBOOK_SECONDS
 
     def close(self, state: State) -> None:
-        """Replace the display by the last state."""
-        self._draw(state)
+        """Replace the display by the last state, and hand it to whoever runs the notebook."""
+        self._draw(state, state_figures(state))
 
-    def _draw(self, state: State) -> None:
+    def _draw(self, state: State, figures: Mapping[str, Any] | None = None) -> None:
         from patchmill.show.notebook import show_bundle
 
         value = f'value="{state.now.fraction:.4f}" max="1"'
         bar = f'<progress {value} style="width: 16em; vertical-align: middle"></progress>'
         bundle = {"text/plain": str(state), "text/html": f"{bar} <span>{html.escape(str(state))}</span>"}
-        self._handle = show_bundle(bundle, replaces=self._handle)
+        self._handle = show_bundle({**bundle, **(figures or {})}, replaces=self._handle)
+
+
+def state_figures(state: State) -> dict[str, Any]:
+    """What a call hands over when it is over: what it did, in what time, and how much memory this process came to."""
+    from patchmill.show.handed import figures_of, own_peak
+
+    now = state.now
+    return figures_of(
+        state.label,
+        {
+            "unit": state.unit,
+            "done": now.done,
+            "total": now.total,
+            "bytes": now.nbytes,
+            **({"shards": now.shards, "shards_total": now.shards_total} if now.shards_total else {}),
+            "seconds": round(state.seconds, 3),
+            "megabytes_per_second": round(now.nbytes / 1e6 / state.seconds, 3) if state.seconds > 0 else None,
+            "idle": state.idle,
+            "stopped": state.stopped,
+            "peak_bytes": own_peak(),
+        },
+    )
 
 
 @dataclass

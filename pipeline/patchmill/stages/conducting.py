@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from patchmill.show.progress import shown_seconds
@@ -27,6 +28,7 @@ from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.processes import Child, Signals, end_all
 from patchmill.stages.records import EXIT_LATE, Failure, StageRecord, State, now
 from patchmill.stages.reporting import write_notebook_html
+from patchmill.types import as_bytes
 
 _POLL_SECONDS = 0.05
 
@@ -40,6 +42,9 @@ _PAUSE_SECONDS = 10.0
 """Before a stage is tried for the second time; before the third time twice as long, and so on."""
 
 _LONGEST_PAUSE = 600.0
+
+_MEMORY = "DASK_PATCHMILL__MEMORY"
+"""By Dask's configuration it reaches whatever a notebook calls."""
 
 
 @dataclass(slots=True)
@@ -149,6 +154,7 @@ class Conductor:
         return bool(spared)
 
     def _begin(self, stage: Stage) -> None:
+        environment = dict(self._environment())
         record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
         begun = replace(
             record,
@@ -165,8 +171,8 @@ class Conductor:
         # A process that nobody knows of would be left behind.
         with self._signals.held():
             self._memos.begin(stage.name, work)
-            self._ledger.put(begun)
-            child = attempts.begin(begun, self._ledger.record.folder, {**self._environment(), **told})
+            self._ledger.put(replace(begun, memory=_memory_of(environment)))
+            child = attempts.begin(begun, self._ledger.record.folder, {**environment, **told})
             began = time.monotonic()
             self._active[stage.name] = _Attempt(stage, child, work, began, began)
         self._ledger.note()
@@ -241,5 +247,12 @@ def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:
 
         memory = memory_limit(memory) // at_once
         workers = max(1, worker_count(workers) // at_once)
-    limits = {"DASK_PATCHMILL__MEMORY": memory, "DASK_PATCHMILL__WORKERS": workers}
+    limits = {_MEMORY: memory, "DASK_PATCHMILL__WORKERS": workers}
     return os.environ | {name: str(value) for name, value in limits.items() if value is not None}
+
+
+def _memory_of(environment: Mapping[str, str]) -> int | None:
+    """Bytes that a stage with this environment may hold in each process that works; None where it does not tell."""
+    with suppress(ValueError):  # the notebook will say so
+        return as_bytes(environment[_MEMORY], _MEMORY) if _MEMORY in environment else None
+    return None

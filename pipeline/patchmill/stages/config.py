@@ -11,23 +11,22 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.declared import nearest
-from patchmill.stages.durations import as_seconds
+from patchmill.stages.models import ClusterModel, ComputeModel, PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
-from patchmill.types import as_bytes
+from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment
 
 KeyPath: TypeAlias = tuple[str, ...]
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 UNKNOWN = "unknown://"
 """Stands for a root that the config does not tell: nothing is checked against it."""
 
@@ -38,73 +37,6 @@ COMMAND_LINE: KeyPath = ("(command line)",)
 """What is wrong with what was given beside the config."""
 
 _OWN_KEYS = ("name", "root", "runs", "compute", "stages")
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ComputeModel(_Model):
-    """What a run may use, of each process that works."""
-
-    memory: str | int | None = None
-    workers: Annotated[int, Field(ge=1)] | None = None
-    limit: Any = None
-    """How long a stage may take that does not say so itself."""
-
-    @field_validator("memory")
-    @classmethod
-    def _is_size(cls, value: str | int | None) -> str | int | None:
-        if value is not None:
-            as_bytes(value, "compute.memory")
-        return value
-
-    @field_validator("limit")
-    @classmethod
-    def _is_span(cls, value: Any) -> Any:
-        if value is not None:
-            as_seconds(value, "compute.limit")
-        return value
-
-
-class StageModel(_Model):
-    """One notebook with its parameters."""
-
-    notebook: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    after: tuple[str, ...] = ()
-    """Stages that must be done before, beside those that `params` refer to."""
-    limit: Any = None
-    """How long one attempt may take."""
-    retries: Annotated[int, Field(ge=0)] = 0
-    """How often it is tried again after it failed."""
-
-    @field_validator("params", mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-    @field_validator("after", mode="before")
-    @classmethod
-    def _one_is_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("limit")
-    @classmethod
-    def _is_span(cls, value: Any) -> Any:
-        if value is not None:
-            as_seconds(value, "limit")
-        return value
-
-
-class PipelineModel(_Model):
-    """A whole config."""
-
-    name: Annotated[str, Field(pattern=_NAME)]
-    root: Annotated[str, Field(min_length=1)]
-    runs: Annotated[str, Field(min_length=1)] | None = None
-    compute: ComputeModel = ComputeModel()
-    stages: Annotated[dict[Annotated[str, Field(pattern=_NAME)], StageModel], Field(min_length=1)]
 
 
 @dataclass
@@ -180,9 +112,10 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     for text in overrides:
         _override(tree, text, problems)
     _make_root_absolute(tree, folder)
-    values = _interpolated(tree, (), problems)
-    model = _shaped(values, problems)
     raw = OmegaConf.to_container(tree, resolve=False)
+    _refuse_secret_variables(raw, problems)
+    values = _without_secrets(_interpolated(tree, (), problems), (), problems)
+    model = _shaped(values, problems)
     return Config(path, folder, model, _edges(_references(raw), model, problems), problems)
 
 
@@ -233,19 +166,20 @@ def _override(tree: DictConfig, text: str, problems: Problems) -> None:
     if not equals or not all(parts):
         problems.add(COMMAND_LINE, f"{text!r} is no override; it must look like STAGE.PARAM=value")
         return
+    told = repr(f"{key}=...")  # the value may be a secret
     if parts[0] not in _OWN_KEYS:
         stages = tree.get("stages") or {}
         if len(parts) != 2 or parts[0] not in stages:
             hint = nearest(parts[0], [str(name) for name in (*stages, *_OWN_KEYS)])
             known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
-            problems.add(COMMAND_LINE, f"{text!r} overrides nothing: the config has no stage {parts[0]}{known}")
+            problems.add(COMMAND_LINE, f"{told} overrides nothing: the config has no stage {parts[0]}{known}")
             return
         parts = ["stages", parts[0], "params", parts[1]]
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
-        problems.add(COMMAND_LINE, f"{text!r} can't be set: {_one_line(error)}")
+        problems.add(COMMAND_LINE, f"{told} can't be set: {_one_line(error)}")
     problems.lines[tuple(parts)] = 0
 
 
@@ -265,6 +199,8 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
     names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
     for name in names:
         inner = (*keys, str(name))
+        if problems.about(*inner):
+            continue
         try:
             value = node[name]
         except (OmegaConfBaseException, RecursionError) as error:
@@ -272,6 +208,33 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
             continue
         values[name] = _interpolated(value, inner, problems) if isinstance(value, DictConfig | ListConfig) else value
     return values if isinstance(node, DictConfig) else list(values.values())
+
+
+def _refuse_secret_variables(raw: Any, problems: Problems) -> None:
+    for keys, text in _texts(raw, ()):
+        for variable in taken_from_environment(text):
+            problems.add(keys, interpolation_problem(_called(keys), variable))
+
+
+def _without_secrets(value: Any, keys: KeyPath, problems: Problems) -> Any:
+    # Left out, they are in no sentence about anything else that is wrong with them.
+    if isinstance(value, dict):
+        kept = {key: _without_secrets(inner, (*keys, str(key)), problems) for key, inner in value.items()}
+        return {key: inner for key, inner in kept.items() if not problems.about(*keys, str(key))}
+    if isinstance(value, list):
+        kept = {str(at): _without_secrets(inner, (*keys, str(at)), problems) for at, inner in enumerate(value)}
+        return [inner for at, inner in kept.items() if not problems.about(*keys, at)]
+    # What lists hold is called by the list's own name.
+    name = next((key for key in reversed(keys) if not key.isdigit()), "")
+    sentence = problem_of(_called(keys), name, value)
+    if sentence:
+        problems.add(keys, sentence)
+    return value
+
+
+def _called(keys: KeyPath) -> str:
+    # A stage's parameter is called as on the command line.
+    return ".".join((keys[1], *keys[3:]) if keys[0] == "stages" and keys[2:3] == ("params",) else keys)
 
 
 def _shaped(values: Any, problems: Problems) -> PipelineModel:
@@ -312,21 +275,29 @@ def _sentence(keys: KeyPath, error: Any) -> str:
         return f"{name} is no key of a config{_hint(keys)}"
     if error["type"] == "missing":
         return f"{name} is missing"
+    if error["type"] == "string_pattern_mismatch" and keys[-1] == "class":
+        return f"{name} must be a class with its module, such as dask.distributed.LocalCluster, got {error['input']!r}"
     if error["type"] == "string_pattern_mismatch":
         return f"{name}: a name has letters, digits, - and _ only, got {error['input']!r}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    said = error["msg"].removeprefix("Input should be ").removeprefix("a valid ").replace("string", "text")
+    said = (
+        error["msg"]
+        .removeprefix("Input should be ")
+        .removeprefix("a valid ")
+        .replace("string", "text")
+        .replace("dictionary", "a mapping")
+    )
     return f"{name} must be {said}, got {error['input']!r}"
 
 
 def _hint(keys: KeyPath) -> str:
     model: type[BaseModel] = PipelineModel
-    if keys[0] == "compute" and len(keys) == 2:
-        model = ComputeModel
+    if keys[0] == "compute":
+        model = ComputeModel if len(keys) == 2 else ClusterModel
     if keys[0] == "stages" and len(keys) == 3:
         model = StageModel
-    names = list(model.model_fields)
+    names = [field.alias or name for name, field in model.model_fields.items()]
     return nearest(keys[-1], names) or f"; there are {', '.join(names)}"
 
 
@@ -397,5 +368,6 @@ def _mentioned(keys: KeyPath, text: str) -> Iterator[str]:
 
 
 def _one_line(error: BaseException) -> str:
-    # OmegaConf appends lines on where in the tree it was.
-    return str(error).strip().partition("\n")[0]
+    # OmegaConf appends lines on where in the tree it was, and says in front what it caught.
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"^\w+ raised while resolving interpolation: (['\"]?)(.*)\1$", r"\2", line)

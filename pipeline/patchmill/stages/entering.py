@@ -12,7 +12,8 @@ from patchmill.show.drawing import table_html
 from patchmill.stages import samples
 from patchmill.stages.coercing import coerced
 from patchmill.stages.declared import Declaration, declarations, nearest, split_history
-from patchmill.stages.places import TemporaryFolder, absolute, each_path
+from patchmill.stages.places import TemporaryFolder, absolute, check_temporary, each_path
+from patchmill.stages.secrecy import problem_of
 from patchmill.types import shown_value
 
 _PAPERMILLS_OWN = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}
@@ -112,13 +113,19 @@ def resolved(
 def coerced_all(
     values: dict[str, Any], declared: dict[str, Declaration], given: list[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """`values` as `declared`, and a sentence for each that can't be, or that nobody declared."""
+    """`values` as `declared`, and a sentence for each that can't be, that nobody declared, or that is a secret."""
     unknown = [name for name in dict.fromkeys(given) if name not in declared and name not in _PAPERMILLS_OWN]
     problems = [undeclared(name, declared) for name in unknown]
     result = {}
     for name, value in values.items():
+        secret = problem_of(name, name, value)
+        if secret:
+            problems.append(secret)
+            continue
         try:
             result[name] = coerced(value, declared[name])
+            if declared[name].way:
+                each_path(result[name], check_temporary)
         except ValueError as error:
             problems.append(str(error))
     return result, problems
@@ -127,7 +134,8 @@ def coerced_all(
 def undeclared(name: str, declared: dict[str, Declaration]) -> str:
     """The sentence about a name that a notebook does not declare."""
     hint = nearest(name, declared) or f"; it declares {', '.join(declared) or 'none'}"
-    return f"{name} is no parameter of this notebook{hint}"
+    # What is no name may be anything, lines included.
+    return f"{name if name.isidentifier() else repr(name)} is no parameter of this notebook{hint}"
 
 
 def executed_cells(namespace: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+from patchmill.stages.pulse import Pulse, longest_silence
 from patchmill.stages.records import write_whole
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class Answer:
     sentence: str = ""
     status: int | None = field(default=None)
     """Exit status of a kernel that died: minus the signal, where one killed it."""
+    silent: int | None = None
+    """Seconds that a kernel had not answered when it was killed for that."""
 
     def write(self) -> None:
         """Write what is known, whole."""
@@ -72,7 +75,7 @@ def execute(job: Job) -> Answer:
         # papermill puts it into the notebook alone.
         _log.error("%s", _COLORS.sub("", "\n".join(error.traceback)))
     except DeadKernelError:
-        answer.state, answer.sentence = _death(answer.status)
+        answer.state, answer.sentence = _death(answer)
         _log.error("%s", answer.sentence)
         _mark_dead(job.executed, answer)
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
@@ -117,15 +120,35 @@ def _watching(answer: Answer) -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     class WatchingManager(AsyncKernelManager):  # type: ignore[misc, unused-ignore]
-        """Remembers what a kernel that died said last."""
+        """Remembers what a kernel that died said last, and ends one that says nothing any more."""
+
+        pulse: Pulse | None = None
 
         async def _async_is_alive(self) -> bool:
-            if self.provisioner is not None and self.has_kernel:
-                answer.status = await self.provisioner.poll()
-                return answer.status is None
-            return False
+            """Asked about once a second while a cell runs."""
+            kernel = self.provisioner
+            if kernel is None or not self.has_kernel:
+                return False
+            answer.status = await kernel.poll()
+            if answer.status is None and self._silence() > longest_silence():
+                answer.silent = round(self._silence())
+                await kernel.kill()
+                answer.status = await kernel.wait()
+            return answer.status is None
 
         is_alive = _async_is_alive
+
+        def _silence(self) -> float:
+            self.pulse = self.pulse or Pulse(self._make_url("hb"))
+            return self.pulse.silence()
+
+        async def _async_cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002 - jupyter's own
+            if self.pulse is not None:
+                self.pulse.close()
+                self.pulse = None
+            await super()._async_cleanup_resources(restart)
+
+        cleanup_resources = _async_cleanup_resources
 
     return WatchingManager
 
@@ -135,7 +158,10 @@ def _short_folder() -> str | None:
     return "/tmp" if os.path.isdir("/tmp") and os.access("/tmp", os.W_OK) else None  # noqa: S108
 
 
-def _death(status: int | None) -> tuple[str, str]:
+def _death(answer: Answer) -> tuple[str, str]:
+    status = answer.status
+    if answer.silent is not None:
+        return "killed", f"the kernel did not answer for {answer.silent} s while the cell ran, and was killed"
     if status is not None and status >= 0:
         return "failed", f"the kernel ended by itself, with exit code {status}, while the cell ran"
     name = "" if status is None else f" by signal {-status} ({_signal_name(-status)})"

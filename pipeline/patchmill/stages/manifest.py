@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from patchmill.stages.measuring import bytes_at
+from patchmill.stages.contents import content_at
+from patchmill.stages.places import is_within
 from patchmill.stages.records import Run, StageRecord, now, write_whole
 
 if TYPE_CHECKING:
     from patchmill.stages.pipelines import Pipeline
+    from patchmill.stages.telling import Told
 
 _LIBRARIES = ("numpy", "zarr", "tensorstore", "dask", "xarray", "papermill")
 
@@ -25,7 +27,10 @@ _GIT_SECONDS = 10.0
 _MEASURES = (
     "seconds: of the last attempt, by the clock. cpu_seconds: of its process and all that this waited for, as the "
     "system counts them; what was killed in mid-work is missing. peak_bytes: resident memory of its processes "
-    "together, the most that one look a second saw, pages that several share counted in each."
+    "together, the most that one look a second saw, pages that several share counted in each. memory_bytes: what each "
+    "of them that works was given. figures: what the notebook handed over; bytes there are raw bytes of pixels that "
+    "were written, before compression, or bytes that were read where nothing is written. sha256: of what, `of` says; "
+    "the content of a store is vouched for by its own checksums."
 )
 
 
@@ -40,6 +45,8 @@ class Provenance:
     machine: dict[str, Any]
     digests: dict[str, str]
     """SHA-256 of each stage's notebook."""
+    inputs: dict[str, dict[str, dict[str, Any]]]
+    """What each stage reads that no stage of the run writes: by stage, then by path."""
 
 
 def provenance(pipeline: Pipeline, jobs: int) -> Provenance:
@@ -50,6 +57,7 @@ def provenance(pipeline: Pipeline, jobs: int) -> Provenance:
         git=_git(os.path.dirname(pipeline.path)),
         machine=_machine(),
         digests={stage.name: _digest(stage.notebook) for stage in pipeline.stages},
+        inputs=_inputs(pipeline),
     )
 
 
@@ -69,25 +77,70 @@ def write_manifest(run: Run, began_with: Provenance) -> None:
         "git": began_with.git,
         "machine": began_with.machine,
         "measures": _MEASURES,
-        "stages": [_stage(stage, began_with.digests[stage.name]) for stage in run.stages],
+        "stages": [_stage(stage, began_with) for stage in run.stages],
     }
     write_whole(os.path.join(run.folder, "manifest.json"), json.dumps(content, indent=2, default=str) + "\n")
 
 
-def _stage(stage: StageRecord, digest: str) -> dict[str, Any]:
+def read_manifest(folder: str) -> dict[str, Any]:
+    """The manifest in a record; empty where there is none that can be read."""
+    with suppress(OSError, ValueError), open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
+        content = json.load(file)
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _stage(stage: StageRecord, began_with: Provenance) -> dict[str, Any]:
+    told = _told(stage)
     return {
         "name": stage.name,
         "state": stage.state,
+        "why": stage.why or None,
+        "needs": list(stage.needs),
         "notebook": stage.source,
-        "sha256": digest,
+        "sha256": began_with.digests[stage.name],
         "parameters": stage.parameters,
         "began": stage.began or None,
         "attempts": stage.attempt,
         "seconds": stage.seconds,
+        "limit_seconds": stage.limit,
         "cpu_seconds": stage.cpu_seconds,
         "peak_bytes": stage.peak_bytes,
-        "outputs": {name: {"path": path, "bytes": bytes_at(path)} for name, path in stage.outputs.items()},
+        "memory_bytes": stage.memory,
+        "error": None if stage.failure is None else {"where": stage.failure.where, "text": str(stage.failure)},
+        "figures": told.figures,
+        "skipped": [{"what": what, "why": why} for what, why in told.skipped],
+        "inputs": began_with.inputs.get(stage.name, {}),
+        "outputs": {name: _output(path) for name, path in stage.outputs.items()},
     }
+
+
+def _told(stage: StageRecord) -> Told:
+    from patchmill.stages.telling import told_by
+
+    return told_by(stage.executed)
+
+
+def _output(path: str) -> dict[str, Any]:
+    return {"path": path, **_summed_up(path)}
+
+
+def _summed_up(path: str) -> dict[str, Any]:
+    content = content_at(path)
+    if content is None:
+        return {"bytes": None}
+    return {"bytes": content.nbytes, "files": content.files, "sha256": content.sha256, "of": content.of}
+
+
+def _inputs(pipeline: Pipeline) -> dict[str, dict[str, dict[str, Any]]]:
+    written = [path for stage in pipeline.stages for path in stage.outputs.values()]
+    known: dict[str, dict[str, Any]] = {}  # several stages may read the same
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for stage in pipeline.stages:
+        read = {path for _, path in stage.inputs if not any(is_within(path, place) for place in written)}
+        known |= {path: _summed_up(path) for path in sorted(read - known.keys())}
+        found[stage.name] = {path: known[path] for path in sorted(read)}
+    return found
 
 
 def _versions() -> dict[str, str | None]:

@@ -7,6 +7,9 @@ import os
 PACKAGED = "patchmill:"
 """Begins the name of a notebook or config that comes with patchmill: ``patchmill:ingest``."""
 
+_WHOLE = "pipeline.ipynb"
+"""The notebook that runs a config, which is no stage of one."""
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHECKOUT = os.path.dirname(os.path.dirname(_PACKAGE))
 
@@ -32,7 +35,7 @@ def packaged_notebooks() -> list[str]:
     Examples
     --------
     >>> packaged_notebooks()
-    ['explore', 'ingest', 'inspect', 'patchify']
+    ['explore', 'generate', 'ingest', 'inspect', 'patchify']
     """
     return sorted(
         name.removesuffix(".ipynb") for name in os.listdir(packaged_folder("notebooks")) if _is_notebook(name)
@@ -52,4 +55,4 @@ def notebook_path(notebook: str, base: str) -> str:
 
 
 def _is_notebook(name: str) -> bool:
-    return name.endswith(".ipynb") and not name.startswith(".")
+    return name.endswith(".ipynb") and name != _WHOLE and not name.startswith(".")

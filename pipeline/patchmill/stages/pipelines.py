@@ -11,13 +11,14 @@ from typing import Any
 
 from patchmill.errors import ConfigError
 from patchmill.stages.codes import code_cells
-from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, StageModel, read_config
+from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
 from patchmill.stages.graph import among
+from patchmill.stages.models import StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
-from patchmill.stages.places import absolute, each_path, is_local
+from patchmill.stages.places import absolute, each_path, is_local, is_within
 from patchmill.stages.selecting import EVERYTHING, Selection
 from patchmill.types import as_bytes
 
@@ -87,6 +88,8 @@ class Pipeline:
     workers: int | None
     stages: tuple[Stage, ...]
     """Those that run, in an order in which they can."""
+    cluster: Mapping[str, Any] | None = None
+    """A Dask cluster that they share: its class, arguments and scale."""
 
     @property
     def names(self) -> list[str]:
@@ -128,14 +131,16 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
     if not stages:
         raise ConfigError("--from and --until have no stage in common: nothing would run")
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
-    return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages))
+    shared = model.compute.cluster
+    cluster = None if shared is None else shared.model_dump(by_alias=True, exclude_none=True)
+    return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages), cluster)
 
 
 def config_text(pipeline: Pipeline) -> str:
     """A config that runs the same again from anywhere: interpolated, paths absolute, defaults of paths written out."""
     import yaml
 
-    compute = {"memory": pipeline.memory, "workers": pipeline.workers}
+    compute = {"memory": pipeline.memory, "workers": pipeline.workers, "cluster": pipeline.cluster}
     content = {
         "name": pipeline.name,
         "root": pipeline.root,
@@ -261,7 +266,7 @@ def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Confi
         if config.references[stage.name] <= known and stage.name in chosen:
             for param, path in stage.inputs:
                 _note(config, stage, param, _input_problem(path, written, later, left_out))
-        for param, path in stage.outputs.items():
+        for param, path in [(param, path) for param, path in stage.paths("out") if is_local(path)]:
             _note(config, stage, param, _output_problem(path, config.model.root, written | left_out))
             (written if stage.name in chosen else left_out)[path] = stage.name
             later.pop(path, None)
@@ -295,7 +300,7 @@ def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, st
 def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
     if path in written:
         return f"{path} is written by {written[path]} already"
-    if is_local(root) and not (_is_within(path, root) and path != root):
+    if root != UNKNOWN and not (is_local(root) and path != root and is_within(path, root)):
         return f"{path} does not lie under the root {root}"
     for place, stage in written.items():
         if _is_within(path, place) or _is_within(place, path):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from patchmill.stages.packaged import PACKAGED
 
 SAMPLE = "sample:"
 """Stands for the photographs that come along."""
@@ -14,19 +18,36 @@ TEMPORARY = "temp:"
 """Begins a path below a new temporary folder: ``temp:source.zarr``."""
 
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_FILE = re.compile(r"file://", re.IGNORECASE)
+
+
 def is_local(path: str) -> bool:
-    """Whether `path` is one of a local disk: no URL, not the sample, not temporary.
+    """Whether `path` is one of a local disk: no URL but ``file://``, not the sample, not temporary, not packaged.
 
     Examples
     --------
-    >>> [is_local(path) for path in ("data/x.zarr", "~/x", "s3://bucket/x", "sample:", "temp:x.zarr")]
-    [True, True, False, False, False]
+    >>> [is_local(path) for path in ("data/x.zarr", "~/x", "file:///x", "s3://bucket/x", "sample:", "temp:x.zarr")]
+    [True, True, True, False, False, False]
     """
-    return "://" not in path and not path.startswith((SAMPLE, TEMPORARY))
+    if path.startswith((SAMPLE, TEMPORARY, PACKAGED)):
+        return False
+    return _URL.match(path) is None or _FILE.match(path) is not None
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether `path` is `folder`, or lies in it.
+
+    Examples
+    --------
+    >>> [is_within(path, "/a/b") for path in ("/a/b", "/a/b/c", "/a/bc")]
+    [True, True, False]
+    """
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def absolute(path: str, base: str) -> str:
-    """`path` below the folder `base`, if it is local and relative; ``~`` is the user's home.
+    """`path` below the folder `base`, if it is local and relative; ``~`` is the user's home, ``file://`` goes.
 
     Examples
     --------
@@ -35,6 +56,8 @@ def absolute(path: str, base: str) -> str:
     """
     if not path or not is_local(path):
         return path
+    if _FILE.match(path):
+        path = unquote(urlsplit(path).path)
     return os.path.normpath(os.path.join(base, os.path.expanduser(path)))
 
 
@@ -55,6 +78,31 @@ def each_path(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+def is_within(path: str, folder: str) -> bool:
+    """Whether a local `path` is `folder` or lies in it once all links are followed, as far as they are there.
+
+    Examples
+    --------
+    >>> is_within("/a/b/c", "/a/b"), is_within("/a/bc", "/a/b")
+    (True, False)
+    """
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def check_temporary(path: str) -> str:
+    """`path`, unless it begins with ``temp:`` and leads out of a temporary folder.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    if path.startswith(TEMPORARY) and ".." in path.removeprefix(TEMPORARY).split("/"):
+        raise ValueError(f"what begins with {TEMPORARY} lies in a new folder and can't lead out of it, got {path!r}")
+    return path
+
+
 class TemporaryFolder:
     """A folder that is made, and told of, when the first place in it is asked for. It stays: it holds results."""
 
@@ -62,8 +110,8 @@ class TemporaryFolder:
         self.path: str | None = None
 
     def place(self, path: str) -> str:
-        """`path`, or where it lies if it begins with ``temp:``."""
-        if not path.startswith(TEMPORARY):
+        """`path`, or where it lies if it begins with ``temp:``; a `ValueError` where that is outside."""
+        if not check_temporary(path).startswith(TEMPORARY):
             return path
         if self.path is None:
             self.path = tempfile.mkdtemp(prefix="patchmill-")

@@ -67,9 +67,13 @@ class Child:
         if pid:
             self._process.returncode = os.waitstatus_to_exitcode(status)
             self.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 2)
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            self.let_go()
         return self._process.returncode
+
+    def let_go(self) -> None:
+        """Close its stdin: it sees that nobody needs it, as if this process were gone."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def look(self) -> None:
         """Take notice of the memory that it and all that it started hold at this moment; shared pages count in each."""

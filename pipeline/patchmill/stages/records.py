@@ -92,6 +92,12 @@ class StageRecord:
     """Resident memory of its processes together, the most seen by looking once a second."""
     why: str = ""
     """Why it runs, or why it is skipped, in words."""
+    needs: tuple[str, ...] = ()
+    """Names of the stages that must be done before."""
+    memory: int | None = None
+    """Bytes that each of its processes that work may hold: ``compute.memory``, or its share of it; None if not told."""
+    limit: float | None = None
+    """Seconds that one attempt may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +220,9 @@ def read_status(folder: str) -> Run:
 
 def _stage(told: Mapping[str, Any]) -> StageRecord:
     failure = told["failure"] and Failure(**_known(Failure, told["failure"]))
-    return StageRecord(**_known(StageRecord, told) | {"failure": failure or None})
+    return StageRecord(
+        **_known(StageRecord, told) | {"failure": failure or None, "needs": tuple(told.get("needs", ()))}
+    )
 
 
 def _known(kind: Any, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from patchmill.stages.records import Run, StageRecord, write_whole
+from patchmill.stages.manifest import read_manifest
+from patchmill.stages.records import STATUS, Run, StageRecord, write_whole
+from patchmill.stages.telling import Notebook, read_notebook
 
 if TYPE_CHECKING:
-    from patchmill.show.report import RunPage
+    from patchmill.show.report import Placed, RunPage, StagePage
+
+_FILES = {"manifest": "manifest.json", "status": "status.json", "config as it was run": "config.yaml"}
+
+_RAN = {"done", "skipped"}
 
 
 def write_notebook_html(stage: StageRecord) -> None:
     """Write the executed notebook of a stage as HTML, if it came to one."""
-    from patchmill.show.executed import notebook_html
+    from patchmill.show.pages import notebook_html
 
     if not os.path.isfile(stage.executed):
         return
@@ -39,6 +46,9 @@ def run_page(record: Run) -> RunPage:
     """What people are told about a run."""
     from patchmill.show.report import RunPage
 
+    manifest = read_manifest(record.folder)
+    told = {str(stage.get("name")): stage for stage in manifest.get("stages", [])}
+    files = {what: os.path.join(record.folder, name) for what, name in _FILES.items()}
     return RunPage(
         name=record.name,
         state=record.state,
@@ -48,16 +58,18 @@ def run_page(record: Run) -> RunPage:
         config=record.config,
         folder=record.folder,
         outputs=written(record),
-        stages=[_page(stage) for stage in record.stages],
+        stages=[_page(stage, record.folder, told.get(stage.name, {})) for stage in record.stages],
+        provenance=_provenance(record, manifest),
+        files={what: path for what, path in files.items() if os.path.isfile(path)},
     )
 
 
 def written(record: Run) -> dict[str, str]:
-    """What stages that are done have written, now or in an earlier run: local path by stage and parameter."""
+    """What the stages have written, in this run or in the one whose result they still have: path by stage.parameter."""
     return {
         f"{stage.name}.{parameter}": path
         for stage in record.stages
-        if stage.state in {"done", "skipped"}
+        if stage.state in _RAN
         for parameter, path in stage.outputs.items()
         if os.path.exists(path)
     }
@@ -69,7 +81,7 @@ def what_to_open(record: Run) -> list[str]:
     return list(dict.fromkeys(each.opens for each in found if each is not None and each.opens))
 
 
-def _page(stage: StageRecord) -> Any:
+def _page(stage: StageRecord, folder: str, told: Mapping[str, Any]) -> StagePage:
     from patchmill.show.report import StagePage
 
     failure = stage.failure
@@ -84,16 +96,74 @@ def _page(stage: StageRecord) -> Any:
         html=_if_there(stage.html),
         log=_if_there(stage.log),
         excerpt=_excerpt(stage),
+        needs=stage.needs,
+        why=stage.why,
+        cell=None if failure is None else _failed_cell(stage),
+        record=_other_record(stage, folder),
+        began=stage.began,
+        attempt=stage.attempt,
+        cpu_seconds=stage.cpu_seconds,
+        peak_bytes=stage.peak_bytes,
+        memory=stage.memory,
+        limit=stage.limit,
+        inputs=[_placed("", path, each) for path, each in told.get("inputs", {}).items()],
+        outputs=[_placed(name, path, told.get("outputs", {}).get(name, {})) for name, path in stage.outputs.items()],
     )
+
+
+def _placed(name: str, path: str, told: Mapping[str, Any]) -> Placed:
+    from patchmill.show.report import Placed
+
+    return Placed(name, path, told.get("bytes"), told.get("sha256") or "")
+
+
+def _other_record(stage: StageRecord, folder: str) -> str:
+    """The record that the executed notebook of a skipped stage lies in, if it is not this one."""
+    record = os.path.dirname(os.path.dirname(stage.executed))
+    is_other = stage.state == "skipped" and record != folder and os.path.isfile(os.path.join(record, STATUS))
+    return record if is_other else ""
+
+
+def _provenance(record: Run, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """With what a run was made, a label and a text each."""
+    from patchmill.types import shown_bytes
+
+    git, machine = manifest.get("git"), manifest.get("machine") or {}
+    versions = manifest.get("versions") or {"patchmill": record.version}
+    rows = [
+        ("config", record.config),
+        ("root", record.root),
+        ("record", record.folder),
+        ("packages", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
+    ]
+    if git:
+        rows.append(("git commit", f"{git['commit']}{', with changes' * bool(git.get('dirty'))}"))
+    if machine:
+        memory = f", {shown_bytes(machine['memory_bytes'])} of memory" if machine.get("memory_bytes") else ""
+        rows.append(("machine", f"{machine.get('host')}, {machine.get('system')}, {machine.get('cpus')} CPUs{memory}"))
+    if manifest.get("jobs"):
+        rows.append(("stages at a time", f"up to {manifest['jobs']}"))
+    return rows
 
 
 def _excerpt(stage: StageRecord) -> Any:
     from patchmill.show.executed import excerpt
 
-    if not os.path.isfile(stage.executed):
-        return None
-    with open(stage.executed, encoding="utf-8") as file:
-        return excerpt(json.load(file))
+    return _read_by(excerpt, stage)
+
+
+def _failed_cell(stage: StageRecord) -> Any:
+    from patchmill.show.executed import failed_cell
+
+    return _read_by(failed_cell, stage)
+
+
+def _read_by(reader: Callable[[Notebook], Any], stage: StageRecord) -> Any:
+    notebook = read_notebook(stage.executed)
+    # Whatever lies there: a report without pictures is better than none.
+    with suppress(LookupError, TypeError, ValueError, AttributeError):
+        return None if notebook is None else reader(notebook)
+    return None
 
 
 def _if_there(path: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from patchmill.errors import HeldError, Interrupted, PatchmillError, StageError
 from patchmill.stages import attempts
+from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
 from patchmill.stages.manifest import Provenance, provenance, write_manifest
 from patchmill.stages.memos import Memos
@@ -146,10 +147,11 @@ def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watc
         with_what = provenance(pipeline, jobs)
         ledger = Ledger(_begin(pipeline), watch)
         environment = cache(partial(environment_of, pipeline, jobs))
+        cluster = SharedCluster(pipeline.cluster, ledger.record.folder, environment, ledger.beat)
         try:
-            with signals_raise() as signals:
+            with signals_raise() as signals, closing(cluster):
                 ledger.note()
-                Conductor(ledger, pipeline, memos, jobs, forced, environment, signals).conduct()
+                Conductor(ledger, pipeline, memos, jobs, forced, cluster.environment, signals).conduct()
         except KeyboardInterrupt as error:
             number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
             _note_stop(ledger, f"interrupted by {signal.Signals(number).name}", 128 + number)
@@ -214,6 +216,8 @@ def _waiting(stage: Stage, folder: str) -> StageRecord:
         log=os.path.join(folder, "logs", f"{stage.name}.log"),
         parameters=dict(stage.params),
         outputs=stage.outputs,
+        needs=tuple(sorted(stage.needs)),
+        limit=stage.limit,
     )
 
 

@@ -15,6 +15,11 @@ def use(folder: TemporaryFolder) -> TemporaryFolder:
     return folder
 
 
+def place(path: str) -> str:
+    """Where a ``temp:`` path of the notebook that runs in this process lies."""
+    return _folder.place(path)
+
+
 def source_or_sample(source: str) -> str:
     """`source`, or where ``sample:`` stands for it, a new store of the packaged photographs in a temporary folder."""
     if source != SAMPLE:
