@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 Edge: TypeAlias = Literal["drop", "pad", "shift"]
 PadMode: TypeAlias = Literal["constant", "edge", "reflect", "symmetric"]
 Layout: TypeAlias = Literal["patches", "canvas"]
-Mode: TypeAlias = Literal["resume", "create", "overwrite", "append"]
+Mode: TypeAlias = Literal["auto", "resume", "create", "overwrite", "append"]
 PerAxis: TypeAlias = int | Sequence[int]
 """One integer for every spatial axis, or one for each, rows first."""
 
@@ -232,3 +234,24 @@ def _is_sequence(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return repr(value if isinstance(value, list | tuple) else list(value))
+
+
+def loaded_later(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's ``__getattr__``, which loads a name from its module when it is first used.
+
+    Parameters
+    ----------
+    package : str
+        Its ``__name__``.
+    homes : mapping
+        Name to the module in which it lives.
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return load

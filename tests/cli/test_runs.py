@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import patchmill
 from patchmill.cli import main
 from patchmill.stages.finding import find_runs
 from stages.notebook_files import wait_until, write_config, write_notebook
@@ -107,7 +108,7 @@ def test_status_of_a_run_that_runs_and_of_one_that_was_killed(tmp_path, capsys):
         process.wait()
     assert main(["status", config]) == 1
     said = capsys.readouterr()
-    assert "[1/1] sleeps  was running; log out/records/" in said.out
+    assert "[1/1] sleeps  was running: no earlier run of it is known; log out/records/" in said.out
     assert said.err.startswith(f"patchmill: the runner (pid {process.pid} on host ")
     assert said.err.endswith(") is gone, it was killed\n")
 
@@ -120,6 +121,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == (
         "test: 1 stage would run\n"
         f"[1/1] writes: {tmp_path}/writes.ipynb\n"
+        "  runs: no earlier run of it is known\n"
         f"  writes  target  {tmp_path}/out/b  (not there yet)\n"
         f"its record would lie in {tmp_path}/out/records; nothing was written\n"
     )
@@ -149,3 +151,42 @@ def test_what_is_wrong_is_a_sentence_and_nothing_is_written(tmp_path, capsys, ar
     assert sentence in said.err
     assert "Traceback" not in said.err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "force"),
+    [
+        (["--force", "pipeline.yaml"], [], True),
+        (["pipeline.yaml", "--force"], [], True),
+        (["a.yaml", "--force", "writes", "reads", "--jobs", "2", "a.b=c"], ["a.b=c"], ["writes", "reads"]),
+        (["--force", "writes", "pipeline.yaml", "writes.text=a"], ["writes.text=a"], ["writes"]),
+        (["--force=writes", "pipeline.yaml", "--force", "reads"], [], ["writes", "reads"]),
+        (["pipeline.yaml", "--force", "writes.text=a"], ["writes.text=a"], True),
+        (["pipeline.yaml"], [], []),
+    ],
+)  # fmt: skip
+def test_force_takes_stages_or_none(arguments, overrides, force, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "patchmill.stages.rehearsing.rehearse", lambda *given, **how: seen.update(how, given=given) or []
+    )
+    assert main(["run", *arguments, "--dry-run"]) == 0
+    assert seen["given"][1] == overrides
+    assert seen["force"] == force
+
+
+def test_a_dry_run_says_what_would_be_skipped_and_what_replaced(tmp_path, capsys):
+    config = make(tmp_path)
+    assert main(["run", config, "--only", "writes"]) == 0
+    capsys.readouterr()
+    assert main(["run", config, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("test: 1 of 2 stages would run\n")
+    assert "  skipped: nothing changed since run " in said
+    assert main(["run", config, "--dry-run", "writes.text=other"]) == 0
+    said = capsys.readouterr().out
+    assert "  runs: text is given as other\n" in said
+    assert f"  writes  target  {tmp_path}/out/a.txt  (exists, 7 B, would be replaced)\n" in said
+    assert "  runs: writes, which it needs, would run first; no earlier run of it is known\n" in said
+    with pytest.raises(ValueError, match="--force raeds: the config has no stage raeds; did you mean reads"):
+        patchmill.run(config, force="raeds")

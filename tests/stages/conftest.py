@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 
+import dask
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
@@ -15,7 +17,10 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[InteractiveShel
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / ".ipython"))
     made = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+    known = deepcopy(dask.config.config)
     yield made
+    dask.config.config.clear()
+    dask.config.update(dask.config.config, known)
     made.restore_sys_module_state()
     InteractiveShell.clear_instance()
 

@@ -111,6 +111,7 @@ def test_the_resolved_config_says_the_same(folder):
         ((FIRST, f"{FIRST}\n    after: first"), "some.yaml:10: first can't run after itself"),
         ((FIRST, f"{FIRST}\n    after: second"), "some.yaml:5: the stages second and first wait for each other"),
         ((BEHIND, '"${root}/a.zarr"'), "some.yaml:7: second.target: {up}/out/a.zarr is written by first already"),
+        ((BEHIND, '"${root}/a.zarr/b"'), "a.zarr/b and {up}/out/a.zarr, which first writes, lie in each other: give"),
         ((BEHIND, "../b.zarr"), "some.yaml:7: second.target: {up}/b.zarr does not lie under the root {up}/out"),
         ((BEHIND, '"${root}"'), "some.yaml:7: second.target: {up}/out does not lie under the root {up}/out"),
         (("root: ../out", "root: s3://bucket/x"), "some.yaml:1: runs must be a local folder"),

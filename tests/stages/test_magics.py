@@ -343,6 +343,9 @@ def test_a_packaged_notebook_runs_all_on_what_was_loaded(folder):
     (shown,) = [output.data for output in notebook.cells[2].outputs if output.output_type == "display_data"]
     assert "some.yaml" in shown["text/html"]
     assert "this line" in shown["text/plain"]
+    # It worked for the stage, so a run may replace what was made here.
+    root = json.loads((folder / "out" / "patches.zarr" / "zarr.json").read_text())
+    assert root["attributes"]["patchmill"]["provenance"]["stage"] == "test/patchify"
 
 
 @pytest.mark.slow

@@ -168,7 +168,8 @@ def test_the_demo_runs_twice_and_leaves_what_it_promises(tmp_path):
         assert ended.returncode == 0, ended.stderr
     demo = tmp_path / "runs" / "demo"
     assert sorted(os.listdir(demo)) == ["patches.zarr", "records", "report.html", "source.zarr"]
-    assert len(os.listdir(demo / "records")) == 3  # and the latest of the two
+    assert len(os.listdir(demo / "records")) == 4  # and the latest of the two, and what the stages last did
+    assert "demo: nothing to do in " in ended.stdout
     assert "patchmill.open_patches(" in ended.stdout
     assert str(Path("runs/demo/report.html")) in ended.stdout
     assert len(patchmill.open_patches(demo / "patches.zarr")) == 172

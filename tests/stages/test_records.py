@@ -91,7 +91,7 @@ def test_without_a_repository_or_links_there_is_a_manifest_and_a_pointer(tmp_pat
     assert manifest_of(run)["git"] is None
     runs = tmp_path / "out" / "records"
     assert (runs / "latest.txt").read_text() == f"{os.path.basename(run.folder)}\n"
-    assert sorted(os.listdir(runs)) == sorted([os.path.basename(run.folder), "latest.txt"])
+    assert sorted(os.listdir(runs)) == sorted([os.path.basename(run.folder), "latest.txt", "test.stages"])
     assert latest_run(str(runs)).folder == run.folder
 
 

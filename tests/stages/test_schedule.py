@@ -142,4 +142,4 @@ def test_jupyter_scheduler_takes_the_job_definition_and_runs_it(project, tmp_pat
         job = server.ended(server.ask("POST", f"job_definitions/{taken}/jobs", {"parameters": given})["job_id"])
     assert job["status"] == "FAILED"
     assert "test failed, exit code 1: stage one failed" in job["status_message"]
-    assert len(os.listdir(project / "runs" / "some" / "records")) == 3  # and the latest of the two
+    assert len(os.listdir(project / "runs" / "some" / "records")) == 4  # with `latest`, and what stages did

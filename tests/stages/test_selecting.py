@@ -110,25 +110,30 @@ def test_only_what_is_chosen_runs(config, tmp_path):
 
 
 def test_a_rehearsal_says_what_would_be_and_writes_nothing(config, tmp_path):
-    there(tmp_path, "a", "b")
+    there(tmp_path, "a")
     before = sorted(tmp_path.rglob("*"))
     said = rehearse(config, ["x.target=${root}/other"], jobs=3, from_stages=["x", "b"])
     out = tmp_path / "out"
     assert said == [
         "test: 5 stages would run, up to 2 at a time",
         f"[1/5] b: {tmp_path}/works.ipynb",
+        "  runs: no earlier run of it is known",
         f"  reads   source  {out}/a  (exists, 5 B)",
-        f"  writes  target  {out}/b  (exists, 5 B)",
+        f"  writes  target  {out}/b  (not there yet)",
         f"[2/5] x: {tmp_path}/works.ipynb",
+        "  runs: no earlier run of it is known",
         "  reads   source  sample:",
         f"  writes  target  {out}/other  (not there yet)",
         f"[3/5] y after x: {tmp_path}/works.ipynb",
+        "  runs: x, which it needs, would run first; no earlier run of it is known",
         f"  reads   source  {out}/other  (of x)",
         f"  writes  target  {out}/y  (not there yet)",
         f"[4/5] c after b: {tmp_path}/works.ipynb",
+        "  runs: b, which it needs, would run first; no earlier run of it is known",
         f"  reads   source  {out}/b  (of b)",
         f"  writes  target  {out}/c  (not there yet)",
         f"[5/5] z after b, y: {tmp_path}/works.ipynb",
+        "  runs: b and y, which it needs, would run first; no earlier run of it is known",
         f"  reads   source  {out}/y  (of y)",
         f"  writes  target  {out}/z  (not there yet)",
         f"its record would lie in {out}/records; nothing was written",

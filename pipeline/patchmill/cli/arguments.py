@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from patchmill import __version__
@@ -14,6 +17,8 @@ exit codes: 0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 7
 
 to begin: patchmill run patchmill:demo, or for a project of your own: patchmill init NAME
 """
+
+_FORCE = "--force"
 
 _SOURCE = "a Zarr array or group, a NetCDF, HDF5 or GeoTIFF file: a path or URL"
 
@@ -52,9 +57,25 @@ class _Verb(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self.mixed = False  # what follows comes back here
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            return self.parse_known_intermixed_args(list(_forced(args)), namespace)
         finally:
             self.mixed = True
+
+
+def _forced(args: Iterable[str]) -> Iterator[str]:
+    """``--force a b config.yaml`` as ``--force=a --force=b config.yaml``, ``--force config.yaml`` as ``--force=``.
+
+    argparse would take all that follows for names of stages; but these have no dots, slashes, colons.
+    """
+    rest = list(args)
+    while rest:
+        one = rest.pop(0)
+        if one != _FORCE:
+            yield one
+            continue
+        named = list(takewhile(re.compile(r"[A-Za-z0-9][\w-]*").fullmatch, rest))
+        yield from (f"{_FORCE}={name}" for name in named or [""])
+        rest = rest[len(named) :]
 
 
 def _add(verbs: Any, name: str, command: Any, summary: str, example: str) -> _Verb:
@@ -100,7 +121,13 @@ def _add_run(verbs: Any) -> None:
             f"--{option}", dest=f"{option}_stages", metavar="STAGE", action="append", default=[],
             help=f"run {meaning}; may be repeated",
         )  # fmt: skip
-    verb.add_argument("--dry-run", action="store_true", help="say what would run, read and write; write nothing")
+    verb.add_argument(
+        _FORCE, metavar="STAGE", action="append", default=[],
+        help="run these stages even if nothing has changed, all where none is named",
+    )  # fmt: skip
+    verb.add_argument(
+        "--dry-run", action="store_true", help="say what would run and why, read, write and replace; write nothing"
+    )
 
 
 def _add_runs(verbs: Any) -> None:
@@ -143,8 +170,9 @@ def _add_ingest(verbs: Any) -> None:
     verb.add_argument("--max-errors", type=int, metavar="N", help="with --on-error skip, stop after more than so many")
     verb.add_argument("--level", type=int, default=0, metavar="N", help="level of image pyramids; 0 is the full size")
     verb.add_argument(
-        "--mode", choices=["create", "overwrite", "append"], default="create",
-        help="what to do where the target exists: stop, replace it, or add the files that it does not hold yet",
+        "--mode", choices=["create", "overwrite", "append", "auto"], default="create",
+        help="what to do where the target exists: stop, replace it, or add the files that it does not hold yet; auto "
+        "adds, and stops where old files have changed",
     )  # fmt: skip
 
 
@@ -177,8 +205,9 @@ def _add_patchify(verbs: Any) -> None:
     verb.add_argument("target", metavar="TARGET", help="the patch set to write")
     _add_cutting(verb)
     verb.add_argument(
-        "--mode", choices=["resume", "create", "overwrite", "append"], default="resume",
-        help="what to do where the target exists: go on with the same cut, stop, replace it, or add new images",
+        "--mode", choices=["resume", "create", "overwrite", "append", "auto"], default="resume",
+        help="what to do where the target exists: go on with the same cut, stop, replace it, add new images; auto goes "
+        "on or adds",
     )  # fmt: skip
     verb.add_argument(
         "--slice", metavar="I/N", help="only the I-th of N parts, from 0; whoever comes last completes the patch set"

@@ -26,6 +26,7 @@ def run(given: argparse.Namespace) -> int:
         "from_stages": given.from_stages,
         "until_stages": given.until_stages,
         "only_stages": given.only_stages,
+        "force": "" in given.force or given.force,
     }
     if given.dry_run:
         from patchmill.stages.rehearsing import rehearse

@@ -105,9 +105,9 @@ def _row(stage: StageRecord, gone: str) -> str:
     tries = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
     if stage.state == "running":
         since = "" if gone or not stage.began else f" for {shown_seconds(seconds_since(stage.began))}"
-        return f"{'was running' if gone else 'running'}{since}{tries}; log {shown_path(stage.log)}"
+        return f"{'was running' if gone else 'running'}{since}{tries}: {stage.why}; log {shown_path(stage.log)}"
     took = "" if stage.seconds is None or stage.state == "waiting" else f" in {shown_seconds(stage.seconds)}"
-    return f"{stage.state}{took}{tries}"
+    return f"{stage.state}{took}{tries}{f': {stage.why}' if stage.why else ''}"
 
 
 def _tell_failures(run: Run) -> None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from patchmill.stages import Run
 
 
+_STATES = {"running": "runs"}
+
+
 @dataclass
 class RunWatch:
     """Called with a run whenever it changes; tells each change once."""
@@ -29,7 +32,8 @@ class RunWatch:
                     took += f", for attempt {stage.attempt + 1}; log {shown_path(stage.log)}"
                 if stage.state == "running" and stage.attempt > 1:
                     took = f", attempt {stage.attempt}"
-                say(f"[{number}/{len(run.stages)}] {stage.name}: {stage.state}{took}")
+                why = f": {stage.why}" if stage.state in {"running", "skipped"} and stage.attempt < 2 else ""
+                say(f"[{number}/{len(run.stages)}] {stage.name}: {_STATES.get(stage.state, stage.state)}{took}{why}")
             self._told[stage.name] = stage.state
 
     def end(self, run: Run) -> None:
@@ -37,7 +41,8 @@ class RunWatch:
         from patchmill.stages.reporting import what_to_open, written
         from patchmill.stages.running import failure_text
 
-        say(f"{run.name}: {run.state} in {shown_seconds(run.seconds)}")
+        idle = run.stages and all(stage.state == "skipped" for stage in run.stages)
+        say(f"{run.name}: {'nothing to do' if idle else run.state} in {shown_seconds(run.seconds)}")
         rows = [*written(run).items(), ("report", run.report)]
         width = max(len(name) for name, _ in rows)
         for name, path in rows:

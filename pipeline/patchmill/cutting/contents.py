@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from patchmill.cutting.request import Request, as_json
 from patchmill.sources import Coordinate, coordinates_of
 from patchmill.storage import FORMAT, ArraySpec
+from patchmill.storage.makers import signature
 
 
 def pixel_arrays(request: Request) -> list[ArraySpec]:
@@ -99,6 +100,7 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
             "provenance": {
                 "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
                 "versions": {name: version(name) for name in ("patchmill", "numpy", "zarr", "tensorstore", "dask")},
+                **signature(),
             },
             "digests": dict(digests),
         },

@@ -10,6 +10,7 @@ from typing import Any
 from patchmill.cutting.holders import LEASES
 from patchmill.errors import TargetExistsError
 from patchmill.storage import Location, begun, read_group
+from patchmill.storage.makers import is_mine, is_stale, task
 from patchmill.types import Mode
 
 REQUEST = "request.json"
@@ -41,6 +42,12 @@ class State:
         See `Workplace`.
     slices : int or None
         Into how many slices that generation is cut; None where nobody has said yet.
+    task : str
+        On what a stage worked that began it, see `makers`; empty where none did.
+    mine : bool
+        Whether the stage that this process works for made the set that is there, or began what is there instead.
+    stale : bool
+        Whether it has been told that this set is not to be gone on with.
     """
 
     what: str
@@ -51,14 +58,18 @@ class State:
     aside: bool
     trusted: int | None
     slices: int | None = None
+    task: str = ""
+    mine: bool = False
+    stale: bool = False
 
     def is_leftover(self, request: Mapping[str, Any]) -> bool:
         """Whether what is in the workshop is of a set that is complete: killed between the commit and the tidying."""
         return self.stored == request and self.unfinished == request and not self.aside
 
     def goes_on(self, request: Mapping[str, Any], mode: Mode) -> bool:
-        """Whether a call takes up what was begun."""
-        return self.unfinished == request and (mode == "resume" or mode == self.mode == "overwrite")
+        """Whether a call takes up what was begun; never a stage what it began on other inputs."""
+        same = self.unfinished == request and (mode == "resume" or mode == self.mode == "overwrite")
+        return same and (not self.task or task() in ("", self.task))
 
 
 def look(target: Location) -> State:
@@ -92,6 +103,9 @@ def _look(target: Location) -> State:
         bool(begun_by.get("aside", False)),
         begun_by.get("trusted"),
         begun_by.get("slices"),
+        str(begun_by.get("task", "")),
+        is_mine({"provenance": begun_by} if group is None else group.own),
+        group is not None and is_stale(group.own),
     )
 
 
@@ -113,6 +127,34 @@ def is_finished(target: Location, request: Mapping[str, Any], prefix: Prefix, mo
     state = look(target)
     refuse(target, state, request, prefix, mode)
     return mode in ("resume", "append") and state.stored == request
+
+
+def settled(target: Location, request: Mapping[str, Any], prefix: Prefix) -> Mode:
+    """What "auto" means for what is at `target`.
+
+    ::
+
+        nothing, this set, or this set begun        resume
+        this set begun in the place of another      overwrite, which goes on with that
+        the set of fewer images                     append
+        another set, made by this stage             overwrite
+        any set that this stage is to make anew     overwrite
+        anything else                               resume, which refuses it
+    """
+    state = look(target)
+    known = state.stored if state.stored is not None else state.unfinished
+    if state.stale:
+        return "overwrite"
+    if known is None or state.stored == request:
+        return "resume"
+    if state.unfinished == request and state.mode == "overwrite" and state.goes_on(request, "overwrite"):
+        return "overwrite"
+    if known == request:
+        return "resume"
+    images = int(known["images"])
+    if images < int(request["images"]) and known == prefix(images):
+        return "append"
+    return "overwrite" if state.mine else "resume"
 
 
 def is_tidy(target: Location, request: Mapping[str, Any]) -> bool:

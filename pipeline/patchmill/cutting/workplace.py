@@ -22,6 +22,7 @@ from patchmill.cutting.journal import Journal
 from patchmill.cutting.looking import REQUEST, Prefix, State, look, refuse
 from patchmill.errors import TargetExistsError
 from patchmill.storage import FORMAT, Location
+from patchmill.storage.makers import signature
 from patchmill.types import Mode
 
 
@@ -172,7 +173,7 @@ def _remember(
 ) -> None:
     work.make()
     facts: dict[str, Any] = {"format": FORMAT, "mode": mode, "old": old, "aside": aside, "trusted": trusted}
-    facts |= {"slices": slices, "request": request}
+    facts |= {"slices": slices, "request": request, **signature()}
     work.write(REQUEST, json.dumps(facts, indent=1).encode())
 
 

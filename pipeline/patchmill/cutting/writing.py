@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from patchmill.cutting.clients import is_on_cluster
 from patchmill.cutting.conducting import Order, Say, carry_out, tidy_up
-from patchmill.cutting.looking import is_finished
+from patchmill.cutting.looking import is_finished, settled
 from patchmill.cutting.request import Request, make_request
 from patchmill.cutting.slices import Slice
 from patchmill.planning import Plan
@@ -177,11 +177,13 @@ def write_patches(
         its axes in order, such as ``("y", "x", "channel")``.
     channels : sequence of str, optional
         Variables to take for the channels of one array, such as ``["B02", "B03"]``.
-    mode : {"resume", "create", "overwrite", "append"}
+    mode : {"resume", "create", "overwrite", "append", "auto"}
         "resume" begins a set, goes on with one that was begun by the same request, or returns it if it is finished;
         "create" begins one where nothing is; "overwrite" builds aside and replaces a patch set, never anything else;
         "append" cuts the images that a source has got since, after those that the set holds. Old images are not read
         again but for those that share a shard with new ones: one of these that has changed is an error.
+        "auto" is "append" where the source has grown, else "resume"; as a stage of a pipeline it also replaces what the
+        same stage made by another request.
     slice : str or (int, int), optional
         ``"i/n"``: only the i-th of n parts, 0 <= i < n, in any order, for machines that share a disk and nothing else.
         Whoever comes last completes the set; the others get None. A rerun of any slice completes a set whose last one
@@ -270,6 +272,8 @@ def write_patches(
         in_processes=is_on_cluster(cluster),
     )
     _refuse_inside(place, request)
+    if mode == "auto":
+        mode = settled(place, request.to_dict(), request.to_dict)
     order = Order(request, place, mode, part, cluster, progress, say)
     if is_finished(place, request.to_dict(), request.to_dict, mode):
         tidy_up(request, place)

@@ -30,6 +30,7 @@ from patchmill.ingesting.naming import image_names
 from patchmill.ingesting.pairing import IMAGE, Candidate
 from patchmill.ingesting.scenes import Scene
 from patchmill.storage import FORMAT, ArraySpec, declare, digest
+from patchmill.storage.makers import signature
 
 _TRANSFORM = {
     "long_name": "affine transform: x = a * column + b * row + c, y = d * column + e * row + f, at the outer corner",
@@ -260,4 +261,5 @@ def provenance(
         "skipped": [list(each) for each in skipped[:_LISTED]],
         "skipped_count": len(skipped),
         "ignored_count": ignored,
+        **signature(),
     }

@@ -70,13 +70,14 @@ def ingest(
         With "skip", stop after all where more than so many can't be used.
     level : int
         Level of image pyramids, 0 is the full size; files without that level can't be used.
-    mode : {"create", "overwrite", "append"}
+    mode : {"create", "overwrite", "append", "auto"}
         Where `target` exists: stop, or replace it at the very end, or add the files that it does not hold yet; the
         latter two are done to stores that ingest wrote only. "append" leaves all images where they are and puts new
         ones behind them, which must agree with the store as those of one ingest do; readers are not disturbed. Files
         that changed or vanished are named in the report, and what was ingested of them stays. Files that could not be
         used before are tried again. `level`, `dims`, `channels` and the names of `variables` must be those with which
-        the store was begun.
+        the store was begun. "auto" is "append" while no file has changed or vanished; where one has, it is refused, or
+        as a stage of a pipeline made anew, if the same stage made the store.
     max_bytes : int or str
         Most that may be decoded in one go: whole pictures, single strips and tiles. A file that would grow beyond it
         and a thousandfold is refused as well.
@@ -143,7 +144,7 @@ def ingest(
         progress=progress,
         arguments=_arguments(level, shared["dims"], channels, patterns),
     )
-    return append(order) if mode == "append" else run(order)
+    return append(order) if mode in ("append", "auto") else run(order)
 
 
 def _arguments(level: int, dims: Dims, channels: Sequence[str] | None, patterns: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""An append: what a store holds stays where it is, and new images come behind it."""
+"""An append: what a store holds stays where it is, and new images come behind it.
+
+With mode "auto" only where that gives what the files are now. Where one has changed or vanished, the store is made
+anew, if the stage that asks has made it; else that is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from patchmill.errors import PatchmillError
+from patchmill.errors import PatchmillError, TargetExistsError
 from patchmill.ingesting import appending
-from patchmill.ingesting.agreeing import Agreement
+from patchmill.ingesting.agreeing import Agreement, agree
 from patchmill.ingesting.concluding import describe, report_of
 from patchmill.ingesting.finding import find
 from patchmill.ingesting.ordering import Order, Work
@@ -17,7 +21,12 @@ from patchmill.ingesting.recognizing import Recognized, recognize
 from patchmill.ingesting.report import IngestReport
 from patchmill.ingesting.running import agreed, let_go, look, run, threads, write_pixels
 from patchmill.ingesting.standing import Standing, read_standing
-from patchmill.storage import Location, read_group
+from patchmill.storage import Location, StoredGroup, read_group
+from patchmill.storage.makers import is_mine, is_stale
+
+
+class _OtherError(PatchmillError):
+    """With "auto": what the store holds is not what the files are now."""
 
 
 def append(order: Order) -> IngestReport:
@@ -31,14 +40,30 @@ def append(order: Order) -> IngestReport:
     refuse_taken(order.target, "append")
     if order.target.is_empty() and not order.target.workshop.exists():
         return run(replace(order, mode="create"))
-    with kept_open(order.target):
-        group = None if order.target.is_empty() else read_group(order.target)
-        if group is not None:
-            try:
-                return _grow(order, read_standing(group))
-            finally:
-                let_go(order)
+    if order.mode == "auto" and is_stale(_own(order.target)):
+        return run(replace(order, mode="overwrite"))
+    try:
+        with kept_open(order.target):
+            group = None if order.target.is_empty() else read_group(order.target)
+            if group is not None:
+                return _append_to(group, order)
+    except _OtherError as error:
+        if not is_mine(_own(order.target)):
+            raise TargetExistsError(str(error)) from None
+        return run(replace(order, mode="overwrite"))
     return run(replace(order, mode="create"))
+
+
+def _own(target: Location) -> Mapping[str, Any] | None:
+    group = None if target.is_empty() else read_group(target)
+    return None if group is None else group.own
+
+
+def _append_to(group: StoredGroup, order: Order) -> IngestReport:
+    try:
+        return _grow(order, read_standing(group))
+    finally:
+        let_go(order)
 
 
 def _grow(order: Order, standing: Standing) -> IngestReport:
@@ -47,8 +72,12 @@ def _grow(order: Order, standing: Standing) -> IngestReport:
     found = find(order.images, order.target, or_none=True)
     with threads(order.workers) as pool:
         seen = recognize(found.files, standing.known(), standing.partly(), pool)
+        if order.mode == "auto":
+            _refuse_other_files(order.target, seen)
         found.files = seen.new
         state = look(order, Work(standing), found, pool)
+    if order.mode == "auto":
+        _refuse_unfit(order, state, standing)
     agreement = agreed(order, state)
     if agreement.accepted:
         generation, images = standing.generation + 1, len(standing.candidates)
@@ -80,11 +109,35 @@ def _refuse_other_storage(target: Location, name: str, here: Mapping[str, Any], 
             )
 
 
+def _refuse_other_files(target: Location, seen: Recognized) -> None:
+    """An append keeps what it took of a file, whatever becomes of that; "auto" gives what the files are now."""
+    if seen.changed or seen.vanished:
+        one = seen.changed[0][0] if seen.changed else seen.vanished[0]
+        raise _OtherError(
+            f"{target.url} was made of files of which {len(seen.changed):,} have changed and {len(seen.vanished):,} "
+            f'vanished, such as {one}: use mode="overwrite" to make it anew, or mode="append" to keep what it holds'
+        )
+
+
+def _refuse_unfit(order: Order, state: Work, standing: Standing) -> None:
+    """What a store made in one go would take, this one must take too: its chunks may be too small for a large image."""
+    appended = agree(state.candidates, {}, order.channels, standing.layouts)
+    at_once = agree([*standing.candidates, *state.candidates], {}, order.channels)
+    left = sorted({number - len(standing.candidates) for number in at_once.accepted} - {*appended.accepted})
+    left = [number for number in left if number >= 0]
+    if left:
+        raise _OtherError(
+            f"{order.target.url} can't hold {len(left):,} of the new images, such as "
+            f'{state.candidates[left[0]].shown}, which one made anew could: use mode="overwrite"'
+        )
+
+
 def _refuse_other_arguments(order: Order, known: Mapping[str, Any]) -> None:
     """What decides which images a file holds must be what it was."""
     for name, value in order.arguments.items():
         if value != known.get(name):
-            raise ValueError(
+            kind = _OtherError if order.mode == "auto" else ValueError
+            raise kind(
                 f"{name} was {known.get(name)!r} when {order.target.url} was begun, and is {value!r} now: "
                 'give the same, or use mode="overwrite"'
             )

@@ -24,7 +24,7 @@ from patchmill.errors import PatchmillError, TargetExistsError
 from patchmill.ingesting import appending
 from patchmill.storage import Location, begun, read_group
 
-IngestMode = Literal["create", "overwrite", "append"]
+IngestMode = Literal["auto", "create", "overwrite", "append"]
 
 
 def refuse_taken(target: Location, mode: IngestMode) -> None:

@@ -1,32 +1,71 @@
-"""What people look at: progress, pictures, tables, reports. Anybody's data in, text, HTML or a figure out."""
+"""What people look at: progress, pictures, tables, reports. Anybody's data in, text, HTML or a figure out.
+
+Each name is loaded when it is first used: who needs one light module of this room need not wait for the heavy ones.
+"""
 
 from __future__ import annotations
 
-from patchmill.show.figures import (
-    counted_histograms,
-    coverage,
-    gallery,
-    histograms,
-    limits,
-    mosaic,
-    placement,
-    rendered,
-)
-from patchmill.show.inspected import image_gallery, thumbnails, value_histograms
-from patchmill.show.notebook import Result, say, show_figure
-from patchmill.show.peeks import chosen, placed_titles, short, thumbnail
-from patchmill.show.picks import (
-    channel_names,
-    kept_of,
-    one_variable,
-    patch_figures,
-    patches_of_image,
-    some_patches,
-    too_small,
-    value_figures,
-)
-from patchmill.show.progress import reporter
-from patchmill.types import Progress
+from typing import TYPE_CHECKING
+
+from patchmill.types import loaded_later
+
+if TYPE_CHECKING:
+    from patchmill.show.figures import (
+        counted_histograms,
+        coverage,
+        gallery,
+        histograms,
+        limits,
+        mosaic,
+        placement,
+        rendered,
+    )
+    from patchmill.show.inspected import image_gallery, thumbnails, value_histograms
+    from patchmill.show.notebook import Result, say, show_figure
+    from patchmill.show.peeks import chosen, placed_titles, short, thumbnail
+    from patchmill.show.picks import (
+        channel_names,
+        kept_of,
+        one_variable,
+        patch_figures,
+        patches_of_image,
+        some_patches,
+        too_small,
+        value_figures,
+    )
+    from patchmill.show.progress import reporter
+    from patchmill.types import Progress
+
+_HOMES = {
+    "Progress": "patchmill.types",
+    "Result": "patchmill.show.notebook",
+    "channel_names": "patchmill.show.picks",
+    "chosen": "patchmill.show.peeks",
+    "counted_histograms": "patchmill.show.figures",
+    "coverage": "patchmill.show.figures",
+    "gallery": "patchmill.show.figures",
+    "histograms": "patchmill.show.figures",
+    "image_gallery": "patchmill.show.inspected",
+    "kept_of": "patchmill.show.picks",
+    "limits": "patchmill.show.figures",
+    "mosaic": "patchmill.show.figures",
+    "one_variable": "patchmill.show.picks",
+    "patch_figures": "patchmill.show.picks",
+    "patches_of_image": "patchmill.show.picks",
+    "placed_titles": "patchmill.show.peeks",
+    "placement": "patchmill.show.figures",
+    "rendered": "patchmill.show.figures",
+    "reporter": "patchmill.show.progress",
+    "say": "patchmill.show.notebook",
+    "short": "patchmill.show.peeks",
+    "show_figure": "patchmill.show.notebook",
+    "some_patches": "patchmill.show.picks",
+    "thumbnail": "patchmill.show.peeks",
+    "thumbnails": "patchmill.show.inspected",
+    "too_small": "patchmill.show.picks",
+    "value_figures": "patchmill.show.picks",
+    "value_histograms": "patchmill.show.inspected",
+}
 
 __all__ = [
     "Progress",
@@ -58,3 +97,6 @@ __all__ = [
     "value_figures",
     "value_histograms",
 ]
+
+
+__getattr__ = loaded_later(__name__, _HOMES)

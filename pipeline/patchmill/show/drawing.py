@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
-from patchmill.grid import Axis, PatchGrid
 from patchmill.types import shown_shape
+
+if TYPE_CHECKING:
+    from patchmill.grid import Axis, PatchGrid
 
 _SIDE = 300.0
 """Longer side of the picture, in CSS pixels."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
-
-import numpy as np
 
 from patchmill.stages.declared import Declaration
 
@@ -98,7 +97,7 @@ def _inner(kind: str) -> str:
 
 def _integer(value: Any) -> int:
     _refuse_truth(value)
-    if isinstance(value, str | float | np.floating):
+    if isinstance(value, str) or (isinstance(value, Real) and not isinstance(value, Integral)):
         exact = Decimal(value.strip()) if isinstance(value, str) else Decimal(float(value))
         # The bound comes first: 1e999999999 is exact, and fills the memory.
         if not abs(exact) < 2**63 or exact != int(exact):
@@ -114,7 +113,7 @@ def _number(value: Any) -> float:
 
 def _truth(value: Any) -> bool:
     word = str(value).strip().lower()
-    if isinstance(value, str | bool | int | np.bool) and word in _TRUE | _FALSE:
+    if (isinstance(value, str | int) or _is_truth(value)) and word in _TRUE | _FALSE:
         return word in _TRUE
     raise ValueError
 
@@ -131,8 +130,13 @@ def _anything(value: Any) -> Any:
 
 
 def _refuse_truth(value: Any) -> None:
-    if isinstance(value, bool | np.bool):
+    if _is_truth(value):
         raise TypeError
+
+
+def _is_truth(value: Any) -> bool:
+    # NumPy's too, by its dtype: to load NumPy for it would take longer than all else here.
+    return isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
 
 
 def _items(value: Any, kind: str) -> list[Any]:
@@ -142,7 +146,7 @@ def _items(value: Any, kind: str) -> list[Any]:
         value = value.split(",")
     if value is None or isinstance(value, Mapping | set):
         raise TypeError
-    one = isinstance(value, str) or not isinstance(value, Sequence | np.ndarray)
+    one = isinstance(value, str) or not hasattr(value, "__len__")
     return [value] if one else list(value)
 
 
@@ -175,7 +179,7 @@ def _is_single(value: Any) -> bool:
     # One number, not a list of one.
     if isinstance(value, str):
         return "[" not in value and "," not in value
-    return not isinstance(value, Sequence | np.ndarray)
+    return not hasattr(value, "__len__")
 
 
 def _is_pair(default: Any) -> bool:

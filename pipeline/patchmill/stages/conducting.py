@@ -2,6 +2,8 @@
 
 ::
 
+    skipped <-- (nothing has changed)
+       |
     waiting --> running --> done
        ^           |
        |           +------> failed, killed: nothing new begins, what runs is let end, the rest is "not run"
@@ -12,14 +14,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from patchmill.show.progress import shown_seconds
 from patchmill.stages import attempts
+from patchmill.stages.deciding import Decision, decide, left_by
 from patchmill.stages.graph import width
 from patchmill.stages.ledger import Ledger
+from patchmill.stages.memos import Memos, Work
 from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.processes import Child, Signals, end_all
 from patchmill.stages.records import EXIT_LATE, Failure, StageRecord, State, now
@@ -30,6 +34,9 @@ _POLL_SECONDS = 0.05
 
 _LOOK_SECONDS = 1.0
 """Between two looks at the memory of what runs."""
+
+_STAGE, _ANEW = "DASK_PATCHMILL__STAGE", "DASK_PATCHMILL__ANEW"
+"""Tell the library, by Dask's configuration, for which stage it works: `patchmill.storage.makers`."""
 
 _PAUSE_SECONDS = 10.0
 """Before a stage is tried for the second time; before the third time twice as long, and so on."""
@@ -46,6 +53,7 @@ class _Attempt:
 
     stage: Stage
     child: Child
+    work: Work
     began: float
     """By the monotonic clock, as `looked`."""
     looked: float
@@ -57,26 +65,35 @@ class Conductor:
     Parameters
     ----------
     ledger : Ledger
-    stages : sequence of Stage
-        Those of the ledger's run; of several that can begin, the first does.
+    pipeline : Pipeline
+        Of the ledger's run; of several of its stages that can begin, the first does.
+    memos : Memos
+        What is known of earlier runs; what the stages do is noted there.
     jobs : int
         So many run at a time, at most.
+    forced : collection of str
+        Stages that run though nothing has changed.
     environment : callable
-        Gives that of a stage's process, when it begins.
+        Returns that of each stage's process; called when the first one begins.
     signals : Signals
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        stages: Sequence[Stage],
+        pipeline: Pipeline,
+        memos: Memos,
         jobs: int,
+        forced: Collection[str],
         environment: Callable[[], Mapping[str, str]],
         signals: Signals,
     ) -> None:
         self._ledger = ledger
-        self._stages = stages
+        self._pipeline = pipeline
+        self._memos = memos
         self._jobs = jobs
+        self._forced = forced
+        self._decisions: dict[str, Decision] = {}
         self._environment = environment
         self._signals = signals
         self._active: dict[str, _Attempt] = {}
@@ -89,13 +106,16 @@ class Conductor:
         """Run the stages, to the end or to the first that fails. On an interruption, all processes are gone."""
         try:
             while self._is_going():
-                for stage in self._ready():
+                while self._skip():
+                    pass
+                for stage in self._ready()[: self._jobs - len(self._active)]:
                     self._begin(stage)
                 self._draw()
                 for attempt in list(self._active.values()):
                     self._look_after(attempt)
                 self._ledger.beat()
-                time.sleep(_POLL_SECONDS)
+                if self._is_going():
+                    time.sleep(_POLL_SECONDS)
         except BaseException:
             end_all(attempt.child for attempt in self._active.values())
             raise
@@ -112,26 +132,49 @@ class Conductor:
         if self._ledger.record.failed is not None:
             return []
         states = {stage.name: stage.state for stage in self._ledger.record.stages}
-        able = [
+        return [
             stage
-            for stage in self._stages
+            for stage in self._pipeline.stages
             if states[stage.name] == "waiting"
-            and all(states[need] == "done" for need in stage.needs)
+            and all(states[need] in {"done", "skipped"} for need in stage.needs)
             and (stage.name not in self._again or self._again[stage.name][0] <= time.monotonic())
         ]
-        return able[: self._jobs - len(self._active)]
+
+    def _skip(self) -> bool:
+        """Look at the stages that could begin, and skip those that need not; whether there was one."""
+        for stage in self._ready():
+            if stage.name not in self._decisions:
+                forced = stage.name in self._forced
+                self._decisions[stage.name] = decide(stage, self._memos, forced=forced)
+        spared = [stage.name for stage in self._ready() if not self._decisions[stage.name].runs]
+        for name in spared:
+            skipped = replace(self._ledger.stage(name), state="skipped", why=self._decisions[name].why)
+            self._memos.give(skipped)
+            self._ledger.note(skipped)
+        return bool(spared)
 
     def _begin(self, stage: Stage) -> None:
-        environment = self._environment()
-        record = self._ledger.stage(stage.name)
-        begun = replace(record, state="running", seconds=None, began=now(), attempt=record.attempt + 1)
+        environment = dict(self._environment())
+        record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
+        begun = replace(
+            record,
+            state="running",
+            why=decision.why,
+            seconds=None,
+            began=now(),
+            attempt=record.attempt + 1,
+        )
         self._again.pop(stage.name, None)
+        run = os.path.basename(self._ledger.record.folder)
+        work = Work(run, decision.basis, decision.task(run), decision.anew, {path: {} for path in stage.all_outputs})
+        told = {_STAGE: f"{self._pipeline.name}/{stage.name}@{work.task}", _ANEW: str(work.anew)}
         # A process that nobody knows of would be left behind.
         with self._signals.held():
+            self._memos.begin(stage.name, work)
             self._ledger.put(replace(begun, memory=_memory_of(environment)))
-            child = attempts.begin(begun, self._ledger.record.folder, environment)
+            child = attempts.begin(begun, self._ledger.record.folder, {**environment, **told})
             began = time.monotonic()
-            self._active[stage.name] = _Attempt(stage, child, began, began)
+            self._active[stage.name] = _Attempt(stage, child, work, began, began)
         self._ledger.note()
 
     def _look_after(self, attempt: _Attempt) -> None:
@@ -163,6 +206,8 @@ class Conductor:
             cpu_seconds=child.cpu_seconds,
             peak_bytes=child.peak_bytes or None,
         )
+        if state == "done":
+            self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
         with self._signals.held():
             del self._active[attempt.stage.name]
             if failure is not None and ended.attempt <= attempt.stage.retries and self._ledger.record.failed is None:
@@ -174,7 +219,10 @@ class Conductor:
 
     def _draw(self) -> None:
         while self._undrawn:
-            write_notebook_html(self._undrawn.pop())
+            ended = self._undrawn.pop()
+            write_notebook_html(ended)
+            if ended.state == "done":
+                self._memos.keep(ended)
 
     def _try_again(self, ended: StageRecord, failure: Failure, code: int) -> None:
         pause = min(_PAUSE_SECONDS * 2 ** (ended.attempt - 1), _LONGEST_PAUSE)

@@ -42,6 +42,8 @@ class Given:
     declared: Mapping[str, Declaration]
     changed: frozenset[str] = frozenset()
     """Names of values that were replaced on the line."""
+    pipeline: str = ""
+    """Whose stage it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def given_by_run(stage: str, place: str = "", overrides: Sequence[str] = ()) -> 
     record = _record(stage, run, origin)
     overrides = _of_stage(stage, overrides)
     if not overrides:
-        return Given(stage, origin, record.parameters, _declared(record))
+        return Given(stage, origin, record.parameters, _declared(record), pipeline=run.name)
     others = [text for text in overrides if "=" in text and not text.startswith(f"{stage}.")]
     if others:
         raise ConfigError(
@@ -195,7 +197,7 @@ def _cells(namespace: Mapping[str, Any]) -> tuple[dict[str, Declaration], list[s
 def _given(stage: str, pipeline: Pipeline, origin: str, overrides: Sequence[str]) -> Given:
     found = next(each for each in pipeline.stages if each.name == stage)
     changed = frozenset(text.partition("=")[0].strip().removeprefix(f"{stage}.") for text in overrides)
-    return Given(stage, origin, found.params, found.declared, changed)
+    return Given(stage, origin, found.params, found.declared, changed, pipeline.name)
 
 
 def _record(stage: str, run: Run, origin: str) -> StageRecord:

@@ -123,6 +123,7 @@ def _status(words: list[str], _: Session) -> Any:
 
 def _load(words: list[str], session: Session) -> Any:
     from patchmill.stages import loading
+    from patchmill.storage.makers import work_for
 
     given = _load_parser().parse_intermixed_args(words)
     values = loading.scheduled(session.shell.user_ns)
@@ -135,6 +136,8 @@ def _load(words: list[str], session: Session) -> Any:
         found = loading.given_by_run(given.stage, given.run, given.overrides)
     seen = session.seen.setdefault((found.stage, found.origin), {})
     values = loading.put(found, session.shell.user_ns, seen)
+    # What is loaded is the stage's, its outputs too: with another value it may write them again, as the next run may.
+    work_for(f"{found.pipeline}/{found.stage}")
     return _value_table(f"{found.stage}, as of {found.origin}", values, _how_to_change(values))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from patchmill.errors import ConfigError
+from patchmill.stages.codes import code_cells
 from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
 from patchmill.stages.durations import as_seconds
@@ -34,6 +35,8 @@ class Stage:
     declared: Mapping[str, Declaration]
     needs: frozenset[str] = frozenset()
     """Names of the stages that must be done before."""
+    follows: frozenset[str] = frozenset()
+    """Those of all that it comes after, whichever run, whose output it does not name as its input."""
     limit: float | None = None
     """Seconds that one attempt may take."""
     retries: int = 0
@@ -45,9 +48,25 @@ class Stage:
         return {name: path for name, path in self.paths("out") if is_local(path)}
 
     @property
+    def all_outputs(self) -> list[str]:
+        """Paths and URLs that are written."""
+        return [path for _, path in self.paths("out")]
+
+    @property
     def inputs(self) -> list[tuple[str, str]]:
         """Local paths and globs that are read, each with its parameter."""
         return [(name, path) for name, path in self.paths("in") if is_local(path)]
+
+    @property
+    def mode(self) -> str:
+        """What it is told about outputs that exist; empty where its notebook asks for nothing of that kind."""
+        declared = self.declared.get("mode")
+        return str(self.params.get("mode", "" if declared is None else declared.default))
+
+    def options(self, way: str) -> Mapping[str, Any] | None:
+        """Storage options of what is read ("in") or written ("out"), where its notebook takes some."""
+        given = self.params.get("storage_options" if way == "in" else "target_options")
+        return given if isinstance(given, Mapping) else None
 
     def paths(self, way: str) -> Iterator[tuple[str, str]]:
         """Paths and URLs that are read ("in") or written ("out"), each with its parameter."""
@@ -71,6 +90,11 @@ class Pipeline:
     """Those that run, in an order in which they can."""
     cluster: Mapping[str, Any] | None = None
     """A Dask cluster that they share: its class, arguments and scale."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of its stages."""
+        return [stage.name for stage in self.stages]
 
 
 def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING) -> Pipeline:
@@ -99,8 +123,11 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
     _check_paths(stages, chosen, config)
     runs = runs_folder(config)
     problems.check()
+    follows = {stage.name: needs[stage.name] - _written_for(stage, stages) for stage in stages}
     needs = among(needs, chosen)
-    stages = [replace(stage, needs=needs[stage.name]) for stage in stages if stage.name in chosen]
+    stages = [
+        replace(stage, needs=needs[stage.name], follows=follows[stage.name]) for stage in stages if stage.name in chosen
+    ]
     if not stages:
         raise ConfigError("--from and --until have no stage in common: nothing would run")
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
@@ -139,14 +166,10 @@ def notebook_declarations(path: str) -> dict[str, Declaration]:
     ValueError
         If the file is no notebook, or the cell can't be read.
     """
-    import nbformat
-
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except Exception as error:  # nbformat has as many as there are ways to be no notebook
-        raise ValueError(f"it is no notebook ({type(error).__name__})") from error
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    return declarations(tagged[0].source) if tagged else {}
+    for source, tags in code_cells(path):
+        if "parameters" in tags:
+            return declarations(source)
+    return {}
 
 
 def _stage(config: Config, name: str, model: StageModel) -> Stage | None:
@@ -219,14 +242,18 @@ def _needs(stages: Sequence[Stage], references: Mapping[str, frozenset[str]]) ->
     known = {stage.name for stage in stages}
     needs: dict[str, frozenset[str]] = {}
     for index, stage in enumerate(stages):
-        read = [path for _, path in stage.paths("in")]
-        writers = {
-            earlier.name
-            for earlier in stages[:index]
-            if any(_is_within(path, place) for path in read for _, place in earlier.paths("out"))
-        }
-        needs[stage.name] = (references[stage.name] & known) | frozenset(writers)
+        needs[stage.name] = (references[stage.name] & known) | _written_for(stage, stages[:index])
     return needs
+
+
+def _written_for(stage: Stage, others: Sequence[Stage]) -> frozenset[str]:
+    """Names of those that write what a stage reads."""
+    read = [path for _, path in stage.paths("in")]
+    return frozenset(
+        other.name
+        for other in others
+        if any(_is_within(path, place) for path in read for _, place in other.paths("out"))
+    )
 
 
 def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Config) -> None:
@@ -275,6 +302,9 @@ def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
         return f"{path} is written by {written[path]} already"
     if root != UNKNOWN and not (is_local(root) and path != root and is_within(path, root)):
         return f"{path} does not lie under the root {root}"
+    for place, stage in written.items():
+        if _is_within(path, place) or _is_within(place, path):
+            return f"{path} and {place}, which {stage} writes, lie in each other: give each stage a place of its own"
     return ""
 
 

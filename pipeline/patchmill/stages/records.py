@@ -10,6 +10,9 @@
       report.html
       notebooks/ingest.ipynb    executed, and the same as .html
       logs/ingest.log           what the stage's process said
+    <runs>/demo.stages/         no record: what the stages last did, see `memos`
+
+Of a stage that was skipped, the notebook and the log are those of its last run.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ class StageRecord:
     source: str
     """Path of the notebook that is executed."""
     executed: str
-    """Path of the notebook with its outputs, once there is one."""
+    """Path of the notebook with its outputs, once there is one; that of its last run where it was skipped."""
     html: str
     log: str
     parameters: dict[str, Any]
@@ -228,12 +231,15 @@ def _known(kind: Any, told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name in names}
 
 
-def write_whole(path: str, text: str) -> None:
-    """Write a text file that nobody ever sees half-written."""
+def write_whole(path: str, text: str, *, durable: bool = False) -> None:
+    """Write a text file that nobody ever sees half-written; `durable`, not even after the power failed."""
     aside = f"{path}.{os.getpid()}.tmp"
     try:
         with open(aside, "w", encoding="utf-8") as file:
             file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(aside, path)
     finally:
         if os.path.exists(aside):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -15,6 +15,8 @@ from patchmill.stages import attempts
 from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
 from patchmill.stages.manifest import Provenance, provenance, write_manifest
+from patchmill.stages.memos import Memos
+from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.places import is_local
 from patchmill.stages.processes import signals_raise
 from patchmill.stages.records import (
@@ -47,10 +49,15 @@ def run(
     from_stages: Names = (),
     until_stages: Names = (),
     only_stages: Names = (),
+    force: bool | Names = False,
     check: bool = True,
     watch: Watch | None = None,
 ) -> Run:
     """Run a config: each stage as soon as all that it refers to is done, until one fails. Leaves a record and a report.
+
+    A stage is skipped whose code, parameters, inputs and version of patchmill are what they were when it was last done,
+    and whose outputs are as it left them. One that runs replaces what it wrote itself, or adds to it where its inputs
+    have only grown; what anybody else wrote is left alone, and nothing runs then.
 
     When a stage fails, those that run are let end, and no other is begun.
 
@@ -66,6 +73,8 @@ def run(
     from_stages, until_stages, only_stages : str or sequence of str
         Which stages run: these and all that depend on them; these and all that they depend on; these alone. What they
         read of stages that are left out must be there.
+    force : bool, str or sequence of str
+        Stages that run even if nothing has changed; True for all.
     check : bool
         Whether a stage that fails raises; without, the record says so.
     watch : callable, optional
@@ -82,6 +91,8 @@ def run(
         If the config can't be run; the text has a sentence for each problem.
     StageError
         If a stage failed, unless `check` is false; the text names stage, cell and executed notebook.
+    TargetExistsError
+        If a stage would write where something is that it did not write.
     HeldError
         If this config is being run already; the text says by whom.
     KeyboardInterrupt
@@ -97,9 +108,11 @@ def run(
     from patchmill.stages.pipelines import read_pipeline
 
     jobs = as_int(jobs, "jobs", least=1, unit="")
-    chosen = selection(from_stages, until_stages, only_stages)
+    chosen = selection(from_stages, until_stages, only_stages, force=force)
     pipeline = read_pipeline(os.fspath(config), overrides, chosen)
-    record = _execute(pipeline, jobs, watch or (lambda _: None))
+    forced = chosen.forced(pipeline.names)
+    refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
+    record = _execute(pipeline, jobs, forced, watch or (lambda _: None))
     if check and record.state == "interrupted":
         raise KeyboardInterrupt
     if check and record.failed is not None:
@@ -125,10 +138,12 @@ def _require_libraries() -> None:
         raise PatchmillError(f"running notebooks needs {', '.join(missing)}: pip install 'patchmill[notebooks]'")
 
 
-def _execute(pipeline: Pipeline, jobs: int, watch: Watch) -> Run:
+def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watch) -> Run:
     from patchmill.stages.conducting import Conductor, environment_of
 
     with _held(pipeline):
+        # Not those that were looked at before: another run may have ended meanwhile.
+        memos = Memos(pipeline.runs, pipeline.name)
         with_what = provenance(pipeline, jobs)
         ledger = Ledger(_begin(pipeline), watch)
         environment = cache(partial(environment_of, pipeline, jobs))
@@ -136,7 +151,7 @@ def _execute(pipeline: Pipeline, jobs: int, watch: Watch) -> Run:
         try:
             with signals_raise() as signals, closing(cluster):
                 ledger.note()
-                Conductor(ledger, pipeline.stages, jobs, cluster.environment, signals).conduct()
+                Conductor(ledger, pipeline, memos, jobs, forced, cluster.environment, signals).conduct()
         except KeyboardInterrupt as error:
             number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
             _note_stop(ledger, f"interrupted by {signal.Signals(number).name}", 128 + number)
@@ -155,7 +170,7 @@ def _held(pipeline: Pipeline) -> Iterator[None]:
     """Inside, nobody else runs this config: two runs would replace each other's data."""
     from patchmill.cutting.holders import holders
     from patchmill.cutting.lease import take
-    from patchmill.storage import Location
+    from patchmill.storage.locations import Location
 
     os.makedirs(pipeline.runs, exist_ok=True)
     work = Location.local(os.path.join(pipeline.runs, pipeline.name)).workshop

@@ -23,10 +23,13 @@ class Selection:
     """These and all that they depend on: ``--until``; with `first`, what both mean."""
     only: tuple[str, ...] = ()
     """These alone: ``--only``."""
+    force: bool | tuple[str, ...] = False
+    """Of those that run, these even if nothing has changed, True for all: ``--force``."""
 
     def problems(self, names: Sequence[str]) -> list[str]:
         """A sentence for each thing that is wrong with it, in a config of the stages `names`."""
         options = {"--from": self.first, "--until": self.until, "--only": self.only}
+        options["--force"] = self.force if isinstance(self.force, tuple) else ()
         there = f"; its stages are {', '.join(names) or 'none'}"
         found = [
             f"{option} {name}: the config has no stage {name}{nearest(name, list(names)) or there}"
@@ -37,6 +40,12 @@ class Selection:
         if self.only and (self.first or self.until):
             found.append("--only can't go with --from or --until, which add stages to it: leave one of them out")
         return found
+
+    def forced(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the stages `names` that run even if nothing has changed."""
+        if isinstance(self.force, bool):
+            return frozenset(names if self.force else ())
+        return frozenset(self.force)
 
     def chosen(self, needs: Needs) -> frozenset[str]:
         """The names of the stages that run."""
@@ -53,15 +62,16 @@ class Selection:
 EVERYTHING = Selection()
 
 
-def selection(from_stages: Names, until_stages: Names, only_stages: Names) -> Selection:
+def selection(from_stages: Names, until_stages: Names, only_stages: Names, *, force: bool | Names = False) -> Selection:
     """What a caller asked for, each as one name or several.
 
     Examples
     --------
     >>> selection("patchify", (), ())
-    Selection(first=('patchify',), until=(), only=())
+    Selection(first=('patchify',), until=(), only=(), force=False)
     """
-    return Selection(_names(from_stages), _names(until_stages), _names(only_stages))
+    forced = force if isinstance(force, bool) else _names(force)
+    return Selection(_names(from_stages), _names(until_stages), _names(only_stages), forced)
 
 
 def _names(given: Names) -> tuple[str, ...]:

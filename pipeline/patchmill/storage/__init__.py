@@ -1,12 +1,40 @@
-"""Where bytes lie: locations, array declarations, and the engine that moves bulk bytes."""
+"""Where bytes lie: locations, array declarations, and the engine that moves bulk bytes.
+
+Each name is loaded when it is first used: who needs one light module of this room need not wait for the heavy ones.
+"""
 
 from __future__ import annotations
 
-from patchmill.storage.bulk import BulkArray, Part, Region, TensorStoreArray, open_bulk
-from patchmill.storage.declaring import ArraySpec, declare, digest, encoded, root_of
-from patchmill.storage.empty import empty_shard
-from patchmill.storage.groups import FORMAT, StoredGroup, begun, read_group, write_small
-from patchmill.storage.locations import Location
+from typing import TYPE_CHECKING
+
+from patchmill.types import loaded_later
+
+if TYPE_CHECKING:
+    from patchmill.storage.bulk import BulkArray, Part, Region, TensorStoreArray, open_bulk
+    from patchmill.storage.declaring import ArraySpec, declare, digest, encoded, root_of
+    from patchmill.storage.empty import empty_shard
+    from patchmill.storage.groups import FORMAT, StoredGroup, begun, read_group, write_small
+    from patchmill.storage.locations import Location
+
+_HOMES = {
+    "ArraySpec": "patchmill.storage.declaring",
+    "BulkArray": "patchmill.storage.bulk",
+    "FORMAT": "patchmill.storage.groups",
+    "Location": "patchmill.storage.locations",
+    "Part": "patchmill.storage.bulk",
+    "Region": "patchmill.storage.bulk",
+    "StoredGroup": "patchmill.storage.groups",
+    "TensorStoreArray": "patchmill.storage.bulk",
+    "begun": "patchmill.storage.groups",
+    "declare": "patchmill.storage.declaring",
+    "digest": "patchmill.storage.declaring",
+    "empty_shard": "patchmill.storage.empty",
+    "encoded": "patchmill.storage.declaring",
+    "open_bulk": "patchmill.storage.bulk",
+    "read_group": "patchmill.storage.groups",
+    "root_of": "patchmill.storage.declaring",
+    "write_small": "patchmill.storage.groups",
+}
 
 __all__ = [
     "FORMAT",
@@ -27,3 +55,6 @@ __all__ = [
     "root_of",
     "write_small",
 ]
+
+
+__getattr__ = loaded_later(__name__, _HOMES)

@@ -1,0 +1,127 @@
+"""What a notebook does, as a digest: its code without comments, blanks and outputs, and the modules that lie beside it.
+
+::
+
+    notebooks/measure.ipynb     code cells, as syntax trees
+      import helping            notebooks/helping.py, and what that imports from there
+      import numpy              not looked at: it lies elsewhere
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+_INJECTED = "injected-parameters"
+"""Tag of the cell that papermill itself puts in, and replaces the next time."""
+
+_MAGIC = re.compile(r"^([ \t]*)([%!?].*)$", re.MULTILINE)
+
+
+def code_cells(path: str) -> list[tuple[str, list[str]]]:
+    """Source and tags of each code cell of a notebook.
+
+    Raises
+    ------
+    ValueError
+        If the file is no notebook.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            notebook = json.load(file)
+        if notebook["nbformat"] == 4:
+            return [_cell(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"it is no notebook ({type(error).__name__})") from error
+    # nbformat takes a second to load, so only what is of an older format goes through it.
+    import nbformat
+
+    try:
+        upgraded = nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat has as many as there are ways to be no notebook
+        raise ValueError(f"it is no notebook ({type(error).__name__})") from error
+    return [_cell(cell) for cell in upgraded.cells if cell.cell_type == "code"]
+
+
+def _cell(cell: Any) -> tuple[str, list[str]]:
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source), list(cell.get("metadata", {}).get("tags", []))
+
+
+def notebook_digest(path: str) -> str:
+    """A digest of a notebook's code: equal for notebooks that differ in comments, Markdown, outputs, metadata alone."""
+    sources = [source for source, tags in code_cells(path) if _INJECTED not in tags]
+    return _digest(*(text for text in map(normalized, sources) if text))
+
+
+def module_digests(path: str) -> dict[str, str]:
+    """Digests of the modules beside a notebook that its code imports, and that these import, by file."""
+    folder = os.path.dirname(path)
+    found: dict[str, str] = {}
+    waiting = [source for source, _ in code_cells(path)]
+    while waiting:
+        for module in _modules(waiting.pop(), folder):
+            if module not in found:
+                with suppress(OSError, UnicodeDecodeError), open(module, encoding="utf-8") as file:
+                    source = file.read()
+                    found[module] = _digest(normalized(source))
+                    waiting.append(source)
+    return dict(sorted(found.items()))
+
+
+def normalized(source: str) -> str:
+    """What a cell does: its syntax tree as text; of magics every character counts.
+
+    Examples
+    --------
+    >>> normalized("step = 64  # pixels") == normalized("step  =  64")
+    True
+    >>> normalized("'#' + x") == normalized("'#' + y")
+    False
+    """
+    for text in (source, _without_magics(source)):
+        with suppress(SyntaxError, ValueError, RecursionError):
+            return ast.unparse(ast.parse(text))
+    return source.rstrip()
+
+
+def _without_magics(source: str) -> str:
+    """Lines that are magics as calls, so that what stands around them is Python."""
+    if source.lstrip().startswith("%%"):
+        return source
+    return _MAGIC.sub(lambda found: f"{found[1]}magic({found[2]!r})", source)
+
+
+def _modules(source: str, folder: str) -> Iterator[str]:
+    """Files of the modules below `folder` that a source imports."""
+    for name in _imported(source):
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            place = os.path.join(folder, *parts[:count])
+            yield from (path for path in (f"{place}.py", os.path.join(place, "__init__.py")) if os.path.isfile(path))
+
+
+def _imported(source: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(_without_magics(source))
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def _digest(*texts: str) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(f"{len(text)}\n{text}".encode())
+    return digest.hexdigest()

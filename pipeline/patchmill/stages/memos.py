@@ -1,0 +1,155 @@
+"""What the stages of a pipeline last did, beside the records of its runs.
+
+::
+
+    <runs>/demo.stages/
+      stages.json        of each stage: what it worked on, and what it left
+      ingest.ipynb       of its last run that was done, with ingest.html and ingest.log: shown again where it is skipped
+
+A stage has up to two entries: `done`, the last time that it came to its end, and `begun`, where it has been begun since
+and has not. So what was written half is never taken for a result, whatever became of the process that wrote it. The
+folder is no record, and `patchmill clean` leaves it alone; its files are links to those of records where the disk has
+such.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from patchmill.stages.records import StageRecord, write_whole
+from patchmill.stages.traces import Trace
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """All that decides what a stage does."""
+
+    code: str
+    """Digest of the notebook's code."""
+    modules: Mapping[str, str]
+    """Digests of what it imports from beside it, by file."""
+    parameters: Mapping[str, Any]
+    version: str
+    """Of patchmill."""
+    inputs: Mapping[str, Trace]
+    """By path."""
+    after: Mapping[str, str]
+    """Of stages that it comes after and whose output it does not name as its input: their last run."""
+
+    @property
+    def digest(self) -> str:
+        """Equal for those that are."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One execution of a stage."""
+
+    run: str
+    """Name of its record."""
+    basis: Basis
+    task: str = ""
+    """What the stage calls this piece of its work: who goes on with it has the same."""
+    anew: bool = False
+    """Whether it was told that what earlier ones had written is out of date."""
+    outputs: Mapping[str, Trace] = field(default_factory=dict)
+    """By path, as it left them; of one that was only begun, those that it may have touched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What is known of a stage."""
+
+    done: Work | None = None
+    begun: Work | None = None
+
+
+class Memos:
+    """What is known of all stages of a pipeline; each change is on disk when the call returns.
+
+    Parameters
+    ----------
+    runs : str
+        The folder of its records.
+    name : str
+        The pipeline's. Where there is no such folder, or it can't be read, nothing is known.
+    """
+
+    def __init__(self, runs: str, name: str) -> None:
+        self._folder = os.path.join(runs, f"{name}.stages")
+        self._path = os.path.join(self._folder, "stages.json")
+        self._known = _read(self._path)
+
+    def __getitem__(self, stage: str) -> Memo:
+        """What is known of a stage."""
+        return self._known.get(stage, Memo())
+
+    def begin(self, stage: str, work: Work) -> None:
+        """Note that a stage begins."""
+        self._put(stage, replace(self[stage], begun=work))
+
+    def end(self, stage: str, work: Work) -> None:
+        """Note that a stage came to its end."""
+        self._put(stage, Memo(done=work))
+
+    def keep(self, record: StageRecord) -> None:
+        """Keep what a stage left in a record, for runs in which it will be skipped."""
+        for kept, path in self._files(record):
+            _copy(path, kept)
+
+    def give(self, record: StageRecord) -> None:
+        """Put what a stage's last run left into the record of one in which it is skipped."""
+        for kept, path in self._files(record):
+            _copy(kept, path)
+
+    def _files(self, record: StageRecord) -> list[tuple[str, str]]:
+        paths = (record.executed, record.html, record.log)
+        return [(os.path.join(self._folder, os.path.basename(path)), path) for path in paths]
+
+    def _put(self, stage: str, memo: Memo) -> None:
+        self._known[stage] = memo
+        stages = {name: asdict(each) for name, each in self._known.items()}
+        text = json.dumps({"format": _FORMAT, "stages": stages}, indent=1, default=str)
+        os.makedirs(self._folder, exist_ok=True)
+        write_whole(self._path, f"{text}\n", durable=True)
+
+
+def _copy(path: str, to: str) -> None:
+    """Make `to` the same file as `path`, or a copy of it; nothing where that is not there."""
+    if not os.path.isfile(path):
+        return
+    aside = f"{to}.{os.getpid()}.tmp"
+    try:
+        os.link(path, aside)
+    except OSError:
+        shutil.copyfile(path, aside)
+    # Between two names of one file a rename does nothing, and leaves both.
+    os.replace(aside, to)
+    with suppress(FileNotFoundError):
+        os.remove(aside)
+
+
+def _read(path: str) -> dict[str, Memo]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+        if told["format"] != _FORMAT:
+            return {}
+        return {name: Memo(**{key: _work(each) for key, each in memo.items()}) for name, memo in told["stages"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _work(told: Any) -> Work | None:
+    return None if told is None else Work(**{**told, "basis": Basis(**told["basis"])})

@@ -1,0 +1,118 @@
+"""Whose an output is. A stage replaces what it wrote itself, and nothing else.
+
+::
+
+    store that patchmill wrote    the stage's that its provenance names
+    anything else                 the stage's, if it is what that is known to have left, or to have begun: see `memos`
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from patchmill.errors import PatchmillError, TargetExistsError
+from patchmill.stages.places import is_local
+from patchmill.stages.traces import Trace, is_left, own_attributes, trace
+
+if TYPE_CHECKING:
+    from patchmill.stages.memos import Memo, Memos
+    from patchmill.stages.pipelines import Pipeline, Stage
+
+_ON_REQUEST = ("overwrite", "append", "resume")
+"""Modes that say, in the config, what becomes of something that nobody is named for."""
+
+
+def refuse_foreign(pipeline: Pipeline, memos: Memos, forced: Collection[str] = ()) -> None:
+    """Raise where a stage would write over what is not its own.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    memos : Memos
+    forced : collection of str
+        Stages that may replace what was changed since they wrote it.
+
+    Raises
+    ------
+    TargetExistsError
+        With a sentence for each such output.
+    """
+    sentences = [
+        f"{stage.name}.{param}: {sentence}"
+        for stage in pipeline.stages
+        for param, path in stage.paths("out")
+        if (sentence := _problem(stage, path, pipeline.name, memos[stage.name], forced=stage.name in forced))
+    ]
+    if sentences:
+        raise TargetExistsError("\n".join(sentences))
+
+
+def made_by(path: str, options: Mapping[str, Any] | None = None) -> tuple[bool, str]:
+    """Whether patchmill wrote, or has begun, what is at an output, and for which stage of which pipeline."""
+    for data in _roots(path, options):
+        own = own_attributes(data)
+        if own is not None:
+            return True, str(own.get("provenance", {}).get("stage", ""))
+    begun = _begun(path, options)
+    return begun is not None, str((begun or {}).get("stage", ""))
+
+
+def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, *, forced: bool) -> str:
+    """What is wrong with writing to `path`; empty if nothing is."""
+    ours, by = made_by(path, stage.options("out"))
+    if by == f"{pipeline}/{stage.name}":
+        return ""
+    found = trace(path, stage.options("out")) if is_local(path) or ours else {"kind": "nothing"}
+    if (found["kind"] == "nothing" and not ours) or _is_left(path, found, memo):
+        return ""
+    if by:
+        other, _, name = by.partition("/")
+        return f"{path} was written by the stage {name} of {other}, so it stays: choose another place, or remove it"
+    if stage.mode in _ON_REQUEST or (not ours and memo.begun is not None and path in memo.begun.outputs):
+        return ""
+    if memo.done is not None and path in memo.done.outputs and not ours:
+        way = f"move it away, or let it be replaced with --force {stage.name}"
+        return "" if forced else f"{path} is not what run {memo.done.run} left there: {way}"
+    way = ", or say by mode: overwrite that it may be replaced" if "mode" in stage.declared else ""
+    return f"{path} is there, and {stage.name} of {pipeline} did not write it: choose another place, remove it{way}"
+
+
+def _is_left(path: str, found: Trace, memo: Memo) -> bool:
+    """Whether it is what the stage left; of a store the root tells, be it another stage's that a notebook copied."""
+    left = {} if memo.done is None else memo.done.outputs.get(path, {})
+    return ("root" in found and found["root"] == left.get("root")) or is_left(path, found, left)
+
+
+def _roots(path: str, options: Mapping[str, Any] | None) -> Iterator[bytes | None]:
+    if not is_local(path):
+        yield _read_remote(path, "zarr.json", options)
+        return
+    try:
+        with open(os.path.join(path, "zarr.json"), "rb") as file:
+            yield file.read()
+    except OSError:
+        return
+
+
+def _begun(path: str, options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What is remembered of a patch set that was begun there and is not finished."""
+    if is_local(path) and not os.path.exists(f"{os.path.realpath(path)}.patchmill"):
+        return None
+    from patchmill.storage.groups import begun
+    from patchmill.storage.locations import Location
+
+    try:
+        return begun(Location.parse(path, options=options))
+    except (PatchmillError, ValueError):
+        return None
+
+
+def _read_remote(path: str, key: str, options: Mapping[str, Any] | None) -> bytes | None:
+    from patchmill.storage.locations import Location
+
+    try:
+        return Location.parse(path, options=options).read(key)
+    except (PatchmillError, ValueError):
+        return None
