@@ -90,3 +90,56 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_ends_well(tmp_path):
     assert "Traceback" not in ended.stderr
     wait_until(lambda: running_below(tmp_path) == [], seconds=10)
     assert patchmill.run(config).state == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["runner", "stage", "kernel"])
+def test_after_a_kill_the_rerun_ends_in_the_same_bytes(tmp_path, victim):
+    arguments = {
+        "ingest": {"notebook": "patchmill:ingest", "params": {"images": "sample:", "target": "${root}/source.zarr"}},
+        "patchify": {
+            "notebook": "patchmill:patchify",
+            "params": {
+                "source": "${stages.ingest.params.target}",
+                "target": "${root}/patches.zarr",
+                "patch_shape": [64, 64],
+                "step": [8, 8],
+            },
+        },
+    }
+    config = write_config(tmp_path / "pipeline.yaml", arguments)
+    command = [sys.executable, "-m", "patchmill", "run", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    shards = tmp_path / "out" / "patches.zarr" / "patches" / "c"
+    wait_until(lambda: any(path.is_file() for path in shards.rglob("*")), seconds=120)
+    assert process.poll() is None
+    kill(process, tmp_path, victim)
+    process.communicate(timeout=60)
+    wait_until(lambda: running_below(tmp_path) == [], seconds=10)
+    assert patchmill.run(config).state == "done"
+    whole = write_config(tmp_path / "whole.yaml", arguments, root="whole")
+    assert patchmill.run(whole).state == "done"
+    assert objects(tmp_path / "out" / "patches.zarr") == objects(tmp_path / "whole" / "patches.zarr")
+    assert patchmill.verify(tmp_path / "out" / "patches.zarr").ok
+
+
+def kill(runner: subprocess.Popen, folder: Path, victim: str) -> None:
+    import psutil
+
+    if victim == "runner":
+        runner.kill()
+        return
+    below = psutil.Process(runner.pid).children(recursive=True)
+    kernels = [each for each in below if "ipykernel" in " ".join(each.cmdline())]
+    stages = [each for each in below if "executing" in " ".join(each.cmdline())]
+    for process in kernels if victim == "kernel" else stages:
+        process.kill()
+
+
+def objects(place: Path) -> dict[str, bytes]:
+    """Array objects: no times in them."""
+    return {
+        str(path.relative_to(place)): path.read_bytes()
+        for path in place.rglob("*")
+        if path.is_file() and path.name != "zarr.json"
+    }
