@@ -169,6 +169,31 @@ def test_a_stage_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_takes_too_long_is_ended(tmp_path, jobs):
+    write_notebook(tmp_path / "meets.ipynb", *MEETS)
+    stages = {
+        "slow": meets(tmp_path, "slow", "nobody", retries=3),
+        "other": meets(tmp_path, "other", "nobody"),
+        "last": meets(tmp_path, "last", after="slow"),
+    }
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", stages, limit="6s"), jobs=jobs, check=False)
+    assert states(run) == {"slow": "failed", "other": "failed" if jobs == 2 else "not run", "last": "not run"}
+    assert (run.state, run.exit_code) == ("failed", 124)
+    assert str(run.failed.failure).startswith("the run took longer than its limit of 6.0 s")
+    assert run.failed.attempt == 1
+    assert running_below(tmp_path) == []
+
+
+def test_a_run_that_is_late_before_a_stage_begins_says_so(tmp_path):
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number", "print(x)")
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"adds": {}}, limit="0.01s"), check=False)
+    assert (run.state, run.exit_code) == ("failed", 124)
+    assert "longer than its limit" in str(run.failed.failure)
+    assert running_below(tmp_path) == []
+
+
+@pytest.mark.slow
 def test_a_stage_is_tried_again_as_often_as_it_may_be(tmp_path, monkeypatch):
     monkeypatch.setattr(conducting, "_PAUSE_SECONDS", 0.1)
     write_notebook(

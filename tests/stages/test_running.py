@@ -120,7 +120,11 @@ def test_run_raises_where_it_is_not_told_otherwise(half_failed, monkeypatch):
 
 def test_a_kernel_that_is_killed_is_told_from_one_that_fails(tmp_path):
     write_notebook(
-        tmp_path / "dies.ipynb", "x: int = 1  # a number", "# Too much", "import os\nos.kill(os.getpid(), 9)", "print()"
+        tmp_path / "dies.ipynb",
+        "x: int = 1  # a number",
+        "# Too much",
+        "import os, time\ntime.sleep(2)\nos.kill(os.getpid(), 9)",
+        "print()",
     )
     run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"dies": {}}), check=False)
     assert (run.state, run.exit_code) == ("killed", 137)
@@ -130,6 +134,7 @@ def test_a_kernel_that_is_killed_is_told_from_one_that_fails(tmp_path):
     assert [cell["metadata"]["papermill"]["status"] for cell in cells[-2:]] == ["failed", "pending"]
     assert cells[-2]["outputs"][-1]["ename"] == "DeadKernel"
     assert "killed" in Path(run.report).read_text()
+    assert "its processes held" in running.failure_text(run.failed)
 
 
 @pytest.mark.slow

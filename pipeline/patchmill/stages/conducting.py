@@ -94,6 +94,7 @@ class Conductor:
         self._jobs = jobs
         self._forced = forced
         self._decisions: dict[str, Decision] = {}
+        self._began = time.monotonic()
         self._environment = environment
         self._signals = signals
         self._active: dict[str, _Attempt] = {}
@@ -113,6 +114,7 @@ class Conductor:
                 self._draw()
                 for attempt in list(self._active.values()):
                     self._look_after(attempt)
+                self._keep_to_limit()
                 self._ledger.beat()
                 if self._is_going():
                     time.sleep(_POLL_SECONDS)
@@ -192,9 +194,31 @@ class Conductor:
 
     def _end_late(self, attempt: _Attempt, limit: float) -> None:
         end_all([attempt.child])
-        sentence = f"it took longer than its limit of {shown_seconds(limit)}; `limit` in the config sets another"
+        self._fail(
+            attempt, f"it took longer than its limit of {shown_seconds(limit)}; `limit` in the config sets another"
+        )
+
+    def _fail(self, attempt: _Attempt, sentence: str) -> None:
         failure = attempts.stopped(self._ledger.stage(attempt.stage.name), self._ledger.record.folder, sentence)
         self._end(attempt, "failed", failure, EXIT_LATE)
+
+    def _is_late(self) -> bool:
+        limit = self._pipeline.limit
+        return limit is not None and time.monotonic() - self._began > limit
+
+    def _keep_to_limit(self) -> None:
+        """End everything, if the whole run has taken too long; nothing is tried again."""
+        if not self._is_late():
+            return
+        sentence = f"the run took longer than its limit of {shown_seconds(self._pipeline.limit or 0)}"
+        end_all(attempt.child for attempt in self._active.values())
+        for attempt in list(self._active.values()):
+            self._fail(attempt, f"{sentence}; `limit` at the top of the config sets another")
+        waiting = [stage for stage in self._ledger.record.stages if stage.state == "waiting"]
+        if waiting and self._ledger.record.failed is None:
+            failure = Failure(f"{sentence} before this stage could run")
+            self._again.pop(waiting[0].name, None)
+            self._ledger.put(replace(waiting[0], state="failed", failure=failure), exit_code=EXIT_LATE)
 
     def _end(self, attempt: _Attempt, state: State, failure: Failure | None, code: int) -> None:
         child = attempt.child
@@ -210,12 +234,15 @@ class Conductor:
             self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
         with self._signals.held():
             del self._active[attempt.stage.name]
-            if failure is not None and ended.attempt <= attempt.stage.retries and self._ledger.record.failed is None:
+            if failure is not None and self._may_try_again(ended, attempt.stage.retries):
                 self._try_again(ended, failure, code)
             else:
                 self._ledger.put(ended, exit_code=self._ledger.record.exit_code or code)
         self._undrawn.append(ended)
         self._ledger.note()
+
+    def _may_try_again(self, ended: StageRecord, retries: int) -> bool:
+        return ended.attempt <= retries and self._ledger.record.failed is None and not self._is_late()
 
     def _draw(self) -> None:
         while self._undrawn:

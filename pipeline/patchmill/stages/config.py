@@ -36,7 +36,7 @@ _FOLDER: ContextVar[str] = ContextVar("folder")
 COMMAND_LINE: KeyPath = ("(command line)",)
 """What is wrong with what was given beside the config."""
 
-_OWN_KEYS = ("name", "root", "runs", "compute", "stages")
+_OWN_KEYS = ("name", "root", "runs", "limit", "compute", "stages")
 
 
 @dataclass

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from patchmill.stages.durations import as_seconds
 from patchmill.types import as_bytes
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+
+def _check_span(value: Any) -> Any:
+    if value is not None:
+        as_seconds(value, "limit")
+    return value
+
+
+Span: TypeAlias = Annotated[Any, AfterValidator(_check_span)]
+"""A time, as `durations` reads it, or none."""
 
 
 class _Model(BaseModel):
@@ -47,7 +57,7 @@ class ComputeModel(_Model):
 
     memory: str | int | None = None
     workers: Annotated[int, Field(ge=1)] | None = None
-    limit: Any = None
+    limit: Span = None
     """How long a stage may take that does not say so itself."""
     cluster: ClusterModel | None = None
     """Where stages compute that use Dask, in place of the threads of their own process."""
@@ -59,13 +69,6 @@ class ComputeModel(_Model):
             as_bytes(value, "compute.memory")
         return value
 
-    @field_validator("limit")
-    @classmethod
-    def _is_span(cls, value: Any) -> Any:
-        if value is not None:
-            as_seconds(value, "compute.limit")
-        return value
-
 
 class StageModel(_Model):
     """One notebook with its parameters."""
@@ -74,7 +77,7 @@ class StageModel(_Model):
     params: dict[str, Any] = Field(default_factory=dict)
     after: tuple[str, ...] = ()
     """Stages that must be done before, beside those that `params` refer to."""
-    limit: Any = None
+    limit: Span = None
     """How long one attempt may take."""
     retries: Annotated[int, Field(ge=0)] = 0
     """How often it is tried again after it failed."""
@@ -89,13 +92,6 @@ class StageModel(_Model):
     def _one_is_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("limit")
-    @classmethod
-    def _is_span(cls, value: Any) -> Any:
-        if value is not None:
-            as_seconds(value, "limit")
-        return value
-
 
 class PipelineModel(_Model):
     """A whole config."""
@@ -103,5 +99,7 @@ class PipelineModel(_Model):
     name: Annotated[str, Field(pattern=_NAME)]
     root: Annotated[str, Field(min_length=1)]
     runs: Annotated[str, Field(min_length=1)] | None = None
+    limit: Span = None
+    """How long the whole run may take."""
     compute: ComputeModel = ComputeModel()
     stages: Annotated[dict[Annotated[str, Field(pattern=_NAME)], StageModel], Field(min_length=1)]

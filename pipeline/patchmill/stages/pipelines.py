@@ -90,6 +90,8 @@ class Pipeline:
     """Those that run, in an order in which they can."""
     cluster: Mapping[str, Any] | None = None
     """A Dask cluster that they share: its class, arguments and scale."""
+    limit: float | None = None
+    """Seconds that the whole run may take."""
 
     @property
     def names(self) -> list[str]:
@@ -133,7 +135,10 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
     shared = model.compute.cluster
     cluster = None if shared is None else shared.model_dump(by_alias=True, exclude_none=True)
-    return Pipeline(model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages), cluster)
+    limit = None if model.limit is None else as_seconds(model.limit, "limit")
+    return Pipeline(
+        model.name, config.path, model.root, runs, memory, model.compute.workers, tuple(stages), cluster, limit
+    )
 
 
 def config_text(pipeline: Pipeline) -> str:

@@ -33,7 +33,7 @@ from patchmill.stages.records import (
 )
 from patchmill.stages.reporting import write_notebook_html, write_reports
 from patchmill.stages.selecting import Names, selection
-from patchmill.types import as_int
+from patchmill.types import as_int, shown_bytes
 
 if TYPE_CHECKING:
     from patchmill.stages.pipelines import Pipeline, Stage
@@ -127,7 +127,15 @@ def failure_text(stage: StageRecord) -> str:
         return ""
     seen = stage.executed if os.path.isfile(stage.executed) else stage.log
     tries = f" (attempt {stage.attempt})" if stage.attempt > 1 else ""
-    return f"stage {stage.name} {stage.state}{tries} in {failure.where}\n{failure}\nopen {seen}"
+    return f"stage {stage.name} {stage.state}{tries} in {failure.where}\n{failure}{_memory_of(stage)}\nopen {seen}"
+
+
+def _memory_of(stage: StageRecord) -> str:
+    """Of what was killed, how much memory it had."""
+    if stage.state != "killed" or not stage.peak_bytes:
+        return ""
+    allowed = "" if stage.memory is None else f", {shown_bytes(stage.memory)} allowed"
+    return f"; its processes held {shown_bytes(stage.peak_bytes)} at the most{allowed}"
 
 
 def _require_libraries() -> None:
