@@ -6,6 +6,8 @@ import os
 import re
 from typing import Any
 
+from patchmill.show.sparing import without_grammars
+
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
 )
@@ -18,10 +20,11 @@ def notebook_html(path: str) -> str:
     What acts is taken out of its outputs, and the page forbids the browser to run or load anything, so that neither an
     image's name nor a library's fancy can do more than be seen.
     """
-    import nbformat
-    from jinja2 import pass_context
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
+    with without_grammars():
+        import nbformat
+        from jinja2 import pass_context
+        from nbconvert import HTMLExporter
+        from traitlets.config import Config
 
     from patchmill.show.cleaning import looks_html
 

@@ -19,6 +19,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+from patchmill.show.sparing import without_grammars
 from patchmill.stages.pulse import Pulse, longest_silence
 from patchmill.stages.records import write_whole
 
@@ -62,8 +63,9 @@ class Answer:
 
 def execute(job: Job) -> Answer:
     """Execute a notebook; the answer says how it ended, and is in the answer file."""
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
+    with without_grammars():
+        from nbclient.exceptions import DeadKernelError
+        from papermill.exceptions import PapermillExecutionError
 
     answer = Answer(job.answer)
     answer.write()
