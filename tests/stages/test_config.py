@@ -84,7 +84,7 @@ def test_overrides_are_yaml_and_reach_what_refers_to_them(folder, monkeypatch):
 
 
 def test_the_resolved_config_says_the_same(folder):
-    pipeline = read_pipeline(write(folder, CHAIN), ["first.size=[4, 5]"])
+    pipeline = read_pipeline(write(folder, CHAIN), ["first.size=[4, 5]", "limit=2h"])
     again = read_pipeline(write(folder, config_text(pipeline)))
     assert again == pipeline
 
@@ -117,9 +117,12 @@ def test_the_resolved_config_says_the_same(folder):
         (("root: ../out", "root: s3://bucket/x"), "some.yaml:1: runs must be a local folder"),
         (("size: 3", 'size: "${stages.second.params.data}"'), "some.yaml:5: the stages second and first wait"),
         (("stages:", "stages: ["), "some.yaml:6: this is no YAML"),
-        ((CHAIN, "- a\n- b\n"), "some.yaml: a config is a mapping with the keys name, root, runs, compute, stages"),
+        ((CHAIN, "- a\n- b\n"), "some.yaml: a config is a mapping with the keys name, root, runs, limit, compute, stages"),
         ((CHAIN, "name: x\nroot: y\nstages: {}\n"), "some.yaml:3: stages must be "),
         ((CHAIN, "name: x\nroot: y\nstages: 3\n"), "some.yaml:3: stages must be "),
+        (("root: ../out", "root: data/x/y"), "some.yaml:2: root must lead to a folder, and {here}/data/x is a file"),
+        (("root: ../out", "root: ../out\nruns: data/x"), "some.yaml:3: runs must lead to a folder, and {here}/data/x"),
+        (("root: ../out", "root: ../out\nlimit: [1]"), "some.yaml:3: limit must be a span of time"),
         ((CHAIN, ""), "some.yaml: a config is a mapping"),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -13,14 +13,15 @@ from patchmill.types import as_bytes
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
-def _check_span(value: Any) -> Any:
-    if value is not None:
-        as_seconds(value, "limit")
-    return value
+def _span(name: str) -> AfterValidator:
+    """What `name` holds is a time, as `durations` reads it, or none."""
 
+    def check(value: Any) -> Any:
+        if value is not None:
+            as_seconds(value, name)
+        return value
 
-Span: TypeAlias = Annotated[Any, AfterValidator(_check_span)]
-"""A time, as `durations` reads it, or none."""
+    return AfterValidator(check)
 
 
 class _Model(BaseModel):
@@ -57,7 +58,7 @@ class ComputeModel(_Model):
 
     memory: str | int | None = None
     workers: Annotated[int, Field(ge=1)] | None = None
-    limit: Span = None
+    limit: Annotated[Any, _span("compute.limit")] = None
     """How long a stage may take that does not say so itself."""
     cluster: ClusterModel | None = None
     """Where stages compute that use Dask, in place of the threads of their own process."""
@@ -77,7 +78,7 @@ class StageModel(_Model):
     params: dict[str, Any] = Field(default_factory=dict)
     after: tuple[str, ...] = ()
     """Stages that must be done before, beside those that `params` refer to."""
-    limit: Span = None
+    limit: Annotated[Any, _span("limit")] = None
     """How long one attempt may take."""
     retries: Annotated[int, Field(ge=0)] = 0
     """How often it is tried again after it failed."""
@@ -99,7 +100,7 @@ class PipelineModel(_Model):
     name: Annotated[str, Field(pattern=_NAME)]
     root: Annotated[str, Field(min_length=1)]
     runs: Annotated[str, Field(min_length=1)] | None = None
-    limit: Span = None
+    limit: Annotated[Any, _span("limit")] = None
     """How long the whole run may take."""
     compute: ComputeModel = ComputeModel()
     stages: Annotated[dict[Annotated[str, Field(pattern=_NAME)], StageModel], Field(min_length=1)]

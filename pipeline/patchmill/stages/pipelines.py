@@ -150,6 +150,7 @@ def config_text(pipeline: Pipeline) -> str:
         "name": pipeline.name,
         "root": pipeline.root,
         "runs": pipeline.runs,
+        **({} if pipeline.limit is None else {"limit": pipeline.limit}),
         "compute": {name: value for name, value in compute.items() if value is not None},
         "stages": {stage.name: _stage_content(stage) for stage in pipeline.stages},
     }
@@ -321,7 +322,7 @@ def runs_folder(config: Config) -> str:
     """Where the records of a config's runs go; empty, and a problem noted, where it does not tell."""
     runs = config.model.runs
     if runs is None and is_local(config.model.root):
-        return os.path.join(config.model.root, "records")
+        return _folder(config, "root", os.path.join(config.model.root, "records"))
     if config.model.root == UNKNOWN:
         return ""
     if runs is None or not is_local(runs):
@@ -329,7 +330,17 @@ def runs_folder(config: Config) -> str:
             ("runs",), f"runs must be a local folder for the records of runs, since root is {config.model.root}"
         )
         return ""
-    return absolute(runs, config.folder)
+    return _folder(config, "runs", absolute(runs, config.folder))
+
+
+def _folder(config: Config, key: str, path: str) -> str:
+    """`path`, and a problem noted where a file is in the way of it."""
+    above = path
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        config.problems.add((key,), f"{key} must lead to a folder, and {above} is a file: choose another place")
+    return path
 
 
 def _texts(value: Any) -> Iterator[str]:
