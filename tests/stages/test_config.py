@@ -39,6 +39,7 @@ def write(folder: Path, text: str) -> str:
 
 FIRST = "first:\n    notebook: ../work.ipynb"
 FROM_FIRST = '"${stages.first.params.target}"'
+SIZE_OF_FIRST = '"${stages.first.params.size}"'
 BEHIND = '"${root}/b.zarr"'
 
 CHAIN = """\
@@ -134,6 +135,15 @@ def test_each_mistake_is_a_sentence_with_its_line(folder, change, sentence):
     expected = sentence.format(up=folder.parent, here=folder)
     assert expected in str(caught.value)
     assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_places_that_meet_behind_a_link_meet(folder):
+    (folder.parent / "out" / "a.zarr").mkdir(parents=True)
+    (folder.parent / "out" / "link").symlink_to("a.zarr")
+    with pytest.raises(ConfigError, match="which first writes, lie in each other"):
+        read_pipeline(write(folder, CHAIN.replace(BEHIND, '"${root}/link/b"')))
+    with pytest.raises(ConfigError, match="is written by first, which runs later"):
+        read_pipeline(write(folder, CHAIN.replace(FROM_FIRST, "../out/link/x").replace(SIZE_OF_FIRST, "4")))
 
 
 def test_what_a_stage_waits_for_how_long_and_how_often(folder):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from patchmill.stages.durations import as_seconds
 from patchmill.types import as_bytes
@@ -13,15 +14,19 @@ from patchmill.types import as_bytes
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
-def _span(name: str) -> AfterValidator:
-    """What `name` holds is a time, as `durations` reads it, or none."""
+def _checked(check: Callable[[Any, str], object], name: str) -> AfterValidator:
+    """A value that `check` takes, or none; it stays as it was written, for people read it again."""
 
-    def check(value: Any) -> Any:
+    def checked(value: Any) -> Any:
         if value is not None:
-            as_seconds(value, name)
+            check(value, name)
         return value
 
-    return AfterValidator(check)
+    return AfterValidator(checked)
+
+
+_Mapping: TypeAlias = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+"""By name; a key with nothing behind it is an empty one."""
 
 
 class _Model(BaseModel):
@@ -33,15 +38,10 @@ class ClusterModel(_Model):
 
     kind: Annotated[str, Field(alias="class", pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
     """The class that deploys it, with its module: ``dask.distributed.LocalCluster``."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: _Mapping = Field(default_factory=dict)
     """What that class takes."""
     scale: Annotated[int, Field(ge=1)] | None = None
     """So many workers."""
-
-    @field_validator("arguments", mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, value: Any) -> Any:
-        return {} if value is None else value
 
     @field_validator("kind")
     @classmethod
@@ -56,37 +56,25 @@ class ClusterModel(_Model):
 class ComputeModel(_Model):
     """What a run may use, of each process that works."""
 
-    memory: str | int | None = None
+    memory: Annotated[str | int | None, _checked(as_bytes, "compute.memory")] = None
     workers: Annotated[int, Field(ge=1)] | None = None
-    limit: Annotated[Any, _span("compute.limit")] = None
+    limit: Annotated[Any, _checked(as_seconds, "compute.limit")] = None
     """How long a stage may take that does not say so itself."""
     cluster: ClusterModel | None = None
     """Where stages compute that use Dask, in place of the threads of their own process."""
-
-    @field_validator("memory")
-    @classmethod
-    def _is_size(cls, value: str | int | None) -> str | int | None:
-        if value is not None:
-            as_bytes(value, "compute.memory")
-        return value
 
 
 class StageModel(_Model):
     """One notebook with its parameters."""
 
     notebook: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: _Mapping = Field(default_factory=dict)
     after: tuple[str, ...] = ()
     """Stages that must be done before, beside those that `params` refer to."""
-    limit: Annotated[Any, _span("limit")] = None
+    limit: Annotated[Any, _checked(as_seconds, "limit")] = None
     """How long one attempt may take."""
     retries: Annotated[int, Field(ge=0)] = 0
     """How often it is tried again after it failed."""
-
-    @field_validator("params", mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, value: Any) -> Any:
-        return {} if value is None else value
 
     @field_validator("after", mode="before")
     @classmethod
@@ -100,7 +88,7 @@ class PipelineModel(_Model):
     name: Annotated[str, Field(pattern=_NAME)]
     root: Annotated[str, Field(min_length=1)]
     runs: Annotated[str, Field(min_length=1)] | None = None
-    limit: Annotated[Any, _span("limit")] = None
+    limit: Annotated[Any, _checked(as_seconds, "limit")] = None
     """How long the whole run may take."""
     compute: ComputeModel = ComputeModel()
     stages: Annotated[dict[Annotated[str, Field(pattern=_NAME)], StageModel], Field(min_length=1)]

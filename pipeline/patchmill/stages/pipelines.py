@@ -258,7 +258,7 @@ def _written_for(stage: Stage, others: Sequence[Stage]) -> frozenset[str]:
     return frozenset(
         other.name
         for other in others
-        if any(_is_within(path, place) for path in read for _, place in other.paths("out"))
+        if any(is_within(path, place) for path in read for _, place in other.paths("out"))
     )
 
 
@@ -285,10 +285,10 @@ def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:
 
 
 def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, str], left_out: Mapping[str, str]) -> str:
-    if any(_is_within(path, place) for place in written):
+    if any(is_within(path, place) for place in written):
         return ""
     for place, stage in later.items():
-        if _is_within(path, place):
+        if is_within(path, place):
             return f"{path} is written by {stage}, which runs later; refer to it as ${{stages.{stage}.params...}}"
     # A pattern such as masks/{stem}.tif stands for files whose names the stage works out.
     pattern = re.sub(r"\{[^{}]*\}", "*", path)
@@ -298,7 +298,7 @@ def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, st
     if found:
         return ""
     for place, stage in left_out.items():
-        if _is_within(path, place):
+        if is_within(path, place):
             return f"there is no {path}, and {stage}, which writes it, is left out: run that too (--from {stage})"
     return f"there is no {path}, and no stage writes it"
 
@@ -309,13 +309,9 @@ def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
     if root != UNKNOWN and not (is_local(root) and path != root and is_within(path, root)):
         return f"{path} does not lie under the root {root}"
     for place, stage in written.items():
-        if _is_within(path, place) or _is_within(place, path):
+        if is_within(path, place) or is_within(place, path):
             return f"{path} and {place}, which {stage} writes, lie in each other: give each stage a place of its own"
     return ""
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def runs_folder(config: Config) -> str:

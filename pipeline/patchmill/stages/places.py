@@ -68,14 +68,14 @@ def each_path(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Whether a local `path` is `folder` or lies in it once all links are followed, as far as they are there.
+    """Whether `path` is `folder` or lies in it; on a local disk once all links are followed, as far as they are there.
 
     Examples
     --------
-    >>> is_within("/a/b/c", "/a/b"), is_within("/a/bc", "/a/b")
-    (True, False)
+    >>> is_within("/a/b/c", "/a/b"), is_within("/a/bc", "/a/b"), is_within("s3://a/b/c", "s3://a/b")
+    (True, False, True)
     """
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    path, folder = (os.path.realpath(place) if is_local(place) else place for place in (path, folder))
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
