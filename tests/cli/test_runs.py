@@ -108,6 +108,7 @@ def test_status_of_a_run_that_runs_and_of_one_that_was_killed(tmp_path, capsys):
         process.wait()
     assert main(["status", config]) == 1
     said = capsys.readouterr()
+    assert said.out.startswith("test: was running for ")
     assert "[1/1] sleeps  was running: no earlier run of it is known; log out/records/" in said.out
     assert said.err.startswith(f"patchmill: the runner (pid {process.pid} on host ")
     assert said.err.endswith(") is gone, it was killed\n")
@@ -135,10 +136,11 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
         (["run", "pipeline.yaml", "--from", "read"], "the config has no stage read; did you mean reads?"),
         (["run", "pipeline.yaml", "--jobs", "0"], "jobs must be at least 1, got 0"),
         (["run", "pipeline.yaml", "--job", "2", "--form", "reads"], "unrecognized arguments: --form"),
-        (["status"], "there are no records in "),
-        (["status", "pipeline.yaml"], "there are no records in "),
-        (["status", "nowhere"], "there are no records in "),
-        (["logs", "nothing.yaml"], "there are no records in "),
+        (["status"], "no run is to be found from "),
+        (["status", "pipeline.yaml"], "begin one with: patchmill run pipeline.yaml"),
+        (["status", "nowhere"], "there is no nowhere; around here are pipeline.yaml"),
+        (["status", "./pipelin.yaml"], "there is no ./pipelin.yaml; did you mean pipeline.yaml?"),
+        (["logs", "nothing.yaml"], "no run is to be found from "),
         (["clean", "pipeline.yaml"], "the following arguments are required: --keep"),
         (["clean", "pipeline.yaml", "--keep", "-1"], "keep must be at least 0"),
     ],

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nbformat.v4 import new_code_cell
 import patchmill
 from patchmill.show.runs import RunTable, ValueTable
 from patchmill.stages.packaged import notebook_path
-from patchmill.stages.records import Failure, Run, StageRecord, new_folder, read_status, write_status
+from patchmill.stages.records import Failure, Run, StageRecord, new_folder, read_status, this_runner, write_status
 from stages.notebook_files import ENTER, shown_text, write_config, write_notebook
 
 LOAD_EXT = "%load_ext patchmill"
@@ -56,7 +57,14 @@ def record(project: Path, began: str = "2026-01-02T03:04:05+00:00", **changed: A
     given = {"source": f"{project}/a.zarr", "target": f"{project}/out/b <b>.zarr", "size": [16, 32], **changed}
     stages = (
         StageRecord(
-            "first", f"{project}/notebooks/first.ipynb", "", parameters={}, state="done", seconds=1.5, **places
+            "first",
+            f"{project}/notebooks/first.ipynb",
+            "",
+            parameters={},
+            state="done",
+            seconds=1.5,
+            why="new",
+            **places,
         ),
         StageRecord(
             "second",
@@ -66,6 +74,7 @@ def record(project: Path, began: str = "2026-01-02T03:04:05+00:00", **changed: A
             state="failed",
             seconds=2.0,
             failure=Failure("no <b>", "ValueError", 4, "The plan"),
+            why="size changed from 1 to 2",
             **places,
         ),
     )
@@ -102,11 +111,12 @@ def test_status_shows_the_latest_run_of_whatever_is_named(place, here, cells, sh
     assert isinstance(table, RunTable)
     lines = repr(table).splitlines()
     assert lines[0] == "test: failed, begun 2026-01-02 03:04:05 UTC, 3.5 s"
-    assert [line.split()[:4] for line in lines[1:4]] == [
-        ["stage", "state", "time", "executed"],
-        ["first", "done", "1.5", "s"],
-        ["second", "failed", "2.0", "s"],
+    assert [line.split()[:5] for line in lines[1:4]] == [
+        ["stage", "state", "time", "why", "executed"],
+        ["first", "done", "1.5", "s", "new"],
+        ["second", "failed", "2.0", "s", "size"],
     ]
+    assert "size changed from 1 to 2" in lines[3]
     assert os.path.relpath(run.stages[1].executed) in lines[3]
     assert lines[4] == 'second failed in cell In [4] under "The plan": ValueError: no <b>'
     assert f"%patchmill load second --run {run.folder}" in lines[5]
@@ -117,9 +127,23 @@ def test_status_is_drawn_escaped_with_links_relative_to_the_notebook(here, cells
     cells(LOAD_EXT, "%patchmill status")
     drawn = shown[0]._repr_html_()
     assert f'href="{os.path.relpath(run.stages[1].executed)}"' in drawn
-    assert "<b>failed</b>" in drawn
+    assert ">failed</td>" in drawn
     assert "ValueError: no &lt;b&gt;" in drawn
     assert "no <b>" not in drawn
+
+
+def test_status_tells_that_a_runner_was_killed(here, cells, shown):
+    run = record(here)
+    stages = (run.stages[0], replace(run.stages[1], state="running", failure=None, seconds=None))
+    gone = replace(this_runner(), began="another time")
+    write_status(replace(run, state="running", stages=stages, runner=gone))
+    cells(LOAD_EXT, "%patchmill status")
+    lines = repr(shown[0]).splitlines()
+    assert lines[0].startswith("test: was running, begun ")
+    assert lines[3].split()[:3] == ["second", "was", "running"]
+    assert lines[4] == f"the runner ({gone}) is gone, it was killed"
+    assert lines[5] == f"to go on from there: %patchmill load second --run {run.folder}"
+    assert "is gone, it was killed" in shown[0]._repr_html_()
 
 
 def test_a_table_is_displayed_wherever_in_its_cell_the_line_stands(here, cells, capsys):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import patchmill
-from patchmill.errors import HeldError, PatchmillError
+from patchmill.errors import ConfigError, HeldError, PatchmillError
 from patchmill.stages import ledger, records
 from patchmill.stages.cleaning import clean
 from patchmill.stages.finding import find_runs, latest_run, trouble
@@ -178,13 +178,15 @@ def test_records_are_found_from_wherever_they_can_be_named(tmp_path, monkeypatch
     for where in (str(runs), str(runs.parent), None):
         monkeypatch.chdir(tmp_path)
         assert [run.folder for run in find_runs(where)] == [one, two]
+        assert [run.folder for run in find_runs(where, most=1)] == [two]
     assert latest_run(one).folder == one
     assert latest_run(str(runs / "latest")).folder == two
     monkeypatch.chdir(runs.parent)
     assert latest_run().folder == two
-    for where in (str(tmp_path), str(tmp_path / "nowhere")):
-        with pytest.raises(FileNotFoundError, match="there are no records in"):
-            find_runs(where)
+    with pytest.raises(FileNotFoundError, match="there is no run yet of"):
+        find_runs(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"there is no .*nowhere; no config lies around here"):
+        find_runs(str(tmp_path / "nowhere"))
 
 
 def test_of_two_runs_that_began_in_one_second_the_pointer_knows_the_last(tmp_path):
@@ -238,6 +240,11 @@ def test_cleaning_what_is_not_clear_is_a_sentence(tmp_path, monkeypatch):
     record(tmp_path / "runs" / "b" / "records", "r01")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"there are records in .*a/records and .*b/records: name the one"):
+        clean(keep=1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(find_runs()) == 2
+    with pytest.raises(FileNotFoundError, match="there are no records below"):
         clean(keep=1)
     with pytest.raises(ValueError, match="is itself a record; name the folder"):
         clean(one, keep=1)

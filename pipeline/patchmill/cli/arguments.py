@@ -132,7 +132,7 @@ def _add_run(verbs: Any) -> None:
 
 def _add_runs(verbs: Any) -> None:
     """What is asked about runs that were begun."""
-    place = "a config, a record, a folder of records or a root; without, looked for from the current folder"
+    place = "a config, a record, a folder of records or a root; without, whatever lies around the current folder"
     verb = _add(verbs, "status", runs.status, "say how the latest run of a config is, stage by stage", "demo.yaml")
     verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place)
     verb.add_argument("--json", action="store_true", help="the record as JSON, and as `trouble` what it can't know")
@@ -143,7 +143,7 @@ def _add_runs(verbs: Any) -> None:
     verb = _add(
         verbs, "clean", runs.clean, "remove old records of runs, never data, and none that runs", "demo.yaml --keep 5"
     )
-    verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place)
+    verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place.replace("around", "below"))
     verb.add_argument("--keep", type=int, required=True, metavar="N", help="so many of the latest stay, of each config")
 
 

@@ -23,7 +23,7 @@ def status(given: argparse.Namespace) -> int:
     if given.json:
         say(_as_json(run, gone))
         return code
-    say(f"{run.name}: {_state(run)}, began {shown_moment(run.began)}, record {shown_path(run.folder)}")
+    say(f"{run.name}: {_state(run, gone)}, began {shown_moment(run.began)}, record {shown_path(run.folder)}")
     width = max(len(stage.name) for stage in run.stages)
     for number, stage in enumerate(run.stages, 1):
         say(f"[{number}/{len(run.stages)}] {stage.name:<{width}}  {_row(stage, gone)}")
@@ -92,20 +92,20 @@ def clean(given: argparse.Namespace) -> int:
     return 0
 
 
-def _state(run: Run) -> str:
-    from patchmill.show.progress import shown_seconds
+def _state(run: Run, gone: str) -> str:
+    from patchmill.show.progress import shown_seconds, shown_state
 
-    return f"{run.state} {'for' if run.state == 'running' else 'in'} {shown_seconds(run.seconds)}"
+    return f"{shown_state(run.state, gone)} {'for' if run.state == 'running' else 'in'} {shown_seconds(run.seconds)}"
 
 
 def _row(stage: StageRecord, gone: str) -> str:
-    from patchmill.show.progress import shown_seconds
+    from patchmill.show.progress import shown_seconds, shown_state
     from patchmill.stages.finding import seconds_since
 
     tries = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
     if stage.state == "running":
         since = "" if gone or not stage.began else f" for {shown_seconds(seconds_since(stage.began))}"
-        return f"{'was running' if gone else 'running'}{since}{tries}: {stage.why}; log {shown_path(stage.log)}"
+        return f"{shown_state(stage.state, gone)}{since}{tries}: {stage.why}; log {shown_path(stage.log)}"
     took = "" if stage.seconds is None or stage.state == "waiting" else f" in {shown_seconds(stage.seconds)}"
     return f"{stage.state}{took}{tries}{f': {stage.why}' if stage.why else ''}"
 

@@ -117,6 +117,17 @@ def shown_moment(moment: str) -> str:
     return moment.replace("T", " ").replace("+00:00", " UTC")
 
 
+def shown_state(state: str, trouble: str) -> str:
+    """The state of a run or of a stage; of one that `trouble` says something about, what it was by then.
+
+    Examples
+    --------
+    >>> shown_state("running", ""), shown_state("running", "the runner is gone"), shown_state("done", "")
+    ('running', 'was running', 'done')
+    """
+    return f"was {state}" if trouble and state == "running" else state
+
+
 def shown_seconds(seconds: float) -> str:
     """A span of time for people.
 

@@ -9,30 +9,29 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
-from patchmill.show.progress import shown_moment, shown_seconds
+from patchmill.show.progress import shown_moment, shown_seconds, shown_state
 from patchmill.show.report import RunPage, StagePage
 
 _LEFT = 'style="text-align:left"'
-_HEADS = ("stage", "state", "time", "executed notebook")
+_HEADS = ("stage", "state", "time", "why", "executed notebook")
 
 
 @dataclass(frozen=True, slots=True)
 class RunTable:
-    """How a run went: a row for each stage, then what failed where, and what to do next."""
+    """How a run goes or went: a row for each stage, then what failed where, and what to do next."""
 
     page: RunPage
     place: str
     """Folder that links are relative to: that of the notebook in which this is drawn."""
+    trouble: str = ""
+    """A sentence, where the record says that the run is running and it is not."""
 
     def __repr__(self) -> str:
-        rows = [[stage.name, stage.state, _time(stage), self._path(stage.executed)] for stage in self.page.stages]
+        rows = [[*self._cells(stage), self._path(stage.executed)] for stage in self.page.stages]
         return "\n".join([self._title(), *_text_table(_HEADS, rows), *self._ends()])
 
     def _repr_html_(self) -> str:
-        rows = [
-            [escape(stage.name), f"<b>{escape(stage.state)}</b>", escape(_time(stage)), self._link(stage.executed)]
-            for stage in self.page.stages
-        ]
+        rows = [[*map(escape, self._cells(stage)), self._link(stage.executed)] for stage in self.page.stages]
         ends = "".join(f"<div>{escape(line)}</div>" for line in self._ends())
         report = self._link(os.path.join(self.page.folder, "report.html"))
         return (
@@ -41,14 +40,21 @@ class RunTable:
 
     def _title(self) -> str:
         began, took = shown_moment(self.page.began), shown_seconds(self.page.seconds)
-        return f"{self.page.name}: {self.page.state}, begun {began}, {took}"
+        return f"{self.page.name}: {shown_state(self.page.state, self.trouble)}, begun {began}, {took}"
+
+    def _cells(self, stage: StagePage) -> list[str]:
+        took = "" if stage.seconds is None else shown_seconds(stage.seconds)
+        return [stage.name, shown_state(stage.state, self.trouble), took, stage.why]
 
     def _ends(self) -> list[str]:
         """What ended badly, and how to go on from there."""
-        bad = [stage for stage in self.page.stages if stage.error]
-        lines = [f"{stage.name} {stage.state} in {stage.where}: {stage.error}" for stage in bad]
+        failed = [stage for stage in self.page.stages if stage.error]
+        left = [stage for stage in self.page.stages if self.trouble and stage.state == "running"]
+        lines = [f"{stage.name} {stage.state} in {stage.where}: {stage.error}" for stage in failed]
+        lines += [self.trouble] if self.trouble else []
         again = [
-            f"to go on from there: %patchmill load {stage.name} --run {shlex.quote(self.page.folder)}" for stage in bad
+            f"to go on from there: %patchmill load {stage.name} --run {shlex.quote(self.page.folder)}"
+            for stage in [*failed, *left]
         ]
         return [*lines, *again]
 
@@ -80,10 +86,6 @@ class ValueTable:
         rows = [[escape(name), f"<code>{escape(value)}</code>", escape(origin)] for name, value, origin in self.rows]
         table = _html_table(("parameter", "value", "from"), rows)
         return f"<div><strong>{escape(self.title)}</strong>{table}<div>{escape(self.note)}</div></div>"
-
-
-def _time(stage: StagePage) -> str:
-    return "" if stage.seconds is None else shown_seconds(stage.seconds)
 
 
 def _text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

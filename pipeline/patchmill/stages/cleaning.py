@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from patchmill.errors import PatchmillError
 from patchmill.stages.finding import find_runs, trouble
 from patchmill.stages.measuring import bytes_at
+from patchmill.stages.places import is_within
 from patchmill.stages.records import LATEST, STATUS, Run
 from patchmill.types import as_int
 
@@ -19,7 +20,7 @@ def clean(where: str | None = None, *, keep: int) -> list[tuple[str, int]]:
     Parameters
     ----------
     where : str, optional
-        As `find_runs` takes it; all the records must lie in one folder.
+        As `find_runs` takes it; all the records must lie in one folder. Without, only those below the current folder.
     keep : int
         So many of the latest stay, of each config; and any that runs.
 
@@ -30,11 +31,13 @@ def clean(where: str | None = None, *, keep: int) -> list[tuple[str, int]]:
 
     Raises
     ------
+    FileNotFoundError
+        If there are no records.
     ValueError
         If `where` is a single record, or has several folders of records.
     """
     keep = as_int(keep, "keep", least=0, unit=" of records")
-    runs = find_runs(where)
+    runs = find_runs(where) if where else _below(os.getcwd())
     folders = sorted({os.path.dirname(run.folder) for run in runs})
     if len(folders) > 1:
         raise ValueError(f"there are records in {' and '.join(folders)}: name the one that is meant")
@@ -47,6 +50,14 @@ def clean(where: str | None = None, *, keep: int) -> list[tuple[str, int]]:
     if os.path.islink(link) and not os.path.exists(link):
         os.remove(link)
     return removed
+
+
+def _below(folder: str) -> list[Run]:
+    # What lies beside it is looked at where no folder is named, and only removed where one is.
+    runs = [run for run in find_runs() if is_within(run.folder, folder)]
+    if not runs:
+        raise FileNotFoundError(f"there are no records below {folder}: name a config, or a folder of records")
+    return runs
 
 
 def _old(runs: Sequence[Run], keep: int) -> list[Run]:

@@ -1,50 +1,69 @@
-"""Records of runs, found again: from a config, or from a folder in which they lie."""
+"""Runs found again by their records: of a config, of a folder, or of what lies around; and whether they still run."""
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from patchmill.errors import ConfigError, PatchmillError
-from patchmill.stages.packaged import PACKAGED
+from patchmill.stages.around import check_place, configs_around, records_around
 from patchmill.stages.records import LATEST, STATUS, Run, read_status
 
 SILENT_SECONDS = 30.0
 """A runner that has not told for so long that it lives is looked for."""
 
+_MOST = 20
+"""Records of one folder that are opened for the latest, of the many that years of nights leave."""
 
-def find_runs(where: str | None = None) -> list[Run]:
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """A folder of records."""
+
+    folder: str
+    name: str = ""
+    """Of the pipeline whose records count; empty for all that lie there."""
+
+
+def find_runs(where: str | None = None, *, most: int | None = None) -> list[Run]:
     """Runs by their records, the one that began last at the end.
 
     Parameters
     ----------
     where : str, optional
         A config: runs of its name in its folder of records. Or a folder: one record, a folder of records, a `root` with
-        ``records`` in it. Without, the current folder, or else ``runs/*`` in it.
+        ``records`` in it. Without, whatever lies around the current folder: itself, ``runs/*``, and the runs of configs
+        in it and in ``configs``, the same from the folder above.
+    most : int, optional
+        Of each folder only so many records, the last by their names, which begin with the time.
 
     Raises
     ------
     FileNotFoundError
         If there are none.
+    ConfigError
+        If `where` is a config that can't be read, or is not there.
+    PatchmillError
+        If `where` is a record that can't be read.
     """
-    if where is not None and _is_config(where):
-        runs, name = _of_config(where)
-        found = runs_in(runs, name)
-        place = f"{runs} of runs of {name}"
-    else:
-        place = os.path.abspath(os.path.expanduser(where or os.curdir))
-        found = _below(place, ("",) if where else ("", "runs/*"))
+    place = os.path.expanduser(where or os.curdir)
+    if os.path.isfile(os.path.join(place, STATUS)):
+        return [read_status(os.path.realpath(place))]
+    if where:
+        check_place(place)
+    known = [_records_of(place)] if where else list(_records_around())
+    found = {run.folder: run for each in known for run in runs_in(each.folder, each.name, most)}
     if not found:
-        raise FileNotFoundError(f"there are no records in {place}: run a config first, or name it or its root")
-    return sorted(found, key=_in_time)
+        raise FileNotFoundError(_none_yet(where, known))
+    return sorted(found.values(), key=_in_time)
 
 
 def latest_run(where: str | None = None) -> Run:
     """Of `find_runs`, the one that began last."""
-    return last_of(find_runs(where))
+    return last_of(find_runs(where, most=_MOST))
 
 
 def last_of(runs: Sequence[Run]) -> Run:
@@ -115,32 +134,36 @@ def _in_time(run: Run) -> tuple[str, float]:
     return run.began, os.path.getmtime(run.folder)
 
 
-def _is_config(where: str) -> bool:
-    return where.startswith(PACKAGED) or os.path.isfile(where)
-
-
-def _of_config(path: str) -> tuple[str, str]:
-    """Folder of records and name of a config, which need not be one that can run by now."""
+def _records_of(place: str) -> _Records:
+    if os.path.isdir(place):
+        inner = os.path.join(place, "records")
+        return _Records(os.path.abspath(inner if os.path.isdir(inner) else place))
     from patchmill.stages.config import read_config
     from patchmill.stages.pipelines import runs_folder
 
-    config = read_config(path)
-    runs = runs_folder(config)
-    if not runs:
-        raise ConfigError(f"{path} does not tell where its records lie: name the folder instead")
-    return runs, config.model.name
+    # What else is wrong with the config by now does not matter: its runs were before.
+    config = read_config(place)
+    folder = runs_folder(config)
+    if not folder:
+        config.problems.check()
+    return _Records(folder, config.model.name)
 
 
-def _below(place: str, patterns: Sequence[str]) -> list[Run]:
-    if os.path.isfile(os.path.join(place, STATUS)):
-        return [read_status(os.path.realpath(place))]
-    for pattern in patterns:
-        for inside in ("", "records"):
-            folders = sorted(glob.glob(os.path.join(glob.escape(place), pattern, inside)))
-            found = [run for folder in folders for run in runs_in(folder)]
-            if found:
-                return found
-    return []
+def _records_around() -> Iterator[_Records]:
+    yield from map(_Records, records_around())
+    for path in configs_around():
+        with suppress(ConfigError):
+            yield _records_of(path)
+
+
+def _none_yet(where: str | None, known: Sequence[_Records]) -> str:
+    if not where:
+        return (
+            f"no run is to be found from {os.getcwd()}: there are no records in it or in runs, and none of configs in "
+            "it, in configs or in ../configs; name a config, or a folder of records"
+        )
+    begin = f"; begin one with: patchmill run {where}" if known[0].name else ""
+    return f"there is no run yet of {where}: {known[0].folder} holds no record that can be read{begin}"
 
 
 def _pointed(runs: str) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 
 from patchmill.errors import ConfigError, PatchmillError
 from patchmill.stages import samples
+from patchmill.stages.around import check_place
 from patchmill.stages.config import read_config
 from patchmill.stages.declared import Declaration, declarations, nearest, split_history
 from patchmill.stages.entering import executed_cells, resolved
-from patchmill.stages.latest import check_place, run_meant
+from patchmill.stages.finding import latest_run
 from patchmill.stages.pipelines import Pipeline, notebook_declarations, read_pipeline
 from patchmill.stages.places import TemporaryFolder
 from patchmill.stages.records import Run, StageRecord
@@ -81,7 +82,7 @@ def given_by_run(stage: str, place: str = "", overrides: Sequence[str] = ()) -> 
     stage : str
         Its name.
     place : str
-        As for `run_meant`.
+        As for `find_runs`.
     overrides : sequence of str
         ``PARAM=value`` or ``STAGE.PARAM=value``, of this stage only: in a record, references are values already.
 
@@ -92,7 +93,7 @@ def given_by_run(stage: str, place: str = "", overrides: Sequence[str] = ()) -> 
     ConfigError
         If an override can't be.
     """
-    run = run_meant(place)
+    run = latest_run(place)
     origin = f"run {os.path.basename(run.folder)}"
     record = _record(stage, run, origin)
     overrides = _of_stage(stage, overrides)

@@ -22,14 +22,15 @@ USAGE = """\
 Runs of patchmill and their stages, in a notebook.
 
 %patchmill status [CONFIG or FOLDER]
-    How the latest run went: its stages, the cell that failed and why, and where the executed notebooks are.
+    How the latest run goes or went: its stages and why they ran, the cell that failed, and where the executed
+    notebooks are.
 
 %patchmill load STAGE [--config CONFIG | --run FOLDER] [PARAM=VALUE ...]
     Put the parameters of a stage into the variables of this notebook, as the latest run had them or a config gives
     them, and show them. It belongs behind the parameters cell.
 
 CONFIG is a YAML file or patchmill:demo; FOLDER is a record, a folder of records, or the root in which that lies.
-Without either, configs are looked for in this folder, in configs and in ../configs.
+Without either, what lies around is looked at: this folder, runs, and the configs here, in configs and in ../configs.
 
     %patchmill load patchify
     %patchmill load patchify --config ../configs/demo.yaml step=64
@@ -112,13 +113,14 @@ class _Parser(argparse.ArgumentParser):
 
 def _status(words: list[str], _: Session) -> Any:
     from patchmill.show.runs import RunTable
-    from patchmill.stages.latest import run_meant
+    from patchmill.stages.finding import latest_run, trouble
     from patchmill.stages.reporting import run_page
 
     parser = _Parser("status", "[CONFIG or FOLDER]")
     parser.add_argument("place", nargs="?", default="")
     given = parser.parse_args(words)
-    return RunTable(run_page(run_meant(given.place)), os.getcwd())
+    run = latest_run(given.place)
+    return RunTable(run_page(run), os.getcwd(), trouble(run))
 
 
 def _load(words: list[str], session: Session) -> Any:
@@ -196,12 +198,13 @@ def _complete(_: Shell, event: Any) -> list[str]:
 
 def _stages_around() -> list[str]:
     """Names of the stages that could be loaded; who asks is typing, and wants no errors."""
+    from patchmill.stages.around import configs_around
     from patchmill.stages.config import read_config
-    from patchmill.stages.latest import configs_around, run_meant
+    from patchmill.stages.finding import latest_run
 
     names: list[str] = []
-    with suppress(PatchmillError):
-        names += [stage.name for stage in run_meant().stages]
+    with suppress(PatchmillError, FileNotFoundError):
+        names += [stage.name for stage in latest_run().stages]
     for config in configs_around():
         with suppress(PatchmillError):
             names += read_config(config).model.stages

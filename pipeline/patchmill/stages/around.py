@@ -1,0 +1,52 @@
+"""What lies around the current folder: configs, and the roots in which their runs are."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+
+from patchmill.errors import ConfigError
+from patchmill.stages.declared import nearest
+from patchmill.stages.packaged import PACKAGED
+
+_CONFIGS = ("configs", ".", os.path.join("..", "configs"), "..")
+"""Where configs are looked for: from the folder of a project, from its notebooks, from beside a config."""
+
+_ROOTS = ("runs", os.path.join("..", "runs"))
+"""Where `patchmill run patchmill:demo` and the configs that come along put their roots."""
+
+
+def configs_around() -> list[str]:
+    """Configs that lie around the current folder, the nearest first; relative to it."""
+    paths = [path for folder in _CONFIGS for path in sorted(glob.glob(os.path.join(folder, "*.y*ml")))]
+    return [os.path.normpath(path) for path in paths if _looks_like_config(path)]
+
+
+def records_around() -> list[str]:
+    """Folders with records around the current folder, and those that could be; absolute."""
+    found = [os.curdir, "records", *(each for root in _ROOTS for each in glob.glob(os.path.join(root, "*", "records")))]
+    return [os.path.abspath(folder) for folder in found]
+
+
+def check_place(place: str) -> None:
+    """Refuse a config or folder that is not there, and name those that are.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest config, or all that lie around.
+    """
+    if place.startswith(PACKAGED) or os.path.exists(os.path.expanduser(place)):
+        return
+    known = configs_around()
+    around = f"; around here are {', '.join(known)}" if known else "; no config lies around here"
+    raise ConfigError(f"there is no {place}{nearest(place, known) or around}")
+
+
+def _looks_like_config(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return re.search(r"^stages:", file.read(), re.MULTILINE) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
