@@ -11,6 +11,7 @@ import pytest
 
 import patchmill
 from patchmill.errors import TargetExistsError
+from patchmill.stages.contents import content_at
 from patchmill.stages.memos import Memos
 from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.pipelines import read_pipeline
@@ -58,6 +59,9 @@ def test_a_variable_of_a_file_and_a_pattern_with_a_stem(tmp_path):
     assert trace(f"{tmp_path}/a.nc:depth") == trace(f"{tmp_path}/a.nc")
     assert trace(f"{tmp_path}/{{stem}}.nc")["files"] == 1
     assert trace(f"{tmp_path}/*.tif")["kind"] == "nothing"
+    (tmp_path / "b.dir").mkdir()
+    (tmp_path / "b.dir" / "inside").write_text("12")
+    assert (trace(f"{tmp_path}/*.dir")["files"], content_at(f"{tmp_path}/*.dir").nbytes) == (1, 2)
 
 
 def test_zarr_of_either_version_is_a_store(tmp_path):
@@ -70,6 +74,7 @@ def test_zarr_of_either_version_is_a_store(tmp_path):
         root = tmp_path / name / ("zarr.json" if version == 3 else ".zarray")
         os.utime(root, (1, 1))
         assert trace(str(tmp_path / name)) != before
+        assert trace(f"{tmp_path / name}:depth") == trace(str(tmp_path / name))
 
 
 def test_what_can_t_be_known_again_has_not_only_grown():

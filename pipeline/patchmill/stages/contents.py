@@ -11,13 +11,11 @@ So bytes that change in a store behind a size that stays are not seen; its check
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import os
-import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from patchmill.stages.measuring import ROOTS, file_digest, files_below, listing, matching, place_at, store_root
 
 _WHOLE = 32 * 2**20
 """Bytes of a file that is read for its digest."""
@@ -25,7 +23,7 @@ _WHOLE = 32 * 2**20
 _MOST_FILES = 50_000
 """A second or two on a disk; a run shall not wait for its own manifest."""
 
-_METADATA = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+_METADATA = {*ROOTS, ".zattrs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,65 +47,30 @@ class Content:
 
 
 def content_at(path: str) -> Content | None:
-    """What lies at a path, a glob, or a path with {names} to fill in, links within not followed; None if nothing does.
+    """What lies at a path, a glob, or a path with {names} to fill in, as far as readers find it; None if nothing does.
 
     Examples
     --------
     >>> content_at("/nowhere") is None
     True
     """
-    # A pattern such as masks/{stem}.tif stands for files whose names the stage works out.
-    pattern = re.sub(r"\{[^{}]*\}", "*", path)
-    if not os.path.lexists(path) and glob.has_magic(pattern):
-        found = sorted(glob.glob(pattern, recursive=True))
-        return _sum(((each, each) for each in found if os.path.isfile(each)), store=False) if found else None
-    # And file.nc:variable for one variable of a file.
-    path = path if os.path.exists(path) else path.rpartition(":")[0]
-    if os.path.isfile(path):
-        return _of_file(path)
-    if not os.path.isdir(path):
-        return None
-    return _sum(_below(path), store=any(os.path.isfile(os.path.join(path, name)) for name in _METADATA))
+    place = place_at(path)
+    if place is None:
+        found = _listed((file, file) for file in matching(path))
+        return found if found.files else None
+    if os.path.isdir(place):
+        inside = ((os.path.relpath(file, place), file) for file in files_below(place))
+        return _listed(inside, store=store_root(place) is not None)
+    if os.stat(place).st_size > _WHOLE:
+        return _listed([(os.path.basename(place), place)])
+    return Content(os.stat(place).st_size, 1, file_digest(place), "bytes")
 
 
-def _of_file(path: str) -> Content:
-    size = os.stat(path).st_size
-    if size > _WHOLE:
-        return _sum(iter([(path, os.path.basename(path))]), store=False)
-    with open(path, "rb") as file:
-        return Content(size, 1, hashlib.file_digest(file, "sha256").hexdigest(), "bytes")
+def _listed(files: Iterable[tuple[str, str]], *, store: bool = False) -> Content:
+    found = listing(files, says=_metadata, most=_MOST_FILES) if store else listing(files, most=_MOST_FILES)
+    of = "metadata, names, sizes" if store else "names, sizes, times"
+    return Content(found.nbytes, found.files, found.sha256, of if found.sha256 else f"the first {_MOST_FILES:,} files")
 
 
-def _sum(files: Iterator[tuple[str, str]], *, store: bool) -> Content:
-    lines: list[str] = []
-    nbytes = 0
-    for path, name in files:
-        if len(lines) == _MOST_FILES:
-            return Content(nbytes, len(lines), None, f"the first {_MOST_FILES:,} files")
-        with suppress(OSError):  # it went while we looked
-            found = os.stat(path, follow_symlinks=False)
-            nbytes += found.st_size
-            lines.append(f"{name}\t{found.st_size}\t{_told(path, found.st_mtime_ns, store=store)}")
-    # Sorted: no disk promises an order.
-    digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
-    return Content(nbytes, len(lines), digest, "metadata, names, sizes" if store else "names, sizes, times")
-
-
-def _told(path: str, changed: int, *, store: bool) -> str:
-    if not store:
-        return str(changed)
-    if os.path.basename(path) not in _METADATA:
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _below(folder: str) -> Iterator[tuple[str, str]]:
-    waiting = [folder]
-    while waiting:
-        with suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    yield entry.path, os.path.relpath(entry.path, folder)
+def _metadata(path: str, _: os.stat_result) -> str:
+    return file_digest(path) if os.path.basename(path) in _METADATA else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from patchmill.stages.contents import content_at
+from patchmill.stages.measuring import file_digest
 from patchmill.stages.places import is_within
 from patchmill.stages.records import Run, StageRecord, now, write_whole
 
@@ -56,7 +56,7 @@ def provenance(pipeline: Pipeline, jobs: int) -> Provenance:
         versions=_versions(),
         git=_git(os.path.dirname(pipeline.path)),
         machine=_machine(),
-        digests={stage.name: _digest(stage.notebook) for stage in pipeline.stages},
+        digests={stage.name: file_digest(stage.notebook) for stage in pipeline.stages},
         inputs=_inputs(pipeline),
     )
 
@@ -191,8 +191,3 @@ def _machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
     }
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()

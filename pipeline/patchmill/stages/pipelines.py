@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +14,7 @@ from patchmill.stages.declared import Declaration, declarations, nearest
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
 from patchmill.stages.graph import among
+from patchmill.stages.measuring import matching, place_at
 from patchmill.stages.models import StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
 from patchmill.stages.places import absolute, each_path, is_local, is_within
@@ -290,12 +289,7 @@ def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, st
     for place, stage in later.items():
         if is_within(path, place):
             return f"{path} is written by {stage}, which runs later; refer to it as ${{stages.{stage}.params...}}"
-    # A pattern such as masks/{stem}.tif stands for files whose names the stage works out.
-    pattern = re.sub(r"\{[^{}]*\}", "*", path)
-    # And file.nc:variable for one variable of a file.
-    found = os.path.exists(path) or os.path.exists(path.rpartition(":")[0])
-    found = found or (glob.has_magic(pattern) and any(glob.iglob(pattern, recursive=True)))
-    if found:
+    if place_at(path) is not None or any(matching(path)):
         return ""
     for place, stage in left_out.items():
         if is_within(path, place):

@@ -13,15 +13,14 @@ A file that is rewritten with as many bytes within the clock's resolution, or wh
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from patchmill.stages.measuring import file_digest, files_below, listing, matching, place_at, store_root
 from patchmill.stages.places import SAMPLE, TEMPORARY, is_local
 
 Trace: TypeAlias = dict[str, Any]
@@ -29,10 +28,6 @@ Trace: TypeAlias = dict[str, Any]
 
 _SMALL = 64 * 2**20
 """Bytes of which the content is looked at: a tenth of a second."""
-
-_ROOTS = ("zarr.json", ".zmetadata", ".zgroup", ".zarray")
-
-_UNFINISHED = (".__tmp", ".__lock")
 
 
 def trace(path: str, options: Mapping[str, Any] | None = None) -> Trace:
@@ -118,70 +113,33 @@ def own_attributes(root: bytes | None) -> Mapping[str, Any] | None:
 
 
 def _local(path: str) -> Trace:
-    if os.path.isdir(path):
-        return _folder(path)
-    if os.path.exists(path):
-        return {"kind": "file", **_listed([(path, path)])}
-    inside = path.rpartition(":")[0]
-    if os.path.exists(inside):  # file.nc:variable
-        return {"kind": "file", **_listed([(inside, inside)])}
-    # A pattern such as masks/{stem}.tif stands for files whose names the stage works out.
-    pattern = re.sub(r"\{[^{}]*\}", "*", path)
-    if not glob.has_magic(pattern):
-        return {"kind": "nothing"}
-    found = sorted(glob.glob(pattern, recursive=True))
-    inner = [each for match in found for each in (_below(match) if os.path.isdir(match) else [(match, match)])]
-    return {"kind": "files" if found else "nothing", **_listed(inner)}
+    place = place_at(path)
+    if place is None:
+        listed = _listed((file, file) for file in matching(path))
+        return {"kind": "files", **listed} if listed["files"] else {"kind": "nothing"}
+    return _folder(place) if os.path.isdir(place) else {"kind": "file", **_listed([(place, place)])}
 
 
 def _folder(path: str) -> Trace:
-    root = next((name for name in _ROOTS if os.path.isfile(os.path.join(path, name))), None)
-    listed = _listed((os.path.relpath(file, path), file) for _, file in _below(path))
+    root = store_root(path)
+    listed = _listed((os.path.relpath(file, path), file) for file in files_below(path))
     if root is None:
         return {"kind": "folder" if listed["files"] else "nothing", **listed}
     with open(os.path.join(path, root), "rb") as file:
         return {"kind": "store", **listed, **_of_root(file.read())}
 
 
-def _below(folder: str) -> Iterator[tuple[str, str]]:
-    """Files below a folder, links followed, what is hidden or unfinished left out."""
-    waiting, seen = [folder], {os.path.realpath(folder)}
-    while waiting:
-        with suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if _is_aside(entry.name):
-                    continue
-                if not entry.is_dir():
-                    yield entry.path, entry.path
-                elif not entry.is_symlink() or os.path.realpath(entry.path) not in seen:
-                    seen |= {os.path.realpath(entry.path)} if entry.is_symlink() else set()
-                    waiting.append(entry.path)
-
-
-def _is_aside(name: str) -> bool:
-    # What is hidden is no input of ours, and comes and goes; but Zarr 2 calls its metadata so.
-    hidden = name.startswith(".") and not name.startswith(".z")
-    return hidden or any(mark in name for mark in _UNFINISHED)
-
-
 def _listed(files: Iterable[tuple[str, str]]) -> Trace:
-    """Of files, each by what it is called and where it lies: a digest of all names, sizes and times, and totals."""
-    lines, total = [], 0
-    for name, path in files:
-        with suppress(OSError):  # it went while we looked
-            found = os.stat(path)
-            lines.append(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n")
-            total += found.st_size
-    text = "".join(sorted(lines)).encode(errors="surrogateescape")
-    return {"files": len(lines), "bytes": total, "digest": hashlib.sha256(text).hexdigest()}
+    found = listing(files)
+    return {"files": found.files, "bytes": found.nbytes, "digest": found.sha256}
 
 
 def _content(path: str) -> str:
-    files = [(path, path)] if os.path.isfile(path) else _below(path)
+    files = [path] if os.path.isfile(path) else files_below(path)
     digest = hashlib.sha256()
-    for name, file in sorted((os.path.relpath(file, path), file) for _, file in files):
-        with suppress(OSError), open(file, "rb") as opened:
-            digest.update(f"{name}\0{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode(errors="replace"))
+    for name, file in sorted((os.path.relpath(file, path), file) for file in files):
+        with suppress(OSError):
+            digest.update(f"{name}\0{file_digest(file)}\n".encode(errors="replace"))
     return digest.hexdigest()
 
 
