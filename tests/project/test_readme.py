@@ -9,18 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GUIDES = [
-    "README.md",
-    "docs/benchmarks.md",
-    "docs/clusters.md",
-    "docs/format.md",
-    "docs/ingest.md",
-    "docs/notebooks.md",
-    "docs/own-stages.md",
-    "docs/schedule.md",
-    "docs/transforms.md",
-    "docs/decisions/README.md",
-]
+GUIDES = [str(path.relative_to(ROOT)) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
 
 
 def test_the_examples_run():
@@ -32,5 +21,15 @@ def test_the_examples_run():
 @pytest.mark.parametrize("guide", GUIDES)
 def test_links_lead_somewhere(guide):
     path = ROOT / guide
-    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
-        assert "://" in link or (path.parent / link).exists(), link
+    for link, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", path.read_text()):
+        if "://" in link:
+            continue
+        place = path.parent / link if link else path
+        assert place.exists(), link
+        assert not heading or heading in headings(place), f"{link}#{heading}"
+
+
+def headings(path: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
