@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 
 import nbformat
 import pytest
@@ -11,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from patchmill.show.cleaning import looks_html, markdown_html, notebook_outputs, report_html
 from patchmill.show.pages import POLICY, notebook_html
+from show.seen_pages import Seen
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -40,22 +40,6 @@ ATTACKS = [
 ]
 
 ACTS = {"script", "iframe", "object", "embed", "meta", "base", "form", "button", "link", "foreignobject", "animate"}
-
-
-class Seen(HTMLParser):
-    """Tags, their attributes, and the text between them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def dangers(text: str) -> list[object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
@@ -15,24 +14,9 @@ from patchmill.show.cleaning import markdown_html
 from patchmill.show.executed import cell_number, excerpt
 from patchmill.show.pages import POLICY
 from patchmill.show.report import RunPage, StagePage, report_html
+from show.seen_pages import Seen
 
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
-
-
-class Seen(HTMLParser):
-    """Tags, their attributes, and the text between them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def png(metadata: dict | None = None, kind: str = "image/png", content: str = "aGFsbG8=\n"):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.other_environments import AIRFLOW, environment, kernel_for_others
+from stages.other_environments import AIRFLOW, environment, kernel_for_others, say
 
 
 def airflow(folder: Path, dag: str) -> Callable[[str, dict[str, str]], str]:
@@ -22,22 +21,10 @@ def airflow(folder: Path, dag: str) -> Callable[[str, dict[str, str]], str]:
     settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     base = kernel_for_others(folder) | settings | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
-    def say(*words: str, **variables: str) -> str:
-        ended = subprocess.run(
-            [programs / "airflow", *words],
-            cwd=folder,
-            env=base | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout[-5000:]
-        return ended.stdout
-
     def run(name: str, variables: dict[str, str]) -> str:
-        say("db", "migrate")
-        say("dags", "reserialize", **variables)
-        return say("dags", "test", name, **variables)
+        command = programs / "airflow"
+        say(command, "db", "migrate", cwd=folder, env=base)
+        say(command, "dags", "reserialize", cwd=folder, env=base | variables)
+        return say(command, "dags", "test", name, cwd=folder, env=base | variables)
 
     return run

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,8 +37,8 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "complete").exists():
             shutil.rmtree(place, ignore_errors=True)
-            _say(sys.executable, "-m", "venv", str(place))
-            _say(
+            _install(sys.executable, "-m", "venv", str(place))
+            _install(
                 str(place / "bin" / "python"),
                 "-m",
                 "pip",
@@ -49,13 +51,28 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
     return place / "bin"
 
 
-def _say(*command: str) -> None:
+def _install(*command: str) -> None:
     # What the tests import shall not be found in there.
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     made = subprocess.run(command, env=clean, capture_output=True, text=True, check=False)
     if made.returncode:
         last = (made.stderr.strip() or made.stdout.strip()).splitlines()[-1:]
         pytest.skip(f"{' '.join(command[-3:])} could not be installed: {''.join(last)}")
+
+
+def say(*command: Any, cwd: Path, env: Mapping[str, str] | None = None) -> str:
+    """What a command that succeeds says, errors too."""
+    ended = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout[-5000:]
+    return ended.stdout
 
 
 def kernel_for_others(folder: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from patchmill.stages.packaged import notebook_path
 from stages.airflow_runs import airflow
 from stages.jupyter_scheduling import jupyter_scheduler
 from stages.notebook_files import write_config
-from stages.other_environments import NBMAKE, environment, kernel_for_others
+from stages.other_environments import NBMAKE, environment, kernel_for_others, say
 
 pytestmark = pytest.mark.slow
 
@@ -91,20 +90,6 @@ def edited(name: str, place: Path) -> Path:
 
 def kind(value: Any) -> str:
     return type(value).__name__
-
-
-def say(*command: Any, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-    ended = subprocess.run(
-        list(map(str, command)),
-        cwd=cwd,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout[-5000:]
-    return ended.stdout
 
 
 def test_bare_papermill(folder, expected):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -112,15 +111,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _status(words: list[str], _: Session) -> Any:
-    from patchmill.show.runs import RunTable
-    from patchmill.stages.finding import latest_run, trouble
-    from patchmill.stages.reporting import run_page
+    from patchmill.stages.finding import latest_run
+    from patchmill.stages.reporting import run_table
 
     parser = _Parser("status", "[CONFIG or FOLDER]")
     parser.add_argument("place", nargs="?", default="")
     given = parser.parse_args(words)
-    run = latest_run(given.place)
-    return RunTable(run_page(run), os.getcwd(), trouble(run))
+    return run_table(latest_run(given.place))
 
 
 def _load(words: list[str], session: Session) -> Any:

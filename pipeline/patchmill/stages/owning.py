@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from patchmill.errors import PatchmillError, TargetExistsError
@@ -51,10 +52,9 @@ def refuse_foreign(pipeline: Pipeline, memos: Memos, forced: Collection[str] = (
 
 def made_by(path: str, options: Mapping[str, Any] | None = None) -> tuple[bool, str]:
     """Whether patchmill wrote, or has begun, what is at an output, and for which stage of which pipeline."""
-    for data in _roots(path, options):
-        own = own_attributes(data)
-        if own is not None:
-            return True, str(own.get("provenance", {}).get("stage", ""))
+    own = own_attributes(_root(path, options))
+    if own is not None:
+        return True, str(own.get("provenance", {}).get("stage", ""))
     begun = _begun(path, options)
     return begun is not None, str((begun or {}).get("stage", ""))
 
@@ -85,15 +85,12 @@ def _is_left(path: str, found: Trace, memo: Memo) -> bool:
     return ("root" in found and found["root"] == left.get("root")) or is_left(path, found, left)
 
 
-def _roots(path: str, options: Mapping[str, Any] | None) -> Iterator[bytes | None]:
+def _root(path: str, options: Mapping[str, Any] | None) -> bytes | None:
     if not is_local(path):
-        yield _read_remote(path, "zarr.json", options)
-        return
-    try:
-        with open(os.path.join(path, "zarr.json"), "rb") as file:
-            yield file.read()
-    except OSError:
-        return
+        return _read_remote(path, "zarr.json", options)
+    with suppress(OSError), open(os.path.join(path, "zarr.json"), "rb") as file:
+        return file.read()
+    return None
 
 
 def _begun(path: str, options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from patchmill.stages.finding import trouble
 from patchmill.stages.manifest import read_manifest
 from patchmill.stages.records import STATUS, Run, StageRecord, write_whole
 from patchmill.stages.telling import Notebook, read_notebook
 
 if TYPE_CHECKING:
     from patchmill.show.report import Placed, RunPage, StagePage
+    from patchmill.show.runs import RunTable
 
 _FILES = {"manifest": "manifest.json", "status": "status.json", "config as it was run": "config.yaml"}
 
@@ -62,6 +64,13 @@ def run_page(record: Run) -> RunPage:
         provenance=_provenance(record, manifest),
         files={what: path for what, path in files.items() if os.path.isfile(path)},
     )
+
+
+def run_table(record: Run) -> RunTable:
+    """What a notebook in the current folder shows of a run."""
+    from patchmill.show.runs import RunTable
+
+    return RunTable(run_page(record), os.getcwd(), trouble(record))
 
 
 def written(record: Run) -> dict[str, str]:

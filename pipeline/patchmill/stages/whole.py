@@ -12,6 +12,7 @@ from patchmill.stages import samples
 from patchmill.stages.entering import ToldError
 from patchmill.stages.places import SAMPLE, TEMPORARY
 from patchmill.stages.records import Run
+from patchmill.stages.reporting import run_table
 from patchmill.stages.running import failure_text, run
 
 
@@ -47,9 +48,9 @@ def run_shown(config: str, overrides: Sequence[str] = (), **options: Any) -> Run
     def watch(now: Run) -> None:
         nonlocal handle
         if handle is None:
-            handle = display(_table(now), display_id=True)  # type: ignore[no-untyped-call]
+            handle = display(run_table(now), display_id=True)  # type: ignore[no-untyped-call]
         else:
-            handle.update(_table(now))
+            handle.update(run_table(now))
 
     try:
         return run(config, overrides, check=False, watch=watch, **options)
@@ -82,10 +83,3 @@ def check_run(record: Run) -> None:
     if record.exit_code:
         text = "" if record.failed is None else f": {failure_text(record.failed)}"
         raise RunFailedError(f"{record.name} {record.state}, exit code {record.exit_code}{text}")
-
-
-def _table(record: Run) -> Any:
-    from patchmill.show.runs import RunTable
-    from patchmill.stages.reporting import run_page
-
-    return RunTable(run_page(record), os.getcwd())
