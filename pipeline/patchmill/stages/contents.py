@@ -1,10 +1,10 @@
 """What lies at a place of a local disk, summed up so that it is known again: bytes, number of files, a digest.
 
-==================  ======================================================================
-a file              of its bytes; of a large one, of its name, size and time
-a Zarr store        of its metadata, whole, and of the names and sizes of all other objects
-a folder, a glob    of the names, sizes and times of its files
-==================  ======================================================================
+===================  ======================================================================
+a file               of its bytes; of a large one, of its name, size and time
+a Zarr store         of its metadata, whole, and of the names and sizes of all other objects
+a folder, a pattern  of the names, sizes and times of its files
+===================  ======================================================================
 
 So bytes that change in a store behind a size that stays are not seen; its checksums are `patchmill verify`'s matter.
 """
@@ -47,7 +47,7 @@ class Content:
 
 
 def content_at(path: str) -> Content | None:
-    """What lies at a path, a glob, or a path with {names} to fill in, as far as readers find it; None if nothing does.
+    """What lies at a path or a pattern, {names} to fill in too, as far as readers find it; None if nothing does.
 
     Examples
     --------

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.errors import DiskFullError, TargetExistsError
-from patchmill.storage import ArraySpec, Location, declare, open_bulk
+from patchmill.storage import ArraySpec, BulkArray, Location, declare, open_bulk
 from patchmill.types import Progress, as_bytes, as_int, as_word, shown_bytes
 
 Mode: TypeAlias = Literal["resume", "create", "overwrite"]
@@ -89,6 +89,11 @@ def generate(
         If the target holds something else, or anything with "create".
     DiskFullError
         If the scene can't fit on the disk; nothing is written then.
+
+    Examples
+    --------
+    >>> generate("scene.zarr", "2GB", channels=4).shape  # doctest: +SKIP
+    (1, 4, 15811, 15811)
     """
     from patchmill.planning import worker_count
 
@@ -106,23 +111,28 @@ def generate(
     place.write("image/zarr.json", objects["image/zarr.json"])
     array = open_bulk(place.child("image"))
 
-    def make(chunk: tuple[int, int]) -> int:
-        region = scene.region(chunk)
-        pixels = scene.pixels(chunk)
-        array.write([((slice(0, 1), slice(0, channels), *region), pixels[None])])
-        return pixels.nbytes
-
     todo = (chunk for chunk in scene.chunks() if scene.key(chunk) not in known)
-    with ThreadPoolExecutor(worker_count(workers)) as pool:
-        # A few at a time: all at once would be a future for each chunk of a terabyte.
-        while some := list(islice(todo, 1024)):
-            for nbytes in pool.map(make, some):
-                done, written = done + 1, written + nbytes
-                if progress is not None:
-                    progress(Progress(done, total, written))
+    for nbytes in _written(scene, array, todo, worker_count(workers)):
+        done, written = done + 1, written + nbytes
+        if progress is not None:
+            progress(Progress(done, total, written))
     place.write("zarr.json", objects["zarr.json"])  # last: until then readers find nothing
     stored = sum(nbytes for _, nbytes in place.sizes("image/")) if place.is_local else None
     return Generated(scene.spec.shape, scene.nbytes, stored, done - len(known))  # type: ignore[arg-type]
+
+
+def _written(scene: _Scene, array: BulkArray, chunks: Iterator[tuple[int, int]], threads: int) -> Iterator[int]:
+    """Write chunks; of each that is written its raw bytes."""
+
+    def make(chunk: tuple[int, int]) -> int:
+        pixels = scene.pixels(chunk)
+        array.write([((slice(0, 1), slice(0, scene.channels), *scene.region(chunk)), pixels[None])])
+        return pixels.nbytes
+
+    with ThreadPoolExecutor(threads) as pool:
+        # A few at a time: all at once would be a future for each chunk of a terabyte.
+        while some := list(islice(chunks, 1024)):
+            yield from pool.map(make, some)
 
 
 def side_of(nbytes: int, channels: int) -> int:

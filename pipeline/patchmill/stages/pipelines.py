@@ -53,7 +53,7 @@ class Stage:
 
     @property
     def inputs(self) -> list[tuple[str, str]]:
-        """Local paths and globs that are read, each with its parameter."""
+        """Local paths and patterns that are read, each with its parameter."""
         return [(name, path) for name, path in self.paths("in") if is_local(path)]
 
     @property
