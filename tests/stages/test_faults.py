@@ -40,7 +40,7 @@ def test_a_kernel_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
 def test_a_kernel_that_is_busy_answers(tmp_path, monkeypatch):
     """Also while one instruction holds the interpreter for long."""
     monkeypatch.setenv("PATCHMILL_HEARTBEAT_SECONDS", "2")
-    busy = "import re\nre.match('(a+)+$', 'a' * 26 + 'b')"
+    busy = "import re\nre.match('(a+)+$', 'a' * 27 + 'b')"
     write_notebook(tmp_path / "works.ipynb", "x: int = 1  # a number", busy)
     run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"works": {}}), check=False)
     assert run.state == "done"
