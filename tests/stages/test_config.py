@@ -121,6 +121,8 @@ def test_the_resolved_config_says_the_same(folder):
         ((CHAIN, "- a\n- b\n"), "some.yaml: a config is a mapping with the keys name, root, runs, limit, compute"),
         ((CHAIN, "name: x\nroot: y\nstages: {}\n"), "some.yaml:3: stages must be "),
         ((CHAIN, "name: x\nroot: y\nstages: 3\n"), "some.yaml:3: stages must be "),
+        ((BEHIND, '"${root}/records/b"'), "some.yaml:7: second.target: {up}/out/records/b is where the records"),
+        ((BEHIND, '"${root}/report.html"'), "some.yaml:7: second.target: {up}/out/report.html is where the report"),
         (("root: ../out", "root: data/x/y"), "some.yaml:2: root must lead to a folder, and {here}/data/x is a file"),
         (("root: ../out", "root: ../out\nruns: data/x"), "some.yaml:3: runs must lead to a folder, and {here}/data/x"),
         (("root: ../out", "root: ../out\nlimit: [1]"), "some.yaml:3: limit must be a span of time"),

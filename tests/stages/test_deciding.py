@@ -16,7 +16,7 @@ from patchmill.errors import TargetExistsError
 from patchmill.stages import deciding
 from patchmill.stages.codes import normalized
 from patchmill.stages.deciding import Decision, decide, left_by
-from patchmill.stages.memos import Memos, Work
+from patchmill.stages.memos import Basis, Memos, Work
 from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.pipelines import Pipeline, Stage, read_pipeline
 from stages.notebook_files import write_config, write_notebook
@@ -212,6 +212,16 @@ def test_parameters_that_changed_are_told_with_both_values(project):
     assert project.now(text="new").why == "text changed from old to new"
     project.params.pop("text")
     assert project.now().why == "text is not given any more"
+
+
+@pytest.mark.parametrize("value", [[1.0, 2], [True, 2], {"a": True}, {"a": 1.0}])
+def test_kinds_of_values_count_inside_lists_and_mappings(value):
+    now = {"p": [1, 2] if isinstance(value, list) else {"a": 1}}
+    one, other = (Basis("", {}, parameters, "", {}, {}) for parameters in ({"p": value}, now))
+    assert value == now["p"]
+    assert len(list(deciding._changes(one, other))) == 1
+    assert not deciding._only_grew(one, other)
+    assert list(deciding._changes(one, one)) == []
 
 
 def test_another_version_of_the_package_runs(project, monkeypatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import patchmill
+from patchmill.errors import ConfigError
 from stages.notebook_files import running_below, wait_until, write_config, write_notebook
 
 SLEEPS = ("x: int = 1  # a number", "import time\nopen('here', 'w').close()\ntime.sleep(300)")
@@ -143,3 +144,63 @@ def objects(place: Path) -> dict[str, bytes]:
         for path in place.rglob("*")
         if path.is_file() and path.name != "zarr.json"
     }
+
+
+def test_what_is_saved_in_one_record_changes_no_other(tmp_path):
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number", "print(x + 1)")
+    config = write_config(tmp_path / "pipeline.yaml", {"adds": {}})
+    first, second = patchmill.run(config), patchmill.run(config)
+    assert second.stages[0].state == "skipped"
+    before = Path(first.stages[0].executed).read_text()
+    with open(second.stages[0].executed, "r+") as file:  # as Jupyter saves: into the file
+        file.write("edited")
+    assert Path(first.stages[0].executed).read_text() == before
+    assert Path(patchmill.run(config).stages[0].executed).read_text() == before
+
+
+def test_what_appears_at_an_output_while_others_run_is_not_replaced(tmp_path):
+    write_notebook(
+        tmp_path / "one.ipynb", 'target: str = "out/a"  # out: a file\nother: str = "/x"  # a place',
+        "open(target, 'w').write('a')\nopen(other, 'w').write('precious')",
+    )  # fmt: skip
+    write_notebook(tmp_path / "two.ipynb", 'target: str = "out/b"  # out: a file', "open(target, 'w').write('b')")
+    place = tmp_path / "out" / "b"
+    stages = {
+        "one": {"params": {"target": "${root}/a", "other": str(place)}},
+        "two": {"params": {"target": "${root}/b"}, "after": "one"},
+    }
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", stages), check=False)
+    assert (run.state, run.exit_code) == ("failed", 1)
+    assert "did not write it" in str(run.failed.failure)
+    assert place.read_text() == "precious"
+
+
+def test_a_refused_night_is_told_of_until_the_next_run(tmp_path, capsys):
+    from patchmill.cli import main
+
+    write_notebook(tmp_path / "reads.ipynb", 'source: str = "a.txt"  # in: a file', "print(open(source).read())")
+    source = tmp_path / "a.txt"
+    source.write_text("a")
+    config = write_config(tmp_path / "pipeline.yaml", {"reads": {"params": {"source": "a.txt"}}})
+    assert patchmill.run(config).exit_code == 0
+    source.rename(tmp_path / "b.txt")
+    with pytest.raises(ConfigError):
+        patchmill.run(config)
+    assert main(["status", str(config)]) == 1
+    assert "a later run was refused" in capsys.readouterr().err
+    (tmp_path / "b.txt").rename(source)
+    patchmill.run(config)
+    assert main(["status", str(config)]) == 0
+
+
+def test_an_error_is_a_sentence_on_every_terminal(tmp_path):
+    write_notebook(tmp_path / "says.ipynb", "x: int = 1  # a number", "raise ValueError('\\x1b[2J\\r' + 'e' * 20_000)")
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"says": {}}), check=False)
+    assert run.failed.failure.sentence.startswith(r"\x1b[2J\re")
+    assert len(run.failed.failure.sentence) < 11_000
+
+
+def test_an_error_without_a_message_says_its_name(tmp_path):
+    write_notebook(tmp_path / "asserts.ipynb", "x: int = 1  # a number", "assert not x")
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"asserts": {}}), check=False)
+    assert str(run.failed.failure) == "AssertionError: (without a message)"

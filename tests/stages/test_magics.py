@@ -141,9 +141,9 @@ def test_status_tells_that_a_runner_was_killed(here, cells, shown):
     lines = repr(shown[0]).splitlines()
     assert lines[0].startswith("test: was running, begun ")
     assert lines[3].split()[:3] == ["second", "was", "running"]
-    assert lines[4] == f"the runner ({gone}) is gone, it was killed"
+    assert lines[4] == f"the runner ({gone}) is gone: it was killed, or could not write its record"
     assert lines[5] == f"to go on from there: %patchmill load second --run {run.folder}"
-    assert "is gone, it was killed" in shown[0]._repr_html_()
+    assert "is gone: it was killed" in shown[0]._repr_html_()
 
 
 def test_a_table_is_displayed_wherever_in_its_cell_the_line_stands(here, cells, capsys):

@@ -191,7 +191,7 @@ def test_on_failure_the_cell_and_the_error_stand_first(folder):
         run_of(folder, one, stage(folder, "explore", state="not run", seconds=None, began=""), state="failed")
     )
     page = Page(text.partition('id="stages"')[0])
-    assert 'In cell In [3] under "Cut"' in page.words
+    assert 'Where: cell In [3] under "Cut"' in page.words
     assert "ValueError: <b>no</b>" in page.words
     assert "raise ValueError('<b>no</b>')" in page.words
     assert one.executed in page.words

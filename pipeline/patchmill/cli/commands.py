@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> int:
     record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
     with unheard():
         watch.end(record)
-    return record.exit_code
+    return record.exit_code or 0
 
 
 def init(given: argparse.Namespace) -> int:

@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 def status(given: argparse.Namespace) -> int:
     """Say how the latest run is."""
     from patchmill.show.progress import shown_moment
-    from patchmill.stages.finding import latest_run, trouble
+    from patchmill.stages.finding import latest_run, stall, trouble
+    from patchmill.stages.refusals import refused_since
 
     run = latest_run(given.where)
-    gone = trouble(run)
-    code = 0 if run.state in {"done", "running"} and not gone else 1
+    gone, other = trouble(run), stall(run) or refused_since(run)
+    code = 0 if run.state in {"done", "running"} and not (gone or other) else 1
     if given.json:
-        say(_as_json(run, gone))
+        say(_as_json(run, gone or other))
         return code
     say(f"{run.name}: {_state(run, gone)}, began {shown_moment(run.began)}, record {shown_path(run.folder)}")
     width = max(len(stage.name) for stage in run.stages)
     for number, stage in enumerate(run.stages, 1):
         say(f"[{number}/{len(run.stages)}] {stage.name:<{width}}  {_row(stage, gone)}")
     _tell_failures(run)
-    if gone:
-        complain(f"patchmill: {gone}")
+    for sentence in (gone, other):
+        if sentence:
+            complain(f"patchmill: {sentence}")
     return code
 
 
@@ -94,8 +96,12 @@ def clean(given: argparse.Namespace) -> int:
 
 def _state(run: Run, gone: str) -> str:
     from patchmill.show.progress import shown_seconds, shown_state
+    from patchmill.stages.finding import seconds_since
 
-    return f"{shown_state(run.state, gone)} {'for' if run.state == 'running' else 'in'} {shown_seconds(run.seconds)}"
+    if run.state == "running":
+        seconds = run.seconds if gone else seconds_since(run.began)
+        return f"{shown_state(run.state, gone)} for {shown_seconds(seconds)}"
+    return f"{run.state} in {shown_seconds(run.seconds)}"
 
 
 def _row(stage: StageRecord, gone: str) -> str:

@@ -208,7 +208,6 @@ def _nothing(images: Any, found: Found) -> str:
     if len(found.missing) == 1 and not found.ignored:
         return f"nothing is at {found.missing[0]!r}: check the path of images"
     seen = f", though {found.ignored} other files are there: name those outright" if found.ignored else ""
-    many = not isinstance(images, str | os.PathLike)
-    return (
-        f"{'the list of images' if many else repr(os.fspath(images))} offers no image files{seen or ': check the path'}"
-    )
+    places = [images] if isinstance(images, str | os.PathLike) else list(images)
+    what = repr(os.fspath(places[0])) if len(places) == 1 else "the list of images"
+    return f"{what} offers no image files{seen or ': check the path'}"

@@ -53,6 +53,8 @@ def judged(stage: StageRecord, folder: str, status: int) -> tuple[State, Failure
     if answer.get("state") == "killed":
         return "killed", _failure(stage, answer, answer["sentence"]), EXIT_KILLED
     sentence = answer.get("sentence") or f"its process ended with exit code {status}; the log {stage.log} says more"
+    if answer.get("kind") and not answer.get("sentence"):
+        sentence = "(without a message)"
     code = EXIT_HELD if answer.get("kind") == "HeldError" else EXIT_FAILED
     return "failed", _failure(stage, answer, sentence), code
 
@@ -90,6 +92,7 @@ def _read(stage: StageRecord, folder: str) -> dict[str, Any]:
 
 
 def _failure(stage: StageRecord, answer: Mapping[str, Any], sentence: str) -> Failure:
+    sentence = _printable(sentence)
     index = answer.get("index")
     if index is None or not os.path.isfile(stage.executed):
         return Failure(sentence, answer.get("kind", ""))
@@ -98,3 +101,13 @@ def _failure(stage: StageRecord, answer: Mapping[str, Any], sentence: str) -> Fa
     with open(stage.executed, encoding="utf-8") as file:
         number, heading = cell_number(json.load(file), index)
     return Failure(sentence, answer.get("kind", ""), number, heading)
+
+
+_LONGEST = 10_000
+"""Characters of an error that a record keeps; the notebook and the log have all of it."""
+
+
+def _printable(text: str) -> str:
+    """A text that does nothing on a terminal but stand there."""
+    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text):,} characters)"
+    return "".join(each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in short)

@@ -24,9 +24,10 @@ from patchmill.stages.deciding import Decision, decide, left_by
 from patchmill.stages.graph import width
 from patchmill.stages.ledger import Ledger
 from patchmill.stages.memos import Memos, Work
+from patchmill.stages.owning import foreign
 from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.processes import Child, Signals, end_all
-from patchmill.stages.records import EXIT_LATE, Failure, StageRecord, State, now
+from patchmill.stages.records import EXIT_FAILED, EXIT_LATE, Failure, StageRecord, State, now
 from patchmill.stages.reporting import write_notebook_html
 from patchmill.types import as_bytes
 
@@ -156,8 +157,13 @@ class Conductor:
         return bool(spared)
 
     def _begin(self, stage: Stage) -> None:
-        environment = dict(self._environment())
         record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
+        memo, forced = self._memos[stage.name], stage.name in self._forced
+        if strange := foreign(stage, self._pipeline.name, memo, forced=forced):  # since the run began
+            refused = replace(record, state="failed", why=decision.why, failure=Failure("; ".join(strange)))
+            self._ledger.note(refused, exit_code=EXIT_FAILED)
+            return
+        environment = dict(self._environment())
         begun = replace(
             record,
             state="running",
@@ -256,7 +262,7 @@ class Conductor:
         self._again[ended.name] = (time.monotonic() + pause, ended, code)
         with open(ended.log, "a", encoding="utf-8") as log:
             log.write(
-                f"attempt {ended.attempt} {ended.state} in {failure.where}: {failure}; "
+                f"attempt {ended.attempt} {ended.state} {failure.at}: {failure}; "
                 f"it is tried again in {shown_seconds(pause)}\n"
             )
         self._ledger.put(replace(ended, state="waiting", failure=None))

@@ -64,7 +64,7 @@ def decide(stage: Stage, memos: Memos, *, forced: bool = False, ahead: Collectio
     reasons += _reasons(stage, memo, basis)
     if not reasons and memo.done is not None:
         return Decision(runs=False, why=f"nothing changed since run {memo.done.run}", basis=basis)
-    begun = memo.begun if memo.begun is not None and memo.begun.basis == basis and not forced else None
+    begun = memo.begun if memo.begun is not None and memo.begun.basis.digest == basis.digest and not forced else None
     anew = begun.anew if begun is not None else (forced or _is_other(stage, memo, basis)) and _is_anything(stage)
     return Decision(
         runs=True, why="; ".join(reasons), basis=basis, anew=anew, begun="" if begun is None else begun.task
@@ -122,8 +122,14 @@ def _changes(before: Basis, now: Basis) -> Iterator[str]:
 
 
 def _differs(name: str, before: Basis, now: Basis) -> bool:
-    absent = object()
-    return bool(before.parameters.get(name, absent) != now.parameters.get(name, absent))
+    if (name in before.parameters) != (name in now.parameters):
+        return True
+    return _exactly(before.parameters.get(name)) != _exactly(now.parameters.get(name))
+
+
+def _exactly(value: Any) -> str:
+    """A value as text: 1, 1.0 and true, which are equal, are told apart, inside lists and mappings too."""
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _parameter(name: str, before: Basis, now: Basis) -> str:
@@ -162,12 +168,8 @@ def _is_other(stage: Stage, memo: Memo, basis: Basis) -> bool:
 
 
 def _only_grew(before: Basis, now: Basis) -> bool:
-    same = (before.code, before.modules, before.parameters, before.version) == (
-        now.code,
-        now.modules,
-        now.parameters,
-        now.version,
-    )
+    ways = ((each.code, each.modules, each.parameters, each.version) for each in (before, now))
+    same = len({_exactly(way) for way in ways}) == 1
     grew = all(only_grew(before.inputs.get(path, {"kind": "unknown"}), found) for path, found in now.inputs.items())
     return same and grew
 

@@ -83,6 +83,8 @@ def execute(job: Job) -> Answer:
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must say so
         _log.exception("the notebook could not be executed")
         answer.state, answer.kind, answer.sentence = "failed", type(error).__name__, str(error)
+        if answer.status is not None and answer.status < 0:  # while it began
+            answer.kind, (answer.state, answer.sentence) = "", _death(answer)
     answer.write()
     return answer
 
@@ -109,6 +111,8 @@ def _execute(job: Job, answer: Answer) -> None:
             cwd=job.cwd,
             progress_bar=False,
             log_output=True,
+            # Of a cell that printed very much, the last comes long after its end.
+            iopub_timeout=120,
             kernel_manager_class=_watching(answer),
             # Ports of TCP collide when many kernels start at once, and anybody on the machine can knock.
             config=Config(KernelManager={"transport": "ipc"}),
@@ -166,8 +170,9 @@ def _death(answer: Answer) -> tuple[str, str]:
         return "killed", f"the kernel did not answer for {answer.silent} s while the cell ran, and was killed"
     if status is not None and status >= 0:
         return "failed", f"the kernel ended by itself, with exit code {status}, while the cell ran"
+    likely = "; most often memory ran out" if status in {None, -signal.SIGKILL} else ""
     name = "" if status is None else f" by signal {-status} ({_signal_name(-status)})"
-    return "killed", f"the kernel was killed{name} while the cell ran; most often memory ran out"
+    return "killed", f"the kernel was killed{name} while the cell ran{likely}"
 
 
 def _signal_name(number: int) -> str:

@@ -76,6 +76,7 @@ def last_of(runs: Sequence[Run]) -> Run:
 def trouble(run: Run) -> str:
     """A sentence, if a run says that it is running and is not; else ""."""
     from patchmill.cutting.identity import is_gone, this_place
+    from patchmill.show.progress import shown_seconds
 
     runner = run.runner
     if run.state != "running" or not runner.pid:
@@ -84,15 +85,23 @@ def trouble(run: Run) -> str:
     if runner.place and runner.place == this_place():
         # It may have ended in order since its record was read.
         gone = is_gone(runner.pid, runner.began) and read_status(run.folder).state == "running"
-        return f"the runner ({runner}) is gone, it was killed" if gone else ""
+        return f"the runner ({runner}) is gone: it was killed, or could not write its record" if gone else ""
     if silent < SILENT_SECONDS:
         return ""
-    from patchmill.show.progress import shown_seconds
-
     return (
         f"the runner ({runner}) has not been heard of for {shown_seconds(silent)}: "
         "it was killed, or its machine stopped, or the clocks differ; look there"
     )
+
+
+def stall(run: Run) -> str:
+    """A sentence, if the runner of a run that runs is there and has not told for long that it lives; else ""."""
+    from patchmill.show.progress import shown_seconds
+
+    silent = silence(run)
+    if run.state != "running" or silent < SILENT_SECONDS or trouble(run):
+        return ""
+    return f"the runner ({run.runner}) has not told for {shown_seconds(silent)} that it lives: it was stopped, or hangs"
 
 
 def runs_in(folder: str, name: str = "", most: int | None = None) -> list[Run]:

@@ -8,8 +8,8 @@
 
 A stage has up to two entries: `done`, the last time that it came to its end, and `begun`, where it has been begun since
 and has not. So what was written half is never taken for a result, whatever became of the process that wrote it. The
-folder is no record, and `patchmill clean` leaves it alone; its files are links to those of records where the disk has
-such.
+folder is no record, and `patchmill clean` leaves it alone; its pages and logs are links to those of records
+where the disk has such.
 """
 
 from __future__ import annotations
@@ -126,12 +126,18 @@ class Memos:
 
 
 def _copy(path: str, to: str) -> None:
-    """Make `to` the same file as `path`, or a copy of it; nothing where that is not there."""
+    """Make `to` the same file as `path`, or a copy of it; nothing where that is not there.
+
+    A notebook is always copied: whoever opens one and saves it writes into the file.
+    """
     if not os.path.isfile(path):
         return
     aside = f"{to}.{os.getpid()}.tmp"
     try:
-        os.link(path, aside)
+        if path.endswith(".ipynb"):
+            shutil.copyfile(path, aside)
+        else:
+            os.link(path, aside)
     except OSError:
         shutil.copyfile(path, aside)
     # Between two names of one file a rename does nothing, and leaves both.

@@ -41,13 +41,21 @@ def refuse_foreign(pipeline: Pipeline, memos: Memos, forced: Collection[str] = (
         With a sentence for each such output.
     """
     sentences = [
-        f"{stage.name}.{param}: {sentence}"
+        sentence
         for stage in pipeline.stages
-        for param, path in stage.paths("out")
-        if (sentence := _problem(stage, path, pipeline.name, memos[stage.name], forced=stage.name in forced))
+        for sentence in foreign(stage, pipeline.name, memos[stage.name], forced=stage.name in forced)
     ]
     if sentences:
         raise TargetExistsError("\n".join(sentences))
+
+
+def foreign(stage: Stage, pipeline: str, memo: Memo, *, forced: bool) -> list[str]:
+    """A sentence for each output of a stage that is not its own to replace."""
+    return [
+        f"{stage.name}.{param}: {sentence}"
+        for param, path in stage.paths("out")
+        if (sentence := _problem(stage, path, pipeline, memo, forced=forced))
+    ]
 
 
 def made_by(path: str, options: Mapping[str, Any] | None = None) -> tuple[bool, str]:

@@ -273,6 +273,7 @@ def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Confi
                 _note(config, stage, param, _input_problem(path, written, later, left_out))
         for param, path in [(param, path) for param, path in stage.paths("out") if is_local(path)]:
             _note(config, stage, param, _output_problem(path, config.model.root, written | left_out))
+            _note(config, stage, param, _reserved_problem(path, config))
             (written if stage.name in chosen else left_out)[path] = stage.name
             later.pop(path, None)
 
@@ -305,6 +306,16 @@ def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
     for place, stage in written.items():
         if is_within(path, place) or is_within(place, path):
             return f"{path} and {place}, which {stage} writes, lie in each other: give each stage a place of its own"
+    return ""
+
+
+def _reserved_problem(path: str, config: Config) -> str:
+    """What is wrong with a place that the runner itself writes to."""
+    root, runs = config.model.root, config.model.runs
+    records = os.path.join(root, "records") if runs is None else absolute(runs, config.folder)
+    for place, what in ((records, "the records of runs"), (os.path.join(root, "report.html"), "the report")):
+        if is_local(place) and (is_within(path, place) or is_within(place, path)):
+            return f"{path} is where {what} of this config will lie: choose another place"
     return ""
 
 

@@ -88,7 +88,7 @@ class Child:
 
 def end_all(children: Iterable[Child]) -> None:
     """End processes and all that they started: they are told to, and killed after a few seconds. All are gone then."""
-    with _signals_wait():
+    with signals_wait():
         living = [child for child in children if child.poll() is None]
         started = [each for child in living for each in _descendants(child.pid)]
         for each in started:
@@ -178,8 +178,8 @@ def _tell(process: Any, number: int) -> None:
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    # A second Ctrl-C shall not leave a kernel behind.
+def signals_wait() -> Iterator[None]:
+    """Inside, signals that ask this process to end are not heard: a second Ctrl-C shall not leave a kernel behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -60,6 +60,11 @@ class Failure:
             return "before its first cell"
         return f"cell In [{self.cell}]" + (f' under "{self.heading}"' if self.heading else "")
 
+    @property
+    def at(self) -> str:
+        """The same, behind a verb."""
+        return self.where if self.cell is None else f"in {self.where}"
+
     def __str__(self) -> str:
         return f"{self.kind}: {self.sentence}" if self.kind else self.sentence
 
@@ -131,7 +136,8 @@ class Run:
     """ISO 8601, UTC."""
     state: State = "waiting"
     seconds: float = 0.0
-    exit_code: int = 0
+    exit_code: int | None = None
+    """None until the run has ended."""
     stages: tuple[StageRecord, ...] = field(default_factory=tuple)
     beat: str = ""
     """When the runner last told that it lives, which it does every few seconds; ISO 8601, UTC."""

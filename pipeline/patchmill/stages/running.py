@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from patchmill.errors import HeldError, Interrupted, PatchmillError, StageError
+from patchmill.errors import ConfigError, HeldError, Interrupted, PatchmillError, StageError, TargetExistsError
 from patchmill.stages import attempts
 from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
@@ -18,7 +19,7 @@ from patchmill.stages.manifest import Provenance, provenance, write_manifest
 from patchmill.stages.memos import Memos
 from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.places import is_local
-from patchmill.stages.processes import signals_raise
+from patchmill.stages.processes import signals_raise, signals_wait
 from patchmill.stages.records import (
     EXIT_FAILED,
     Failure,
@@ -31,6 +32,7 @@ from patchmill.stages.records import (
     this_runner,
     write_whole,
 )
+from patchmill.stages.refusals import note_refusal
 from patchmill.stages.reporting import write_notebook_html, write_reports
 from patchmill.stages.selecting import Names, selection
 from patchmill.types import as_int, shown_bytes
@@ -109,9 +111,13 @@ def run(
 
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
-    pipeline = read_pipeline(os.fspath(config), overrides, chosen)
-    forced = chosen.forced(pipeline.names)
-    refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
+    try:
+        pipeline = read_pipeline(os.fspath(config), overrides, chosen)
+        forced = chosen.forced(pipeline.names)
+        refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
+    except (ConfigError, TargetExistsError) as error:
+        note_refusal(os.fspath(config), overrides, str(error))
+        raise
     record = _execute(pipeline, jobs, forced, watch or (lambda _: None))
     if check and record.state == "interrupted":
         raise KeyboardInterrupt
@@ -127,7 +133,7 @@ def failure_text(stage: StageRecord) -> str:
         return ""
     seen = stage.executed if os.path.isfile(stage.executed) else stage.log
     tries = f" (attempt {stage.attempt})" if stage.attempt > 1 else ""
-    return f"stage {stage.name} {stage.state}{tries} in {failure.where}\n{failure}{_memory_of(stage)}\nopen {seen}"
+    return f"stage {stage.name} {stage.state}{tries} {failure.at}\n{failure}{_memory_of(stage)}\nopen {seen}"
 
 
 def _memory_of(stage: StageRecord) -> str:
@@ -197,6 +203,8 @@ def _begin(pipeline: Pipeline) -> Run:
     from patchmill import __version__
     from patchmill.stages.pipelines import config_text
 
+    if is_local(pipeline.root):
+        os.makedirs(pipeline.root, exist_ok=True)
     folder = new_folder(pipeline.runs, pipeline.name)
     write_whole(os.path.join(folder, "config.yaml"), config_text(pipeline))
     place = pipeline.root if is_local(pipeline.root) else folder
@@ -245,12 +253,16 @@ def _note_stop(ledger: Ledger, sentence: str, code: int) -> None:
 
 def _conclude(ledger: Ledger, with_what: Provenance) -> None:
     """Note that the run has ended, and write what is written at the end."""
-    attempts.drop_work(ledger.record.folder)
-    record = ledger.record
-    unreached = [replace(stage, state="not run") for stage in record.stages if stage.state == "waiting"]
-    ended: State = record.state
-    if ended == "running":
-        ended = "done" if record.failed is None else record.failed.state
-    ledger.put(*unreached, state=ended)
-    write_manifest(ledger.record, with_what)
-    write_reports(ledger.record)
+    with signals_wait():  # a record without its end would be half a record
+        attempts.drop_work(ledger.record.folder)
+        record = ledger.record
+        unreached = [replace(stage, state="not run") for stage in record.stages if stage.state == "waiting"]
+        ended: State = record.state
+        if ended == "running":
+            ended = "done" if record.failed is None else record.failed.state
+        ledger.put(*unreached, state=ended, exit_code=record.exit_code or 0)
+        try:
+            write_manifest(ledger.record, with_what)
+            write_reports(ledger.record)
+        except OSError as error:  # what the stages did is done all the same
+            warnings.warn(f"the manifest or the report of {record.folder} could not be written: {error}", stacklevel=2)

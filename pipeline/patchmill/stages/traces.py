@@ -91,7 +91,7 @@ def only_grew(before: Trace, now: Trace) -> bool:
 def difference(before: Trace, now: Trace) -> str:
     """How two looks at one place differ, as the end of a sentence about it."""
     if now["kind"] == "nothing":
-        return "is gone"
+        return "is gone, or holds no file"
     if "store" in {before["kind"], now["kind"]}:
         return "has grown" if only_grew(before, now) else "changed"
     counts = [found.get("files") for found in (before, now)]
