@@ -24,7 +24,7 @@ def handed(*things) -> dict:
 def cut(tmp_path_factory):
     source = np.arange(2 * 1 * 40 * 64, dtype="uint16").reshape(2, 1, 40, 64)
     target = tmp_path_factory.mktemp("cut") / "p.zarr"
-    arguments = {"keep": "max >= 2600", "memory": "1GiB"}
+    arguments = {"keep": "max >= 2600", "memory": "4GiB"}
     plan = patchmill.plan(source, 16, 8, **arguments)
     return plan, patchmill.write_patches(source, target, 16, 8, **arguments)
 
@@ -33,7 +33,7 @@ def test_a_plan_and_a_patch_set_hand_over_what_they_are(cut):
     plan, patches = cut
     found = handed(plan, patches)
     assert found["plan"]["patches"] == plan.patches == found["patches"]["positions"]
-    assert (found["plan"]["memory"], found["plan"]["limit"]) == (plan.memory, 2**30)
+    assert (found["plan"]["memory"], found["plan"]["limit"]) == (plan.memory, 2**32)
     assert found["patches"]["patches"] == len(patches)
     assert found["patches"]["dropped"] == plan.patches - len(patches) > 0
     assert found["patches"]["keep"] == "max >= 2600"
@@ -64,7 +64,7 @@ def test_bytes_flow_as_fast_as_the_calls_say():
 
 def test_a_limit_is_that_of_the_run_or_else_of_the_plan(cut):
     assert allowed(5, handed(cut[0])) == 5
-    assert allowed(None, handed(cut[0])) == 2**30
+    assert allowed(None, handed(cut[0])) == 2**32
     assert allowed(None, {}) is None
 
 
