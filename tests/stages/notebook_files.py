@@ -13,6 +13,9 @@ import psutil
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+SLEEPS = ("x: int = 1  # a number", "import time\nopen('here', 'w').close()\ntime.sleep(300)")
+"""A parameter and a cell of a stage that never ends; called `sleeps`, it can be seen that it has `started`."""
+
 ENTER = "import patchmill\npatchmill.parameters(globals())"
 
 
@@ -41,6 +44,16 @@ def shown_text(path: str | Path) -> str:
     cells = json.loads(Path(path).read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+
+
+def status_of(folder: Path) -> dict[str, Any]:
+    """The record of the latest run whose root is `out` in a folder, as it is on disk."""
+    return json.loads((folder / "out" / "records" / "latest" / "status.json").read_text())
+
+
+def started(folder: Path) -> bool:
+    """Whether the stage `sleeps` of such a run sleeps."""
+    return bool(list(folder.glob("out/records/*/work/sleeps/cwd/here")))
 
 
 def running_below(folder: Path) -> list[psutil.Process]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import signal
@@ -13,18 +12,9 @@ from pathlib import Path
 import pytest
 
 import patchmill
+from cuts import array_objects
 from patchmill.errors import ConfigError
-from stages.notebook_files import running_below, wait_until, write_config, write_notebook
-
-SLEEPS = ("x: int = 1  # a number", "import time\nopen('here', 'w').close()\ntime.sleep(300)")
-
-
-def status_of(folder: Path) -> dict:
-    return json.loads((folder / "out" / "records" / "latest" / "status.json").read_text())
-
-
-def started(folder: Path) -> bool:
-    return bool(list(folder.glob("out/records/*/work/sleeps/cwd/here")))
+from stages.notebook_files import SLEEPS, running_below, started, status_of, wait_until, write_config, write_notebook
 
 
 def test_a_kernel_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
@@ -120,7 +110,7 @@ def test_after_a_kill_the_rerun_ends_in_the_same_bytes(tmp_path, victim):
     assert patchmill.run(config).state == "done"
     whole = write_config(tmp_path / "whole.yaml", arguments, root="whole")
     assert patchmill.run(whole).state == "done"
-    assert objects(tmp_path / "out" / "patches.zarr") == objects(tmp_path / "whole" / "patches.zarr")
+    assert array_objects(tmp_path / "out" / "patches.zarr") == array_objects(tmp_path / "whole" / "patches.zarr")
     assert patchmill.verify(tmp_path / "out" / "patches.zarr").ok
 
 
@@ -135,15 +125,6 @@ def kill(runner: subprocess.Popen, folder: Path, victim: str) -> None:
     stages = [each for each in below if "executing" in " ".join(each.cmdline())]
     for process in kernels if victim == "kernel" else stages:
         process.kill()
-
-
-def objects(place: Path) -> dict[str, bytes]:
-    """Array objects: no times in them."""
-    return {
-        str(path.relative_to(place)): path.read_bytes()
-        for path in place.rglob("*")
-        if path.is_file() and path.name != "zarr.json"
-    }
 
 
 def test_what_is_saved_in_one_record_changes_no_other(tmp_path):

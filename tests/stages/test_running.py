@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,14 +15,19 @@ import patchmill
 from patchmill.errors import ConfigError, StageError
 from patchmill.stages import attempts, running
 from patchmill.stages.records import StageRecord
-from stages.notebook_files import running_below, shown_text, wait_until, write_config, write_notebook
+from stages.notebook_files import (
+    SLEEPS,
+    running_below,
+    shown_text,
+    started,
+    status_of,
+    wait_until,
+    write_config,
+    write_notebook,
+)
 
 WRITES = 'target: str = "out/a.txt"  # out: a file\ntext: str = "nothing"  # what to write'
 READS = 'source: str = "a.txt"  # in: a file'
-
-
-def status_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "out" / "records" / "latest" / "status.json").read_text())
 
 
 def start(config: Path) -> subprocess.Popen[str]:
@@ -152,13 +156,6 @@ def test_a_target_that_somebody_holds_is_told_from_a_failure(tmp_path):
     (tmp_path / "work" / "a" / "answer.json").write_text(json.dumps(answer))
     state, failure, code = attempts.judged(stage, str(tmp_path), 1)
     assert (state, str(failure), code) == ("failed", "HeldError: it is being written", 75)
-
-
-SLEEPS = ("x: int = 1  # a number", "import time\nopen('here', 'w').close()\ntime.sleep(300)")
-
-
-def started(folder: Path) -> bool:
-    return bool(list(folder.glob("out/records/*/work/sleeps/cwd/here")))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ def status(given: argparse.Namespace) -> int:
     from patchmill.stages.refusals import refused_since
 
     run = latest_run(given.where)
-    gone, other = trouble(run), stall(run) or refused_since(run)
+    gone = trouble(run)
+    other = (not gone and stall(run)) or refused_since(run)
     code = 0 if run.state in {"done", "running"} and not (gone or other) else 1
     if given.json:
         say(_as_json(run, gone or other))

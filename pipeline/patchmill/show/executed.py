@@ -95,6 +95,17 @@ class Excerpt:
     """How long that took, by the same."""
 
 
+def uncolored(text: str) -> str:
+    r"""A text without the marks that color it on a terminal.
+
+    Examples
+    --------
+    >>> uncolored("\x1b[31mred\x1b[0m")
+    'red'
+    """
+    return _COLORS.sub("", text)
+
+
 def excerpt(notebook: Mapping[str, Any]) -> Excerpt:
     """Key figures, what was skipped, and pictures and tables with their captions, of an executed notebook.
 
@@ -136,7 +147,7 @@ def failed_cell(notebook: Mapping[str, Any]) -> FailedCell | None:
     for cell in reversed(notebook["cells"]):
         errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
         if errors or cell["metadata"].get("papermill", {}).get("status") == "running":
-            lines = [_COLORS.sub("", line) for line in errors[-1].get("traceback", [])] if errors else []
+            lines = [uncolored(line) for line in errors[-1].get("traceback", [])] if errors else []
             return FailedCell(_first_lines(_text(cell)), _last_lines("\n".join(lines)))
     return None
 

@@ -21,6 +21,10 @@ from patchmill.stages.records import (
     State,
     write_whole,
 )
+from patchmill.stages.telling import read_notebook
+
+_LONGEST = 10_000
+"""Characters of an error that a record keeps; the notebook and the log have all of it."""
 
 
 def begin(stage: StageRecord, folder: str, environment: Mapping[str, str]) -> Child:
@@ -52,9 +56,8 @@ def judged(stage: StageRecord, folder: str, status: int) -> tuple[State, Failure
         return "killed", _failure(stage, answer, f"its process was killed by signal {-status} ({name})"), EXIT_KILLED
     if answer.get("state") == "killed":
         return "killed", _failure(stage, answer, answer["sentence"]), EXIT_KILLED
-    sentence = answer.get("sentence") or f"its process ended with exit code {status}; the log {stage.log} says more"
-    if answer.get("kind") and not answer.get("sentence"):
-        sentence = "(without a message)"
+    otherwise = f"its process ended with exit code {status}; the log {stage.log} says more"
+    sentence = answer.get("sentence") or ("(without a message)" if answer.get("kind") else otherwise)
     code = EXIT_HELD if answer.get("kind") == "HeldError" else EXIT_FAILED
     return "failed", _failure(stage, answer, sentence), code
 
@@ -93,18 +96,13 @@ def _read(stage: StageRecord, folder: str) -> dict[str, Any]:
 
 def _failure(stage: StageRecord, answer: Mapping[str, Any], sentence: str) -> Failure:
     sentence = _printable(sentence)
-    index = answer.get("index")
-    if index is None or not os.path.isfile(stage.executed):
+    index, notebook = answer.get("index"), read_notebook(stage.executed)
+    if index is None or notebook is None:
         return Failure(sentence, answer.get("kind", ""))
     from patchmill.show.executed import cell_number
 
-    with open(stage.executed, encoding="utf-8") as file:
-        number, heading = cell_number(json.load(file), index)
+    number, heading = cell_number(notebook, index)
     return Failure(sentence, answer.get("kind", ""), number, heading)
-
-
-_LONGEST = 10_000
-"""Characters of an error that a record keeps; the notebook and the log have all of it."""
 
 
 def _printable(text: str) -> str:

@@ -157,13 +157,10 @@ class Conductor:
         return bool(spared)
 
     def _begin(self, stage: Stage) -> None:
-        record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
-        memo, forced = self._memos[stage.name], stage.name in self._forced
-        if strange := foreign(stage, self._pipeline.name, memo, forced=forced):  # since the run began
-            refused = replace(record, state="failed", why=decision.why, failure=Failure("; ".join(strange)))
-            self._ledger.note(refused, exit_code=EXIT_FAILED)
+        if self._refuse(stage):
             return
         environment = dict(self._environment())
+        record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
         begun = replace(
             record,
             state="running",
@@ -184,6 +181,14 @@ class Conductor:
             began = time.monotonic()
             self._active[stage.name] = _Attempt(stage, child, work, began, began)
         self._ledger.note()
+
+    def _refuse(self, stage: Stage) -> bool:
+        """Let a stage fail that would replace what has come to one of its outputs since the run began."""
+        strange = foreign(stage, self._pipeline.name, self._memos[stage.name], forced=stage.name in self._forced)
+        if strange:
+            refused = replace(self._ledger.stage(stage.name), state="failed", failure=Failure("; ".join(strange)))
+            self._ledger.note(replace(refused, why=self._decisions[stage.name].why), exit_code=EXIT_FAILED)
+        return bool(strange)
 
     def _look_after(self, attempt: _Attempt) -> None:
         status = attempt.child.poll()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import signal
 import sys
@@ -19,13 +18,13 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+from patchmill.show.executed import uncolored
 from patchmill.show.sparing import without_grammars
+from patchmill.stages.processes import end_here, wait_for_parent
 from patchmill.stages.pulse import Pulse, longest_silence
 from patchmill.stages.records import write_whole
 
 _log = logging.getLogger(__name__)
-
-_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def execute(job: Job) -> Answer:
     except PapermillExecutionError as error:
         answer.state, answer.kind, answer.sentence = "failed", error.ename, error.evalue
         # papermill puts it into the notebook alone.
-        _log.error("%s", _COLORS.sub("", "\n".join(error.traceback)))
+        _log.error("%s", uncolored("\n".join(error.traceback)))
     except DeadKernelError:
         answer.state, answer.sentence = _death(answer)
         _log.error("%s", answer.sentence)
@@ -136,8 +135,9 @@ def _watching(answer: Answer) -> type:
             if kernel is None or not self.has_kernel:
                 return False
             answer.status = await kernel.poll()
-            if answer.status is None and self._silence() > longest_silence():
-                answer.silent = round(self._silence())
+            silence = self._silence() if answer.status is None else 0.0
+            if silence > longest_silence():
+                answer.silent = round(silence)
                 await kernel.kill()
                 answer.status = await kernel.wait()
             return answer.status is None
@@ -200,14 +200,8 @@ def _mark_dead(executed: str, answer: Answer) -> None:
 
 
 def _end_with_parent() -> None:
-    # The runner holds the other end of our stdin: when it is gone, however it went, nobody waits for this notebook.
-    import psutil
-
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
-    os._exit(1)
+    wait_for_parent()  # without the runner nobody waits for this notebook
+    end_here()
 
 
 def main() -> int:

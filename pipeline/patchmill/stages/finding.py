@@ -95,11 +95,11 @@ def trouble(run: Run) -> str:
 
 
 def stall(run: Run) -> str:
-    """A sentence, if the runner of a run that runs is there and has not told for long that it lives; else ""."""
+    """A sentence, if a run without `trouble` has not told for long that it lives; else ""."""
     from patchmill.show.progress import shown_seconds
 
     silent = silence(run)
-    if run.state != "running" or silent < SILENT_SECONDS or trouble(run):
+    if run.state != "running" or silent < SILENT_SECONDS:
         return ""
     return f"the runner ({run.runner}) has not told for {shown_seconds(silent)} that it lives: it was stopped, or hangs"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import sys
 import threading
 import time
 from contextlib import ExitStack
 
+from patchmill.stages.processes import end_here, wait_for_parent
 from patchmill.stages.records import write_whole
 
 _log = logging.getLogger(__name__)
@@ -51,12 +51,7 @@ def _tell(answer: str, *, address: str = "", error: str = "") -> None:
 
 def _watch(over: threading.Event) -> None:
     """Wait until the runner lets go, or is gone; what does not end then is killed, so that nothing is left."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
+    wait_for_parent()
     over.set()
     time.sleep(_END_SECONDS)
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
-    os._exit(1)
+    end_here()

@@ -75,6 +75,11 @@ class Memo:
     begun: Work | None = None
 
 
+def memory_folder(runs: str, name: str) -> str:
+    """Where what is known of a pipeline lies, beside the records of its runs."""
+    return os.path.join(runs, f"{name}.stages")
+
+
 class Memos:
     """What is known of all stages of a pipeline; each change is on disk when the call returns.
 
@@ -87,7 +92,7 @@ class Memos:
     """
 
     def __init__(self, runs: str, name: str) -> None:
-        self._folder = os.path.join(runs, f"{name}.stages")
+        self._folder = memory_folder(runs, name)
         self._path = os.path.join(self._folder, "stages.json")
         self._known = _read(self._path)
 

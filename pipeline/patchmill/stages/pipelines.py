@@ -311,9 +311,8 @@ def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
 
 def _reserved_problem(path: str, config: Config) -> str:
     """What is wrong with a place that the runner itself writes to."""
-    root, runs = config.model.root, config.model.runs
-    records = os.path.join(root, "records") if runs is None else absolute(runs, config.folder)
-    for place, what in ((records, "the records of runs"), (os.path.join(root, "report.html"), "the report")):
+    report = os.path.join(config.model.root, "report.html")
+    for place, what in ((_records(config), "the records of runs"), (report, "the report")):
         if is_local(place) and (is_within(path, place) or is_within(place, path)):
             return f"{path} is where {what} of this config will lie: choose another place"
     return ""
@@ -323,7 +322,7 @@ def runs_folder(config: Config) -> str:
     """Where the records of a config's runs go; empty, and a problem noted, where it does not tell."""
     runs = config.model.runs
     if runs is None and is_local(config.model.root):
-        return _folder(config, "root", os.path.join(config.model.root, "records"))
+        return _folder(config, "root", _records(config))
     if config.model.root == UNKNOWN:
         return ""
     if runs is None or not is_local(runs):
@@ -331,7 +330,13 @@ def runs_folder(config: Config) -> str:
             ("runs",), f"runs must be a local folder for the records of runs, since root is {config.model.root}"
         )
         return ""
-    return _folder(config, "runs", absolute(runs, config.folder))
+    return _folder(config, "runs", _records(config))
+
+
+def _records(config: Config) -> str:
+    """The folder that a config names, or else the one in its root, which may be a URL."""
+    runs = config.model.runs
+    return os.path.join(config.model.root, "records") if runs is None else absolute(runs, config.folder)
 
 
 def _folder(config: Config, key: str, path: str) -> str:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from patchmill.errors import Interrupted
 
@@ -101,6 +101,19 @@ def end_all(children: Iterable[Child]) -> None:
             _tell(each, signal.SIGKILL)
         while any(child.poll() is None for child in living):
             time.sleep(_POLL_SECONDS)
+
+
+def wait_for_parent() -> None:
+    """Return when the process of which this one is a `Child` lets it go, or is gone, however it went."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+
+
+def end_here() -> NoReturn:
+    """End this process and all that it started, at once."""
+    for process in _descendants(os.getpid())[1:]:
+        _tell(process, signal.SIGKILL)
+    os._exit(1)
 
 
 class Signals:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from patchmill.errors import ConfigError
+from patchmill.stages.memos import memory_folder
 from patchmill.stages.records import Run, now, write_whole
 
 _COMMAND_LINE = "command line:"
@@ -56,4 +57,4 @@ def refused_since(run: Run) -> str:
 
 
 def _path(runs: str, name: str) -> str:
-    return os.path.join(runs, f"{name}.stages", "refused.json")
+    return os.path.join(memory_folder(runs, name), "refused.json")
