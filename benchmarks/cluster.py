@@ -2,9 +2,9 @@
 
     python benchmarks/cluster.py --side 4096 --patch 256 --step 128 --repeats 5
 
-Each pair is one run with threads and one with processes that were started before, so a machine whose speed drifts does
-not spoil the ratio. Also told: the highest resident memory of a worker against the plan's figure, and, with --trim, the
-same workers as Dask starts them, with MALLOC_TRIM_THRESHOLD_=65536.
+Each pair is one run with threads and one with processes that were started before, in an order that alternates, so a
+machine whose speed drifts does not spoil the ratio. Also told: the highest resident memory of a worker against the
+plan's figure, and, with --trim, the same workers as Dask starts them, with MALLOC_TRIM_THRESHOLD_=65536.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def peak() -> int:
 
 def timed(source: Path, target: Path, args: argparse.Namespace, *, client: Client | None) -> float:
     """Seconds of one cut."""
+    os.sync()  # nobody pays for what the one before left to the disk
     began = time.perf_counter()
     with ExitStack() as stack:
         if client is not None:
@@ -59,8 +60,10 @@ def measure(source: Path, folder: Path, args: argparse.Namespace, trim: int | No
     ):
         ratios, rates, nbytes = [], [], 0
         for repeat in range(args.repeats + 1):  # the first is a warm-up
-            one = timed(source, folder / "threads.zarr", args, client=None)
-            other = timed(source, folder / "cluster.zarr", args, client=client)
+            seconds = {}
+            for who in (None, client) if repeat % 2 else (client, None):
+                seconds[who] = timed(source, folder / "target.zarr", args, client=who)
+            one, other = seconds[None], seconds[client]
             if repeat:
                 ratios.append(one / other)
                 rates.append((one, other))

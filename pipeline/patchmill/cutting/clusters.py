@@ -7,8 +7,9 @@
     shards       --submit-->  `cut_batch`           --> done: keys and counts
 
 The job is a task of its own, so it survives every worker: whoever lacks it gets it from a neighbor, or runs the task.
-Shards are few consecutive ones a task, since neighbors read the same source chunks. A task that is done twice, because
-a worker died after it, writes the same bytes and is counted when its answer arrives, once.
+Each worker goes along a run of consecutive shards, which read the same source chunks (`lanes`); whoever dies or is late
+has its tasks done by another one. A task that is done twice, because a worker died after it, writes the same bytes and
+is counted when its answer arrives, once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from __future__ import annotations
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -27,11 +29,23 @@ from patchmill.cutting.clients import TRIMMING, Wanted, find_client
 from patchmill.cutting.crews import Crew, Task, local_crew
 from patchmill.cutting.graphs import wave_of
 from patchmill.cutting.job import Job
+from patchmill.cutting.lanes import Lanes
 from patchmill.cutting.tasks import Done
-from patchmill.cutting.workers import Sent, Ticket, busy, cut_batch, end, packed, stop, trimming, unpacked
+from patchmill.cutting.workers import (
+    Sent,
+    Ticket,
+    busy,
+    cut_batch,
+    end,
+    packed,
+    stop,
+    tasks_at_a_time,
+    trimming,
+    unpacked,
+)
 from patchmill.errors import PatchmillError
 from patchmill.patches.notices import caller_level
-from patchmill.planning import Plan
+from patchmill.planning import Key, Plan, Wave
 from patchmill.types import shown_bytes
 
 _LOOK = 3.0
@@ -42,12 +56,6 @@ _PATIENCE = 300.0
 
 _DRAIN = 3.0
 """Seconds that workers get, after those that `running` gave them, to end the shards they are at."""
-
-_TOGETHER = 4
-"""Shards of a task at most: half as many chunks are decoded twice as with one, and losing a worker costs little."""
-
-_BALANCE = 8
-"""Tasks for each thread at least, before several shards go into one: the last ones shall end together."""
 
 
 def crew_for(job: Job, plan: Plan, cluster: Wanted, stack: ExitStack) -> Crew:
@@ -74,9 +82,11 @@ class Cluster:
     plan: Plan
     client: Any
     inflight: int = field(init=False, default=1)
-    together: int = field(init=False, default=1)
     _sent: Any = field(init=False)
     _ticket: Ticket = field(init=False)
+    _lanes: Lanes = field(init=False)
+    _threads: dict[str, int] = field(init=False, default_factory=dict)
+    _busy: Counter[str] = field(init=False, default_factory=Counter)
     _under_way: dict[Any, Any] = field(init=False, default_factory=dict)
     _numbers: Iterator[int] = field(init=False, default_factory=count)
     _looked: float = field(init=False, default=0.0)
@@ -85,6 +95,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self._refuse_memory()
+        self._lanes = Lanes(len(self.job.shards))
         self._ticket = Ticket(uuid.uuid4().hex, self.plan.work.inflight)
         if self.plan.work.read == "overlap":
             self._sent = Sent.of(_without_pixels(self.job), self._ticket)
@@ -107,26 +118,39 @@ class Cluster:
     def _name(self, what: str) -> str:
         return f"patchmill-{what}-{self._ticket.token}-{next(self._numbers)}"
 
-    def _put(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _put(self, name: str, function: Callable[..., Any], *arguments: Any, **where: Any) -> Any:
         """Submit; without a word on large graphs, since an array in memory travels once."""
         from dask import config
 
         with config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
-            return self.client.submit(function, *arguments, key=name, pure=False)
+            return self.client.submit(function, *arguments, key=name, pure=False, **where)
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
-    def submit(self, tasks: Sequence[Task]) -> Future[list[Done]]:
-        """Begin shards, as one task; or a wave."""
-        first = tasks[0]
-        if isinstance(first[0], int):
-            return self._bridged(self._put(self._name("cut"), cut_batch, self._sent, self._ticket, list(tasks)), list)
-        wave, todo = first
+    def begin(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
+        """Begin shards, as one task of the worker that has least to do; or a wave."""
+        return self._begin_wave(tasks) if self.plan.work.read == "overlap" else self._begin_shards(tasks)
+
+    def _begin_wave(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
         from dask import config
 
+        task = cast(tuple[Wave, frozenset[Key]] | None, next(tasks, None))
+        if task is None:
+            return None
         with config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
-            computing = self.client.compute(wave_of(self.job, wave, todo, self._sent))
+            computing = self.client.compute(wave_of(self.job, *task, self._sent))
         return self._bridged(computing, lambda cut: [done for block in cut.ravel() for done in block])
+
+    def _begin_shards(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
+        worker = min(self._threads, key=lambda each: self._busy[each] / self._threads[each], default="")
+        keys = self._lanes.take(worker, cast(Iterator[Key], tasks), self._threads)
+        if not keys:
+            return None
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        self._busy[worker] += 1
+        begun = self._bridged(self._put(self._name("cut"), cut_batch, self._sent, self._ticket, keys, **where), list)
+        begun.add_done_callback(lambda _: self._busy.subtract([worker]))
+        return begun
 
     def _bridged(self, computing: Any, read: Callable[[Any], list[Done]]) -> Future[list[Done]]:
         """A task of the cluster as a future that `running` waits for; begun ones are never cancelled but stopped."""
@@ -185,7 +209,7 @@ class Cluster:
             ) from error
         if threads:
             self._seen = now
-            self._count([min(n, self._ticket.at_a_time) for n in threads.values()])
+            self._count({each: tasks_at_a_time(self._ticket, n) for each, n in threads.items()})
             self._check_workers(next(iter(threads)))
         elif now - self._seen > _patience():
             raise PatchmillError(
@@ -194,14 +218,11 @@ class Cluster:
                 "to go on from here"
             )
 
-    def _count(self, working: Sequence[int]) -> None:
-        """Tasks to keep under way: one for each thread that may work, and one more a worker that waits behind them."""
-        wanted, work = sum(working) + len(working), self.plan.work
-        if work.read == "overlap":
-            self.inflight = 1 + -(-wanted // (work.rows * work.band))
-            return
-        self.inflight = wanted
-        self.together = max(1, min(_TOGETHER, len(self.job.shards) // (_BALANCE * sum(working))))
+    def _count(self, threads: dict[str, int]) -> None:
+        """Tasks to keep under way: those that workers work on at a time, and one more each that waits behind them."""
+        self._threads, work = threads, self.plan.work
+        wanted = sum(threads.values()) + len(threads)
+        self.inflight = 1 + -(-wanted // (work.rows * work.band)) if work.read == "overlap" else wanted
 
     def _check_workers(self, address: str) -> None:
         """Once: whether a worker may hold what the plan takes, and whether it gives memory back all the time."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol, TypeAlias, cast
 
 from patchmill.cutting.graphs import wave_of
@@ -24,15 +25,12 @@ class Crew(Protocol):
     ----------
     inflight : int
         Tasks to keep under way: enough that nobody waits for the next.
-    together : int
-        Consecutive shards that go into one task.
     """
 
     inflight: int
-    together: int
 
-    def submit(self, tasks: Sequence[Task]) -> Future[list[Done]]:
-        """Begin up to `together` tasks, as one."""
+    def begin(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
+        """Take a task, or few, from those that are left, and begin them as one; None where none is left."""
 
     def look(self) -> None:
         """Raise where nobody is left to work; asked about twice a second."""
@@ -50,15 +48,15 @@ class Threads:
 
     job: Job
     inflight: int
-    together: int = 1
     _pool: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(self.inflight, thread_name_prefix="patchmill")
 
-    def submit(self, tasks: Sequence[Task]) -> Future[list[Done]]:
-        """Begin shards."""
-        return self._pool.submit(cut_shards, self.job, cast(Sequence[Key], tasks))
+    def begin(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
+        """Begin a shard."""
+        keys = list(islice(cast(Iterator[Key], tasks), 1))
+        return self._pool.submit(cut_shards, self.job, keys) if keys else None
 
     def look(self) -> None:
         """Threads do not go away."""
@@ -78,7 +76,6 @@ class DaskThreads:
     job: Job
     workers: int
     inflight: int = 2
-    together: int = 1
     _waves: ThreadPoolExecutor = field(init=False)
     _workers: ThreadPoolExecutor = field(init=False)
 
@@ -86,10 +83,10 @@ class DaskThreads:
         self._waves = ThreadPoolExecutor(self.inflight, thread_name_prefix="patchmill-wave")
         self._workers = ThreadPoolExecutor(self.workers, thread_name_prefix="patchmill")
 
-    def submit(self, tasks: Sequence[Task]) -> Future[list[Done]]:
+    def begin(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
         """Begin a wave."""
-        wave, todo = tasks[0]
-        return self._waves.submit(self._compute, wave, todo)
+        task = next(tasks, None)
+        return None if task is None else self._waves.submit(self._compute, *task)
 
     def _compute(self, wave: Any, todo: Any) -> list[Done]:
         cut = wave_of(self.job, wave, todo).compute(scheduler="threads", pool=self._workers)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,8 +124,8 @@ def run(job: Job, tasks: Iterator[Task], done: Flags, crew: Crew, tally: Tally, 
         return True
 
     try:
-        while batch := list(islice(tasks, crew.together)):
-            under_way.add(crew.submit(batch))
+        while (begun := crew.begin(tasks)) is not None:
+            under_way.add(begun)
             if not collect(crew.inflight):
                 break
         else:

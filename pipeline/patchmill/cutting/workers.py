@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from patchmill.cutting.job import Job
 from patchmill.cutting.tasks import Done, cut_shards
 from patchmill.planning import Key
+from patchmill.storage.objects import use_threads
 
 _KNOWN = 64
 """Runs that a process remembers. More only while they are busy, or where nobody told it that they ended."""
@@ -90,9 +91,11 @@ def packed(job: Job) -> bytes:
 
 
 def unpacked(data: bytes) -> Job:
-    """The reverse, in the process that got it."""
+    """The reverse, in the process that got it: a worker, whose share of the machine are its threads."""
     import cloudpickle
+    from distributed import get_worker
 
+    use_threads(get_worker().state.nthreads)
     job: Job = cloudpickle.loads(data)
     return job
 
@@ -102,9 +105,22 @@ def _unpacked(data: bytes) -> Job:
     return unpacked(zlib.decompress(data))
 
 
+def tasks_at_a_time(ticket: Ticket, threads: int) -> int:
+    """Tasks that a worker with so many threads works on at a time."""
+    return min(threads + 1, ticket.at_a_time)
+
+
 def cut_batch(job: Job, ticket: Ticket, keys: Sequence[Key]) -> list[Done]:
-    """Cut shards one after the other; of a run that is stopped only those that were begun."""
-    return ticket.run(lambda: (done for key in keys for done in cut_shards(job, [key])))
+    """Cut shards one after the other; of a run that is stopped only those that were begun.
+
+    The worker's thread is given back meanwhile, so that one task more than it has threads can be under way: its CPUs
+    are kept busy while shards go to the disk.
+    """
+    from distributed import get_worker, secede
+
+    secede()
+    mine = replace(ticket, at_a_time=tasks_at_a_time(ticket, get_worker().state.nthreads))
+    return mine.run(lambda: (done for key in keys for done in cut_shards(job, [key])))
 
 
 # -- this process ------------------------------------------------------------------------------------------------------

@@ -176,6 +176,17 @@ class Bucket:
 # -- handles ---------------------------------------------------------------------------------------------------------
 
 
+_THREADS: list[int] = []
+
+
+def use_threads(threads: int) -> None:
+    """Pack and unpack chunks with so many threads rather than one for each CPU: one process of several on a machine.
+
+    What this process has opened before stays with what it had.
+    """
+    _THREADS.append(threads)
+
+
 @cache
 def shared_context() -> Any:
     """The one of this process: no cache, since chunks are moved once, and the only store behind ``memory://``."""
@@ -185,6 +196,7 @@ def shared_context() -> Any:
     return ts.Context(
         {
             "cache_pool": {"total_bytes_limit": 0},
+            **({"data_copy_concurrency": {"limit": _THREADS[-1]}} if _THREADS else {}),
             "s3_request_retries": retries,
             "gcs_request_retries": retries,
             "http_request_retries": retries,
