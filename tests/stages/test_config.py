@@ -94,7 +94,7 @@ def test_the_resolved_config_says_the_same(folder):
     ("change", "sentence"),
     [
         (("root:", "rot:"), "some.yaml:1: root is missing\nsome.yaml:2: rot is no key of a config; did you mean root?"),
-        (("name: chain", "name: a/b"), "some.yaml:1: name: a name has letters, digits, - and _ only, got 'a/b'"),
+        (("name: chain", "name: a/b"), "some.yaml:1: name: a name has letters, digits, - and _ only, at most 100, got"),
         (("1GiB", "lots"), 'some.yaml:3: compute.memory must be a size such as "512MiB" or "4GB", got \'lots\''),
         (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be greater than or equal to 1, got 0"),
         (("workers", "wokers"), "some.yaml:3: compute.wokers is no key of a config; did you mean workers?"),
@@ -119,14 +119,17 @@ def test_the_resolved_config_says_the_same(folder):
         (("size: 3", 'size: "${stages.second.params.data}"'), "some.yaml:5: the stages second and first wait"),
         (("stages:", "stages: ["), "some.yaml:6: this is no YAML"),
         ((CHAIN, "- a\n- b\n"), "some.yaml: a config is a mapping with the keys name, root, runs, limit, compute"),
-        ((CHAIN, "name: x\nroot: y\nstages: {}\n"), "some.yaml:3: stages must be "),
+        ((CHAIN, "name: x\nroot: y\nstages: {}\n"), "some.yaml:3: stages is empty: name at least one"),
         ((CHAIN, "name: x\nroot: y\nstages: 3\n"), "some.yaml:3: stages must be "),
         ((BEHIND, '"${root}/records/b"'), "some.yaml:7: second.target: {up}/out/records/b is where the records"),
         ((BEHIND, '"${root}/report.html"'), "some.yaml:7: second.target: {up}/out/report.html is where the report"),
         (("root: ../out", "root: data/x/y"), "some.yaml:2: root must lead to a folder, and {here}/data/x is a file"),
         (("root: ../out", "root: ../out\nruns: data/x"), "some.yaml:3: runs must lead to a folder, and {here}/data/x"),
         (("root: ../out", "root: ../out\nlimit: [1]"), "some.yaml:3: limit must be a span of time"),
+        (("  first:", "  limit:"), "some.yaml:8: no stage can be called limit, which is a key of the config itself"),
+        (("  first:", f"  {'f' * 101}:"), "a name has letters, digits, - and _ only, at most 100, got 'fff"),
         ((CHAIN, ""), "some.yaml: a config is a mapping"),
+        ((CHAIN, "a: " + "[" * 3000 + "]" * 3000), "some.yaml: a config can't be nested so deep"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_a_sentence_with_its_line(folder, change, sentence):
@@ -150,7 +153,8 @@ def test_places_that_meet_behind_a_link_meet(folder):
 
 def test_what_a_stage_waits_for_how_long_and_how_often(folder):
     text = CHAIN.replace("workers: 2", "workers: 2, limit: 2h") + (
-        '  third: {notebook: ../work.ipynb, params: {source: "../out/a.zarr/x", target: "${root}/c.zarr"}, limit: 90}\n'
+        '  third: {notebook: ../work.ipynb, params: {source: "../out/a.zarr/x", target: "${root}/c.zarr"},'
+        " after: first, limit: 90}\n"
         '  fourth: {notebook: ../work.ipynb, params: {target: "${root}/d.zarr"}, after: third, retries: 2}\n'
     )
     pipeline = read_pipeline(write(folder, text))
@@ -162,6 +166,28 @@ def test_what_a_stage_waits_for_how_long_and_how_often(folder):
         "fourth": (frozenset({"third"}), 7200.0, 2),
     }
     assert read_pipeline(write(folder, config_text(pipeline))) == pipeline
+
+
+def test_who_reads_what_another_one_writes_must_refer_to_it(folder):
+    third = '  third: {notebook: ../work.ipynb, params: {source: "../out/a.zarr/x", target: "${root}/c.zarr"}%s}\n'
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, CHAIN + third % ""))
+    assert str(caught.value) == (
+        f"some.yaml:11: third.source: {folder.parent}/out/a.zarr/x is written by first, for which third does not wait: "
+        "refer to it as ${stages.first.params.target}, or say after: first"
+    )
+    for waits in ("first", "second"):  # which waits for the first
+        assert read_pipeline(write(folder, CHAIN + third % f", after: {waits}")).stages[2].needs >= {"first"}
+
+
+def test_a_circle_is_told_without_those_that_wait_for_it(folder):
+    text = "".join(
+        f"  {name}: {{notebook: ../work.ipynb, params: {{target: '${{root}}/{name}'}}, after: {after}}}\n"
+        for name, after in (("behind", "one"), ("one", "two"), ("two", "three"), ("three", "one"))
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, f"name: x\nroot: ../out\nstages:\n{text}"))
+    assert str(caught.value) == "some.yaml:5: the stages one and two and three wait for each other, in a circle"
 
 
 def test_a_path_that_is_written_too_late_is_told(folder):

@@ -13,6 +13,7 @@ import pytest
 
 import patchmill
 from cuts import array_objects
+from patchmill.cli import main
 from patchmill.errors import ConfigError
 from stages.notebook_files import SLEEPS, running_below, started, status_of, wait_until, write_config, write_notebook
 
@@ -185,3 +186,63 @@ def test_an_error_without_a_message_says_its_name(tmp_path):
     write_notebook(tmp_path / "asserts.ipynb", "x: int = 1  # a number", "assert not x")
     run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"asserts": {}}), check=False)
     assert str(run.failed.failure) == "AssertionError: (without a message)"
+
+
+def test_what_a_kernel_detached_ends_with_its_stage(tmp_path):
+    detached = (
+        "import subprocess, sys\n"
+        'first = \'import subprocess; subprocess.Popen(["sleep", "300"], start_new_session=True)\'\n'
+        "subprocess.run([sys.executable, '-c', first], check=True)"
+    )
+    write_notebook(tmp_path / "leaves.ipynb", "x: int = 1  # a number", detached)
+    assert patchmill.run(write_config(tmp_path / "pipeline.yaml", {"leaves": {}})).state == "done"
+    assert running_below(tmp_path) == []
+    write_notebook(tmp_path / "dies.ipynb", "x: int = 1  # a number", detached, "import os; os.kill(os.getpid(), 9)")
+    assert patchmill.run(write_config(tmp_path / "other.yaml", {"dies": {}}), check=False).exit_code == 137
+    assert running_below(tmp_path) == []
+
+
+def test_a_stage_that_does_not_write_its_output_has_failed(tmp_path):
+    write_notebook(tmp_path / "idles.ipynb", 'target: str = "temp:a"  # out: a file', "print(target)")
+    config = write_config(tmp_path / "pipeline.yaml", {"idles": {"params": {"target": "${root}/a"}}})
+    run = patchmill.run(config, check=False)
+    assert (run.state, run.exit_code) == ("failed", 1)
+    assert run.failed.failure.sentence.startswith(f"it ended without having written {tmp_path}/out/a, its target")
+    write_notebook(tmp_path / "idles.ipynb", 'target: str = "temp:a"  # out: a file', "open(target, 'w').close()")
+    assert patchmill.run(config).state == "done"
+
+
+def test_two_configs_do_not_write_to_one_place_at_a_time(tmp_path):
+    declared = 'target: str = "temp:a"  # out: a file'
+    write_notebook(tmp_path / "sleeps.ipynb", declared, *SLEEPS[1:])
+    write_notebook(tmp_path / "writes.ipynb", declared, "open(target, 'w').close()")
+    params = {"params": {"target": str(tmp_path / "out" / "a")}}
+    first = write_config(tmp_path / "first.yaml", {"sleeps": params})
+    process = subprocess.Popen([sys.executable, "-m", "patchmill", "run", str(first)], cwd=tmp_path)
+    wait_until(lambda: started(tmp_path))
+    second = write_config(tmp_path / "second.yaml", {"writes": params}, name="other", runs="records")
+    run = patchmill.run(second, check=False)
+    assert (run.state, run.exit_code) == ("failed", 75)
+    assert f"{tmp_path}/out/a is being written by process {process.pid}" in run.failed.failure.sentence
+    process.terminate()
+    process.wait(20)
+    assert patchmill.run(second).state == "done"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "records", "report.html"]
+
+
+def test_a_record_that_goes_while_it_is_written_is_one_sentence(tmp_path, capsys):
+    write_notebook(tmp_path / "clears.ipynb", "folder: str = ''  # a place", "import shutil; shutil.rmtree(folder)")
+    params = {"params": {"folder": str(tmp_path / "out" / "records")}}
+    config = write_config(tmp_path / "pipeline.yaml", {"clears": params})
+    assert main(["run", str(config)]) == 1
+    told = capsys.readouterr().err
+    assert "can't be written (No such file or directory): free space, or let it be there" in told
+    assert "Traceback" not in told
+    wait_until(lambda: running_below(tmp_path) == [], seconds=10)
+
+
+def test_a_silence_that_is_no_span_of_time_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATCHMILL_HEARTBEAT_SECONDS", "abc")
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number", "print(x)")
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", {"adds": {}}), check=False)
+    assert "PATCHMILL_HEARTBEAT_SECONDS must be a span of time" in run.failed.failure.sentence

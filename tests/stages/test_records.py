@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import patchmill
-from patchmill.errors import ConfigError, HeldError, PatchmillError
+from patchmill.errors import ConfigError, HeldError, PatchmillError, TargetExistsError
 from patchmill.stages import ledger, records
 from patchmill.stages.cleaning import clean
 from patchmill.stages.finding import find_runs, latest_run, trouble
@@ -265,3 +265,44 @@ def test_the_heartbeat_is_written_now_and_then(tmp_path, monkeypatch):
     time.sleep(0.25)
     book.beat()
     assert read_status(str(tmp_path / "r01")).beat != ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("stages", 3),
+        ("seconds", "long"),
+        ("runner", []),
+        ("state", "odd"),
+        ("stages", [{"name": "works"}]),
+        ("root", None),
+    ],
+)
+def test_a_record_of_other_types_is_one_sentence(tmp_path, key, value):
+    run = one_run(tmp_path)
+    told = json.loads(Path(run.folder, "status.json").read_text())
+    Path(run.folder, "status.json").write_text(json.dumps({**told, key: value}))
+    with pytest.raises(PatchmillError, match=rf"is no record that this version of patchmill can read \({key}"):
+        read_status(run.folder)
+
+
+def test_of_a_stage_whose_memory_is_damaged_nothing_is_known_and_others_are_skipped(tmp_path):
+    write_notebook(tmp_path / "works.ipynb", *WORKS)
+    stages = {name: {"notebook": "works.ipynb", "params": {"target": f"${{root}}/{name}"}} for name in ("one", "two")}
+    config = write_config(tmp_path / "pipeline.yaml", stages)
+    assert patchmill.run(config).state == "done"
+    memory = tmp_path / "out" / "records" / "test.stages" / "stages.json"
+    known = json.loads(memory.read_text())
+    known["stages"]["one"]["done"]["basis"]["modules"] = "none"
+    memory.write_text(json.dumps(known))
+    with pytest.raises(TargetExistsError, match="one is there, and one of test did not write it"):
+        patchmill.run(config)
+    (tmp_path / "out" / "one").unlink()
+    run = patchmill.run(config)
+    assert [stage.state for stage in run.stages] == ["done", "skipped"]
+
+
+def test_a_folder_called_latest_is_left_alone_and_nothing_beside_it(tmp_path):
+    (tmp_path / "latest" / "x").mkdir(parents=True)
+    point_to(str(tmp_path / "20250101-000000-a"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "latest.txt"]

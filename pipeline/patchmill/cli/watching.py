@@ -24,7 +24,8 @@ class RunWatch:
     def __call__(self, run: Run) -> None:
         """Tell what is new."""
         if not self._told:
-            say(f"{run.name}: {len(run.stages)} stages, record {shown_path(run.folder)}")
+            stages = "1 stage" if len(run.stages) == 1 else f"{len(run.stages)} stages"
+            say(f"{run.name}: {stages}, record {shown_path(run.folder)}")
         for number, stage in enumerate(run.stages, 1):
             if self._told.get(stage.name, "waiting") != stage.state:
                 took = "" if stage.seconds is None else f" in {shown_seconds(stage.seconds)}"

@@ -15,19 +15,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
+from patchmill.errors import HeldError, PatchmillError
 from patchmill.show.progress import shown_seconds
 from patchmill.stages import attempts
-from patchmill.stages.deciding import Decision, decide, left_by
+from patchmill.stages.deciding import Decision, decide, left_by, unwritten
 from patchmill.stages.graph import width
+from patchmill.stages.holding import hold
 from patchmill.stages.ledger import Ledger
 from patchmill.stages.memos import Memos, Work
 from patchmill.stages.owning import foreign
 from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.processes import Child, Signals, end_all
-from patchmill.stages.records import EXIT_FAILED, EXIT_LATE, Failure, StageRecord, State, now
+from patchmill.stages.records import EXIT_FAILED, EXIT_HELD, EXIT_LATE, Failure, StageRecord, State, now
 from patchmill.stages.reporting import write_notebook_html
 from patchmill.types import as_bytes
 
@@ -58,6 +60,8 @@ class _Attempt:
     began: float
     """By the monotonic clock, as `looked`."""
     looked: float
+    leases: ExitStack
+    """Of what it writes."""
 
 
 class Conductor:
@@ -121,6 +125,8 @@ class Conductor:
                     time.sleep(_POLL_SECONDS)
         except BaseException:
             end_all(attempt.child for attempt in self._active.values())
+            for attempt in self._active.values():
+                attempt.leases.close()
             raise
         finally:
             self._draw()
@@ -157,7 +163,8 @@ class Conductor:
         return bool(spared)
 
     def _begin(self, stage: Stage) -> None:
-        if self._refuse(stage):
+        leases = self._taken(stage)
+        if leases is None:
             return
         environment = dict(self._environment())
         record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
@@ -179,16 +186,28 @@ class Conductor:
             self._ledger.put(replace(begun, memory=_memory_of(environment)))
             child = attempts.begin(begun, self._ledger.record.folder, {**environment, **told})
             began = time.monotonic()
-            self._active[stage.name] = _Attempt(stage, child, work, began, began)
+            self._active[stage.name] = _Attempt(stage, child, work, began, began, leases)
         self._ledger.note()
 
-    def _refuse(self, stage: Stage) -> bool:
-        """Let a stage fail that would replace what has come to one of its outputs since the run began."""
+    def _taken(self, stage: Stage) -> ExitStack | None:
+        """The leases of what a stage writes; None where it fails, since something there is not its own to replace."""
+        try:
+            leases = hold(stage.outputs.values())
+        except PatchmillError as error:
+            self._refuse(stage, Failure(str(error), type(error).__name__), _code_of(error))
+            return None
         strange = foreign(stage, self._pipeline.name, self._memos[stage.name], forced=stage.name in self._forced)
         if strange:
-            refused = replace(self._ledger.stage(stage.name), state="failed", failure=Failure("; ".join(strange)))
-            self._ledger.note(replace(refused, why=self._decisions[stage.name].why), exit_code=EXIT_FAILED)
-        return bool(strange)
+            leases.close()
+            self._refuse(stage, Failure("; ".join(strange)), EXIT_FAILED)
+            return None
+        return leases
+
+    def _refuse(self, stage: Stage, failure: Failure, code: int) -> None:
+        """Let a stage fail that is not begun."""
+        self._again.pop(stage.name, None)
+        refused = replace(self._ledger.stage(stage.name), state="failed", failure=failure)
+        self._ledger.note(replace(refused, why=self._decisions[stage.name].why), exit_code=code)
 
     def _look_after(self, attempt: _Attempt) -> None:
         status = attempt.child.poll()
@@ -233,6 +252,10 @@ class Conductor:
 
     def _end(self, attempt: _Attempt, state: State, failure: Failure | None, code: int) -> None:
         child = attempt.child
+        child.sweep()
+        missing = unwritten(attempt.stage) if state == "done" else ""
+        if missing:
+            state, failure, code = "failed", Failure(missing), EXIT_FAILED
         ended = replace(
             self._ledger.stage(attempt.stage.name),
             state=state,
@@ -241,6 +264,7 @@ class Conductor:
             cpu_seconds=child.cpu_seconds,
             peak_bytes=child.peak_bytes or None,
         )
+        attempt.leases.close()
         if state == "done":
             self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
         with self._signals.held():
@@ -271,6 +295,10 @@ class Conductor:
                 f"it is tried again in {shown_seconds(pause)}\n"
             )
         self._ledger.put(replace(ended, state="waiting", failure=None))
+
+
+def _code_of(error: PatchmillError) -> int:
+    return EXIT_HELD if isinstance(error, HeldError) else EXIT_FAILED
 
 
 def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:

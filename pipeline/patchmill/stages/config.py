@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.declared import nearest
-from patchmill.stages.models import ClusterModel, ComputeModel, PipelineModel, StageModel
+from patchmill.stages.models import OWN_KEYS, ClusterModel, ComputeModel, PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
 from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment
@@ -35,8 +35,6 @@ _FOLDER: ContextVar[str] = ContextVar("folder")
 
 COMMAND_LINE: KeyPath = ("(command line)",)
 """What is wrong with what was given beside the config."""
-
-_OWN_KEYS = ("name", "root", "runs", "limit", "compute", "stages")
 
 
 @dataclass
@@ -142,8 +140,10 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
         raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {error.problem}") from None
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {_one_line(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{os.path.basename(path)}: a config can't be nested so deep: write it flatter") from None
     if not isinstance(node, yaml.MappingNode) or not isinstance(tree, DictConfig):
-        raise ConfigError(f"{os.path.basename(path)}: a config is a mapping with the keys {', '.join(_OWN_KEYS)}")
+        raise ConfigError(f"{os.path.basename(path)}: a config is a mapping with the keys {', '.join(OWN_KEYS)}")
     problems.lines.update(_lines(node, ()))
     return tree
 
@@ -167,10 +167,10 @@ def _override(tree: DictConfig, text: str, problems: Problems) -> None:
         problems.add(COMMAND_LINE, f"{text!r} is no override; it must look like STAGE.PARAM=value")
         return
     told = repr(f"{key}=...")  # the value may be a secret
-    if parts[0] not in _OWN_KEYS:
+    if parts[0] not in OWN_KEYS:
         stages = tree.get("stages") or {}
         if len(parts) != 2 or parts[0] not in stages:
-            hint = nearest(parts[0], [str(name) for name in (*stages, *_OWN_KEYS)])
+            hint = nearest(parts[0], [str(name) for name in (*stages, *OWN_KEYS)])
             known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
             problems.add(COMMAND_LINE, f"{told} overrides nothing: the config has no stage {parts[0]}{known}")
             return
@@ -270,25 +270,28 @@ def _without(values: Any, wrong: Sequence[KeyPath]) -> Any:
 
 
 def _sentence(keys: KeyPath, error: Any) -> str:
-    name = ".".join(keys)
-    if error["type"] == "extra_forbidden":
-        return f"{name} is no key of a config{_hint(keys)}"
-    if error["type"] == "missing":
-        return f"{name} is missing"
-    if error["type"] == "string_pattern_mismatch" and keys[-1] == "class":
-        return f"{name} must be a class with its module, such as dask.distributed.LocalCluster, got {error['input']!r}"
-    if error["type"] == "string_pattern_mismatch":
-        return f"{name}: a name has letters, digits, - and _ only, got {error['input']!r}"
-    if error["type"] == "value_error":
+    name, kind = ".".join(keys), error["type"]
+    if kind == "value_error":
         return str(error["ctx"]["error"])
-    said = (
-        error["msg"]
-        .removeprefix("Input should be ")
-        .removeprefix("a valid ")
-        .replace("string", "text")
-        .replace("dictionary", "a mapping")
-    )
-    return f"{name} must be {said}, got {error['input']!r}"
+    if kind == "extra_forbidden":
+        return f"{name} is no key of a config{_hint(keys)}"
+    if kind in _WITHOUT:
+        return f"{name} {_WITHOUT[kind]}"
+    if kind != "string_pattern_mismatch":
+        return f"{name} must be {_as_words(error['msg'])}, got {error['input']!r}"
+    if keys[-1] == "class":
+        return f"{name} must be a class with its module, such as dask.distributed.LocalCluster, got {error['input']!r}"
+    return f"{name}: a name has letters, digits, - and _ only, at most 100, got {error['input']!r}"
+
+
+_WITHOUT = {"missing": "is missing", "too_short": "is empty: name at least one"}
+"""What is said of a key with nothing behind it."""
+
+
+def _as_words(said: str) -> str:
+    """What pydantic says, in the words of those who write YAML."""
+    said = said.removeprefix("Input should be ").removeprefix("a valid ")
+    return said.replace("string", "text").replace("dictionary", "a mapping")
 
 
 def _hint(keys: KeyPath) -> str:

@@ -92,6 +92,14 @@ def left_by(stage: Stage) -> dict[str, Trace]:
     return {path: left_at(path, stage.options("out")) for _, path in stage.paths("out")}
 
 
+def unwritten(stage: Stage) -> str:
+    """A sentence, where a local output is not there after the stage has ended; of a slice's the workshop will do."""
+    for param, path in stage.outputs.items():
+        if not (os.path.lexists(path) or os.path.lexists(f"{path}.patchmill")):
+            return f"it ended without having written {path}, its {param}: write there, or name the parameter otherwise"
+    return ""
+
+
 def _reasons(stage: Stage, memo: Memo, basis: Basis) -> list[str]:
     if memo.begun is not None:
         return [f"run {memo.begun.run} did not bring it to its end"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from patchmill.show.executed import uncolored
 from patchmill.show.sparing import without_grammars
-from patchmill.stages.processes import end_here, wait_for_parent
+from patchmill.stages.processes import adopt, end_here, end_rest, wait_for_parent
 from patchmill.stages.pulse import Pulse, longest_silence
 from patchmill.stages.records import write_whole
 
@@ -100,6 +100,7 @@ def _execute(job: Job, answer: Answer) -> None:
         answer.index = cell_index
         answer.write()
 
+    longest_silence()  # what is wrong with it is told before a kernel is there
     runtime = tempfile.mkdtemp(prefix="pm-", dir=_short_folder())
     os.environ["JUPYTER_RUNTIME_DIR"] = runtime
     try:
@@ -212,7 +213,11 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     warnings.filterwarnings("ignore", module="papermill|nbclient|jupyter_client|zmq|traitlets")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    return 0 if execute(job).state == "done" else 1
+    adopt()
+    try:
+        return 0 if execute(job).state == "done" else 1
+    finally:
+        end_rest()  # what a notebook left running has nobody who looks after it
 
 
 if __name__ == "__main__":

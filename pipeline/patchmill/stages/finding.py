@@ -130,13 +130,17 @@ def runs_in(folder: str, name: str = "", most: int | None = None) -> list[Run]:
 
 
 def silence(run: Run) -> float:
-    """Seconds since a run told that it lives."""
-    return seconds_since(run.beat or run.began)
+    """Seconds since a run told that it lives; by how much the clocks differ, if that is still to come."""
+    return abs(_since(run.beat or run.began))
 
 
 def seconds_since(moment: str) -> float:
-    """Seconds since a moment, ISO 8601."""
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    """Seconds since a moment, ISO 8601; none since one that is still to come."""
+    return max(0.0, _since(moment))
+
+
+def _since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def _in_time(run: Run) -> tuple[str, float]:

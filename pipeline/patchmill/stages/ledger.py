@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from patchmill.errors import PatchmillError
 from patchmill.stages.records import Run, StageRecord, now, write_status
 
 Watch: TypeAlias = Callable[[Run], None]
@@ -51,7 +52,7 @@ class Ledger:
         if time.monotonic() - self._written < _BEAT_SECONDS:
             return
         self._written = time.monotonic()
-        with suppress(OSError):  # a disk that is full for a moment ends no run
+        with suppress(PatchmillError):  # a disk that is full for a moment ends no run
             self.put()
 
     def stage(self, name: str) -> StageRecord:

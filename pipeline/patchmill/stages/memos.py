@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from patchmill.stages.records import StageRecord, write_whole
+from patchmill.stages.records import StageRecord, checked, write_whole
 from patchmill.stages.traces import Trace
 
 _FORMAT = 1
@@ -157,10 +157,11 @@ def _read(path: str) -> dict[str, Memo]:
             told = json.load(file)
         if told["format"] != _FORMAT:
             return {}
-        return {name: Memo(**{key: _work(each) for key, each in memo.items()}) for name, memo in told["stages"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        stages = dict(told["stages"])
+    except (OSError, ValueError, TypeError, KeyError):
         return {}
-
-
-def _work(told: Any) -> Work | None:
-    return None if told is None else Work(**{**told, "basis": Basis(**told["basis"])})
+    known = {}
+    for name, memo in stages.items():
+        with suppress(ValueError):  # of a stage that can't be read nothing is known, and it runs
+            known[name] = checked(Memo, memo)
+    return known

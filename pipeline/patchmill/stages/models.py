@@ -11,7 +11,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from patchmill.stages.durations import as_seconds
 from patchmill.types import as_bytes
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"
+
+OWN_KEYS = ("name", "root", "runs", "limit", "compute", "stages")
+"""Keys of a config; no stage is called like one, since the command line could not tell them apart."""
 
 
 def _checked(check: Callable[[Any, str], object], name: str) -> AfterValidator:
@@ -27,6 +30,16 @@ def _checked(check: Callable[[Any, str], object], name: str) -> AfterValidator:
 
 _Mapping: TypeAlias = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
 """By name; a key with nothing behind it is an empty one."""
+
+
+def _no_key(name: str) -> str:
+    if name in OWN_KEYS:
+        raise ValueError(f"no stage can be called {name}, which is a key of the config itself: choose another name")
+    return name
+
+
+StageName: TypeAlias = Annotated[str, Field(pattern=_NAME), AfterValidator(_no_key)]
+"""What a stage may be called."""
 
 
 class _Model(BaseModel):
@@ -91,4 +104,6 @@ class PipelineModel(_Model):
     limit: Annotated[Any, _checked(as_seconds, "limit")] = None
     """How long the whole run may take."""
     compute: ComputeModel = ComputeModel()
-    stages: Annotated[dict[Annotated[str, Field(pattern=_NAME)], StageModel], Field(min_length=1)]
+    stages: Annotated[
+        dict[Annotated[str, Field(pattern=_NAME), AfterValidator(_no_key)], StageModel], Field(min_length=1)
+    ]

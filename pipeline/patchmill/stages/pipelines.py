@@ -234,12 +234,24 @@ def _ordered(stages: list[Stage], references: Mapping[str, frozenset[str]], prob
         ahead = {stage.name for stage in waiting}
         free = next((stage for stage in waiting if not references[stage.name] & (ahead - {stage.name})), None)
         if free is None:
-            names = " and ".join(stage.name for stage in waiting)
-            problems.add(("stages", waiting[0].name), f"the stages {names} wait for each other, in a circle")
+            circle = _circle([stage.name for stage in waiting], references)
+            names = " and ".join(circle)
+            problems.add(("stages", circle[0]), f"the stages {names} wait for each other, in a circle")
             return stages
         waiting.remove(free)
         order.append(free)
     return order
+
+
+def _circle(waiting: Sequence[str], references: Mapping[str, frozenset[str]]) -> list[str]:
+    """Stages that wait for each other, of those that wait for somebody: in the order of the file."""
+    way: list[str] = []
+    name = waiting[0]
+    while name not in way:
+        way.append(name)
+        name = next(other for other in waiting if other in references[name] and other != name)
+    circle = way[way.index(name) :]
+    return [name for name in waiting if name in circle]
 
 
 def _needs(stages: Sequence[Stage], references: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
@@ -262,6 +274,7 @@ def _written_for(stage: Stage, others: Sequence[Stage]) -> frozenset[str]:
 
 
 def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Config) -> None:
+    _check_meetings(stages, config)
     written: dict[str, str] = {}
     left_out: dict[str, str] = {}
     later = {path: stage.name for stage in stages for path in stage.outputs.values()}
@@ -276,6 +289,37 @@ def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Confi
             _note(config, stage, param, _reserved_problem(path, config))
             (written if stage.name in chosen else left_out)[path] = stage.name
             later.pop(path, None)
+
+
+def _check_meetings(stages: Sequence[Stage], config: Config) -> None:
+    """Note who reads what an earlier one writes, and does not wait for it."""
+    for index, stage in enumerate(stages):
+        before = _before(stage.name, config.references)
+        for param, path in stage.paths("in"):
+            for other in stages[:index]:
+                if other.name not in before:
+                    _note(config, stage, param, _meeting_problem(stage, path, other))
+
+
+def _meeting_problem(stage: Stage, path: str, other: Stage) -> str:
+    for written, place in other.paths("out"):
+        if is_within(path, place):
+            return (
+                f"{path} is written by {other.name}, for which {stage.name} does not wait: "
+                f"refer to it as ${{stages.{other.name}.params.{written}}}, or say after: {other.name}"
+            )
+    return ""
+
+
+def _before(name: str, references: Mapping[str, frozenset[str]]) -> set[str]:
+    """All stages that a stage waits for, or that these wait for."""
+    found: set[str] = set()
+    ahead = [name]
+    while ahead:
+        new = references.get(ahead.pop(), frozenset()) - found
+        found |= new
+        ahead.extend(new)
+    return found
 
 
 def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -55,6 +56,8 @@ class Child:
         """Known once it has ended: its own, and of all that were waited for. What was killed in mid-work is missing."""
         self.peak_bytes = 0
         """Resident memory of all together, the most that `look` has seen."""
+        self._seen: set[Any] = set()
+        """Processes that it has started, as far as `look` has seen them."""
 
     def poll(self) -> int | None:
         """Exit status, minus the signal where one killed it; None while it runs."""
@@ -79,11 +82,18 @@ class Child:
         """Take notice of the memory that it and all that it started hold at this moment; shared pages count in each."""
         import psutil
 
-        held = 0
-        for each in _descendants(self.pid):
+        held, started = 0, _descendants(self.pid)
+        for each in started:
             with suppress(psutil.Error):
                 held += each.memory_info().rss
         self.peak_bytes = max(self.peak_bytes, held)
+        self._seen = {each for each in self._seen if _lives(each)}.union(started)
+
+    def sweep(self) -> None:
+        """Kill what it started and left behind: once it has ended, whatever ended it."""
+        for each in self._seen:
+            if each.pid != self.pid and _lives(each):
+                _tell(each, signal.SIGKILL)
 
 
 def end_all(children: Iterable[Child]) -> None:
@@ -109,10 +119,24 @@ def wait_for_parent() -> None:
         pass
 
 
-def end_here() -> NoReturn:
-    """End this process and all that it started, at once."""
+def adopt() -> None:
+    """Become the parent of all that this process starts and that loses its own, so that `end_rest` finds it (Linux)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def end_rest() -> None:
+    """End all that this process started and that is still there, at once."""
     for process in _descendants(os.getpid())[1:]:
         _tell(process, signal.SIGKILL)
+
+
+def end_here() -> NoReturn:
+    """End this process and all that it started, at once."""
+    end_rest()
     os._exit(1)
 
 

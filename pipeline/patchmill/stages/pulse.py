@@ -6,12 +6,20 @@ import os
 import time
 from typing import Any
 
+from patchmill.stages.durations import as_seconds
+
 _SILENCE = "PATCHMILL_HEARTBEAT_SECONDS"
 
 
 def longest_silence() -> float:
-    """Seconds after which a kernel that does not answer is given up: two minutes, or as the environment says."""
-    return float(os.environ.get(_SILENCE, "120"))
+    """Seconds after which a kernel that does not answer is given up: two minutes, or as the environment says.
+
+    Raises
+    ------
+    ValueError
+        If what the environment says is no span of time.
+    """
+    return as_seconds(os.environ.get(_SILENCE, "120"), _SILENCE)
 
 
 class Pulse:

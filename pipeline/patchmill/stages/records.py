@@ -21,13 +21,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from patchmill.errors import PatchmillError
+
+T = TypeVar("T")
 
 State: TypeAlias = Literal["waiting", "running", "done", "skipped", "failed", "killed", "interrupted", "not run"]
 
@@ -193,11 +194,26 @@ def point_to(folder: str) -> None:
         os.replace(aside, os.path.join(runs, LATEST))
     except OSError:
         write_whole(os.path.join(runs, f"{LATEST}.txt"), f"{name}\n")
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(aside)
 
 
 def write_status(run: Run) -> None:
-    """Write `status.json` of a run, whole or not at all."""
-    write_whole(os.path.join(run.folder, STATUS), json.dumps(asdict(run), indent=2, default=str) + "\n")
+    """Write `status.json` of a run, whole or not at all.
+
+    Raises
+    ------
+    PatchmillError
+        If the disk does not take it, or the record is gone.
+    """
+    try:
+        write_whole(os.path.join(run.folder, STATUS), json.dumps(asdict(run), indent=2, default=str) + "\n")
+    except OSError as error:
+        raise PatchmillError(
+            f"the record {run.folder} can't be written ({error.strerror or error}): free space, or let it be there "
+            "until the run has ended; then run again, and what was done is skipped"
+        ) from error
 
 
 def read_status(folder: str) -> Run:
@@ -212,29 +228,31 @@ def read_status(folder: str) -> Run:
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
-        stages = tuple(_stage(each) for each in told["stages"])
-        runner = Runner(**_known(Runner, told.get("runner", {})))
-        return Run(**_known(Run, told) | {"stages": stages, "runner": runner, "folder": folder})
+        return checked(Run, {**told, "folder": folder})
     except OSError as error:
         raise PatchmillError(f"the record {folder} can't be read: {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise PatchmillError(
-            f"{path} is no record that this version of patchmill can read ({type(error).__name__}: {error}); "
-            "the report beside it may tell more"
+            f"{path} is no record that this version of patchmill can read ({error}); the report beside it may tell more"
         ) from None
 
 
-def _stage(told: Mapping[str, Any]) -> StageRecord:
-    failure = told["failure"] and Failure(**_known(Failure, told["failure"]))
-    return StageRecord(
-        **_known(StageRecord, told) | {"failure": failure or None, "needs": tuple(told.get("needs", ()))}
-    )
+def checked(kind: type[T], told: Any) -> T:
+    """`told`, plain JSON, as a frozen value of this package; what a later version added says nothing to this one.
 
+    Raises
+    ------
+    ValueError
+        If something is of another type than the value's fields.
+    """
+    from pydantic import TypeAdapter, ValidationError
 
-def _known(kind: Any, told: Mapping[str, Any]) -> dict[str, Any]:
-    # What a later version added says nothing to this one.
-    names = {each.name for each in fields(kind)}
-    return {name: value for name, value in told.items() if name in names}
+    try:
+        return TypeAdapter(kind).validate_python(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "it"
+        raise ValueError(f"{place}: {first['msg']}") from None
 
 
 def write_whole(path: str, text: str, *, durable: bool = False) -> None:

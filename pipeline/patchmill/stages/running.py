@@ -6,7 +6,7 @@ import os
 import signal
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -171,8 +171,9 @@ def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watc
             _note_stop(ledger, f"interrupted by {signal.Signals(number).name}", 128 + number)
         except BaseException as error:
             # Not a stage's fault, and the record shall not say for ever that it runs.
-            _note_stop(ledger, f"the runner stopped: {type(error).__name__}: {error}", EXIT_FAILED)
-            _conclude(ledger, with_what)
+            with suppress(OSError, PatchmillError):  # the first reason is the one to tell
+                _note_stop(ledger, f"the runner stopped: {_told(error)}", EXIT_FAILED)
+                _conclude(ledger, with_what)
             raise
         _conclude(ledger, with_what)
         watch(ledger.record)
@@ -249,6 +250,10 @@ def _note_stop(ledger: Ledger, sentence: str, code: int) -> None:
     waiting = [stage for stage in stages if stage.state == "waiting"]
     if waiting and not hit and ledger.record.failed is None:
         ledger.put(replace(waiting[0], state="interrupted", failure=Failure(sentence)))
+
+
+def _told(error: BaseException) -> str:
+    return str(error) if isinstance(error, PatchmillError) else f"{type(error).__name__}: {error}"
 
 
 def _conclude(ledger: Ledger, with_what: Provenance) -> None:
