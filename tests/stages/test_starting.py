@@ -161,8 +161,7 @@ def test_the_guide_shows_the_notebook_and_the_config_as_they_are_written(here):
 def test_the_guides_test_passes(here):
     start_project("coast")
     (test,) = [block for block in blocks("python") if "def test_" in block]
-    (here / "coast" / "tests").mkdir()
-    (here / "coast" / "tests" / "test_measure.py").write_text(test + "\n")
+    assert Path("coast/tests/test_measure.py").read_text() == test + "\n"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     ended = subprocess.run(command, cwd="coast", capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from patchmill.cutting import compiled
 from patchmill.cutting.former import refuse_changed
 from patchmill.cutting.job import Job, Piece, channel_groups, object_keys
-from patchmill.cutting.journal import Record
 from patchmill.cutting.keeping import Keep
+from patchmill.cutting.parts import Cut, all_parts, cut_out, finished, in_a_row, on_grid, parts_of
+from patchmill.cutting.recording import record_of, valid_fraction
 from patchmill.cutting.statistics import FIELDS, Along, measured_values, patch_statistics, patch_statistics_of
-from patchmill.patches.views import Padding, cut
+from patchmill.patches.views import Padding
 from patchmill.planning import Key
-from patchmill.storage import Part
 from patchmill.storage.heap import ease
 from patchmill.transforms import Transform, check_alone
 
@@ -48,25 +48,6 @@ class Frame:
 
     image: int
     low: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Cut:
-    """One variable of one piece.
-
-    Parameters
-    ----------
-    values : ndarray, shape (image, channel, y, x)
-        Pixels of the piece's source region: changed where each pixel is changed alone, else as the source has them.
-    patches : ndarray, shape (image, channel, grid_y, grid_x, patch_y, patch_x), or None
-        Where patches are changed as a whole.
-    found : mapping
-        Statistics, shape (image, channel, grid_y, grid_x).
-    """
-
-    values: Array
-    patches: Array | None
-    found: Mapping[str, Array]
 
 
 def cut_shards(job: Job, keys: Sequence[Key]) -> list[Done]:
@@ -117,9 +98,9 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
     job.halt.check()
     if frame.image < job.old:
         for at, along in enumerate(cuts):
-            refuse_changed(job.targets[at], _all_parts(job, at, pieces, along, kept), job.old, job.source.url)
+            refuse_changed(job.targets[at], all_parts(job, at, pieces, along, kept), job.old, job.source.url)
     if job.journaled:
-        job.journal.append({key: _record(job, pieces, cuts, kept)})
+        job.journal.append({key: record_of(job, pieces, cuts, kept)})
     ease(job.crowded)
     nbytes = sum(_write(job, at, key, pieces, along, kept) for at, along in enumerate(cuts))
     positions = sum(piece.patches for piece in pieces)
@@ -139,14 +120,14 @@ def _cut(job: Job, at: int, piece: Piece, tile: Array, frame: Frame) -> Cut:
     if change.pointwise:
         values = change.apply(raw, variable.name)
         return Cut(values, None, _of_pixels(piece, raw, values, variable.nodata, fields))
-    patches = _in_a_row(_cut_out(piece, raw, change.padding))
+    patches = in_a_row(cut_out(piece, raw, change.padding))
     _try_out(change.transform, patches)
     changed = change.apply(patches, variable.name)
     del patches
     ease(job.crowded)
     found = _of_patches(piece, raw, changed, variable.nodata, fields)
     shape = (piece.images[1] - piece.images[0], *piece.counts)
-    return Cut(raw, _on_grid(changed, shape), {name: _on_grid(values, shape) for name, values in found.items()})
+    return Cut(raw, on_grid(changed, shape), {name: on_grid(values, shape) for name, values in found.items()})
 
 
 def _of_pixels(piece: Piece, raw: Array, values: Array, nodata: Any, fields: tuple[str, ...]) -> dict[str, Array]:
@@ -164,15 +145,8 @@ def _of_patches(piece: Piece, raw: Array, changed: Array, nodata: Any, fields: t
         return {}
     absent = measured_values(raw, nodata)
     inside = np.ones(raw.shape, bool) if absent is None else absent
-    counted = _in_a_row(_cut_out(piece, inside, Padding("constant", np.asarray(False))))  # noqa: FBT003 - a pixel
+    counted = in_a_row(cut_out(piece, inside, Padding("constant", np.asarray(False))))  # noqa: FBT003 - a pixel
     return patch_statistics_of(changed, counted, None, axes=piece.grid.axes, fields=fields)
-
-
-def _cut_out(piece: Piece, pixels: Array, padding: Padding) -> Array:
-    """The patches of a piece: (image, channel, grid_y, grid_x, patch_y, patch_x)."""
-    start, stop = zip(*piece.positions, strict=True)
-    low = [low for low, _ in piece.source]
-    return cut(pixels, piece.grid, start=start, stop=stop, low=low, padding=padding)
 
 
 _TRIED: set[str] = set()
@@ -213,24 +187,6 @@ def _along(piece: Piece) -> list[Along]:
     ]
 
 
-def _in_a_row(patches: Array) -> Array:
-    """(image, channel, grid_y, grid_x, patch_y, patch_x) as (n, channel, patch_y, patch_x)."""
-    moved = np.moveaxis(patches, 1, 3)
-    return np.ascontiguousarray(moved).reshape(-1, *moved.shape[3:])
-
-
-def _on_grid(values: Array, shape: tuple[int, ...]) -> Array:
-    """The reverse: (n, channel, ...) as (image, channel, grid_y, grid_x, ...)."""
-    on_grid: Array = np.moveaxis(values.reshape(*shape, *values.shape[1:]), len(shape), 1)
-    return on_grid
-
-
-def valid_fraction(cuts: Sequence[Cut]) -> Array:
-    """Share of the values of each patch that count: averaged over channels, the least over variables."""
-    shares = [np.asarray(each.found["valid"], np.float64).mean(axis=1) for each in cuts]
-    return np.asarray(np.minimum.reduce(shares), np.float32)
-
-
 def _kept(job: Job, piece: Piece, cuts: Sequence[Cut]) -> Array | None:
     """Which patches of a piece are kept, shape (image, grid_y, grid_x); None where all are."""
     if job.keep is None:
@@ -244,7 +200,7 @@ def _kept(job: Job, piece: Piece, cuts: Sequence[Cut]) -> Array | None:
     if job.keep.needs_statistics:
         for planned, name, each in zip(job.planned, names, cuts, strict=True):
             for field, values in each.found.items():
-                row = _in_a_row(values[..., None, None])[..., 0, 0]
+                row = in_a_row(values[..., None, None])[..., 0, 0]
                 fields[f"{name}.{field}" if several else field] = row if planned.channels is not None else row[:, 0]
     patches: Any = None
     if job.keep.needs_patches:
@@ -256,60 +212,7 @@ def _kept(job: Job, piece: Piece, cuts: Sequence[Cut]) -> Array | None:
 
 def _patches(job: Job, at: int, piece: Piece, each: Cut) -> Array:
     """Finished patches of a piece for a function to look at: (n, channel, patch_y, patch_x)."""
-    return _in_a_row(_finished(job, at, piece, each, slice(None)))
-
-
-def _finished(job: Job, at: int, piece: Piece, each: Cut, channels: slice) -> Array:
-    """Finished patches: (image, channel, grid_y, grid_x, patch_y, patch_x)."""
-    if each.patches is not None:
-        return each.patches[:, channels]
-    padding = job.changes[at].padding
-    if padding.value.ndim:
-        padding = Padding(padding.mode, padding.value[channels])
-    return _cut_out(piece, each.values[:, channels], padding)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ledger:
-    """A record while it is filled: arrays on (image, channel, grid_y, grid_x) of a shard's own positions."""
-
-    first: int
-    lengths: tuple[int, ...]
-    arrays: dict[str, Array]
-
-    def put(self, name: str, piece: Piece, values: Array, blank: Any) -> None:
-        """What was found of a piece; `blank` stands where a shard's other images have no position."""
-        if name not in self.arrays:
-            shape = (self.lengths[0], *values.shape[1:-2], *self.lengths[1:])
-            self.arrays[name] = np.full(shape, blank, values.dtype)
-        images = slice(piece.images[0] - self.first, piece.images[1] - self.first)
-        where: tuple[Any, ...] = (images, ..., *(slice(0, n) for n in piece.counts))
-        self.arrays[name][where] = values
-
-
-def _record(
-    job: Job, pieces: Sequence[Piece], cuts: Sequence[Sequence[Cut]], kept: Sequence[Array | None]
-) -> dict[str, Array]:
-    """What the catalog will hold of a shard."""
-    start = [a for a, _ in pieces[0].positions]
-    first, last = pieces[0].images[0], pieces[-1].images[1]
-    shape = tuple(max(piece.positions[axis][1] for piece in pieces) - start[axis] for axis in range(len(start)))
-    ledger = _Ledger(first, (last - first, *shape), {"start": np.asarray([first, *start], np.int64)})
-    for n, piece in enumerate(pieces):
-        if piece.patches:
-            _enter(job, ledger, piece, [along[n] for along in cuts], kept[n])
-    return ledger.arrays
-
-
-def _enter(job: Job, ledger: _Ledger, piece: Piece, cuts: Sequence[Cut], kept: Array | None) -> None:
-    if any(each.missing for each in job.planned):
-        ledger.put("valid_fraction", piece, valid_fraction(cuts), blank=0)
-    if kept is not None:
-        ledger.put("kept", piece, kept, blank=False)
-    for planned, each in zip(job.planned, cuts, strict=True) if job.statistics else ():
-        for field in FIELDS[1:]:
-            if field in each.found:
-                ledger.put(f"{planned.name}:{field}", piece, each.found[field], blank=np.nan)
+    return in_a_row(finished(job, at, piece, each, slice(None)))
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -322,7 +225,7 @@ def _write(
     planned, target = job.planned[at], job.targets[at]
     nbytes = 0
     for channels, name in zip(channel_groups(planned), object_keys(job.shards, planned, key), strict=True):
-        parts = list(_parts(job, at, pieces, cuts, kept, channels))
+        parts = list(parts_of(job, at, pieces, cuts, kept, channels))
         if parts:
             nbytes += sum(values.nbytes for _, values in parts)
             # A view may be read in place only where a chunk is one patch: see `TensorStoreArray.write`.
@@ -331,83 +234,3 @@ def _write(
         else:
             target.write_empty(name)
     return nbytes
-
-
-def _all_parts(
-    job: Job, at: int, pieces: Sequence[Piece], cuts: Sequence[Cut], kept: Sequence[Array | None]
-) -> Iterator[Part]:
-    """What pieces put into all objects of a shard rectangle."""
-    for channels in channel_groups(job.planned[at]):
-        yield from _parts(job, at, pieces, cuts, kept, channels)
-
-
-def _parts(
-    job: Job,
-    at: int,
-    pieces: Sequence[Piece],
-    cuts: Sequence[Cut],
-    kept: Sequence[Array | None],
-    channels: slice,
-) -> Iterator[Part]:
-    """What pieces put into one object."""
-    chunk = job.planned[at].shapes.chunk
-    alone = job.shards.layout == "patches" and all(n == 1 for n in chunk[:1] + _chunk_positions(job, at))
-    for piece, each, mask in zip(pieces, cuts, kept, strict=True):
-        yield from _parts_of(job, at, piece, each, mask, channels, alone=alone)
-
-
-def _chunk_positions(job: Job, at: int) -> tuple[int, ...]:
-    axes = len(job.shards.size) - 1
-    return job.planned[at].shapes.chunk[-2 * axes : -axes]
-
-
-def _parts_of(
-    job: Job, at: int, piece: Piece, each: Cut, mask: Array | None, channels: slice, *, alone: bool
-) -> Iterator[Part]:
-    """What a piece puts into an object: regions of the array, with their values."""
-    planned = job.planned[at]
-    middle = () if planned.channels is None else (channels,)
-    images = slice(*piece.images)
-    if job.shards.layout == "canvas":
-        y, x = (slice(a - low, b - low) for (a, b), (low, _) in zip(piece.stored, piece.source, strict=True))
-        yield (
-            (images, *middle, *(slice(*side) for side in piece.stored)),
-            _axes(job, at, each.values[:, channels, y, x]),
-        )
-        return
-    if not piece.patches or (mask is not None and not mask.any()):
-        return
-    patches = _finished(job, at, piece, each, channels)
-    inside = tuple(slice(0, n) for n in piece.grid.patch_shape)
-    if mask is None or mask.all():
-        whole = tuple(slice(*side) for side in piece.positions)
-        yield (images, *middle, *whole, *inside), _axes(job, at, patches)
-    elif alone:
-        for image, row, begin, end in _runs(mask):
-            at_y, at_x = piece.positions[0][0] + row, piece.positions[1][0]
-            place = (slice(images.start + image, images.start + image + 1),)
-            grid = (slice(at_y, at_y + 1), slice(at_x + begin, at_x + end))
-            values = patches[image : image + 1, :, row : row + 1, begin:end]
-            yield (*place, *middle, *grid, *inside), _axes(job, at, values)
-    else:
-        blank = np.array(patches)
-        blank[np.broadcast_to(~mask[:, None, :, :], blank.shape[:4])] = 0
-        whole = tuple(slice(*side) for side in piece.positions)
-        yield (images, *middle, *whole, *inside), _axes(job, at, blank)
-
-
-def _runs(mask: Array) -> Iterator[tuple[int, int, int, int]]:
-    """Kept positions as runs along rows: image, row, first, end."""
-    padded = np.pad(mask.astype(np.int8), ((0, 0), (0, 0), (1, 1)))
-    edges = np.diff(padded, axis=2)
-    begins, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)
-    for (image, row, begin), (_, _, end) in zip(begins.tolist(), ends.tolist(), strict=True):
-        yield image, row, begin, end
-
-
-def _axes(job: Job, at: int, values: Array) -> Array:
-    """Without the channel axis, for a variable that has none."""
-    return values[:, 0] if job.planned[at].channels is None else values
-
-
-__all__ = ["Cut", "Done", "Frame", "Record", "cut_shards", "valid_fraction", "write_shard"]

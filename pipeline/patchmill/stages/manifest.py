@@ -111,7 +111,7 @@ def _stage(stage: StageRecord, began_with: Provenance) -> dict[str, Any]:
         "figures": told.figures,
         "skipped": [{"what": what, "why": why} for what, why in told.skipped],
         "inputs": began_with.inputs.get(stage.name, {}),
-        "outputs": {name: _output(path) for name, path in stage.outputs.items()},
+        "outputs": {name: _output(path, stage) for name, path in stage.outputs.items()},
     }
 
 
@@ -121,8 +121,10 @@ def _told(stage: StageRecord) -> Told:
     return told_by(stage.executed)
 
 
-def _output(path: str) -> dict[str, Any]:
-    return {"path": path, **_summed_up(path)}
+def _output(path: str, stage: StageRecord) -> dict[str, Any]:
+    # What is there after a stage that did not come to its end, an earlier one may have left.
+    whole = stage.state in {"done", "skipped"}
+    return {"path": path, **(_summed_up(path) if whole else {"bytes": None})}
 
 
 def _summed_up(path: str) -> dict[str, Any]:

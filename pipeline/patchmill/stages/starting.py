@@ -17,6 +17,7 @@ _FILES = {
     "config.yaml": "configs/{name}.yaml",
     "data.md": "data/README.md",
     "measure.ipynb": "notebooks/measure.ipynb",
+    "test_measure.txt": "tests/test_measure.py",
 }
 """What is copied, and what it is called in the project."""
 
