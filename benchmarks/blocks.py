@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,16 +108,18 @@ class Idle:
     """A crew that says done at once."""
 
     inflight: int = 3
-    together: int = 1
     submitted: int = 0
 
-    def submit(self, tasks: Any) -> Future[list[Any]]:
-        """Count tasks, and call them done."""
+    def begin(self, tasks: Iterator[Any]) -> Future[list[Any]] | None:
+        """Count a task, and call it done."""
         from patchmill.cutting.tasks import Done
 
-        self.submitted += len(tasks)
+        task = next(tasks, None)
+        if task is None:
+            return None
+        self.submitted += 1
         future: Future[list[Any]] = Future()
-        future.set_result([Done(task, 1, 1, 1) for task in tasks])
+        future.set_result([Done(task, 1, 1, 1)])
         return future
 
     def look(self) -> None:

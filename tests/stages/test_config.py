@@ -128,6 +128,10 @@ def test_the_resolved_config_says_the_same(folder):
         (("root: ../out", "root: ../out\nlimit: [1]"), "some.yaml:3: limit must be a span of time"),
         (("  first:", "  limit:"), "some.yaml:8: no stage can be called limit, which is a key of the config itself"),
         (("  first:", f"  {'f' * 101}:"), "a name has letters, digits, - and _ only, at most 100, got 'fff"),
+        (("1GiB", "[1]"), "some.yaml:3: compute.memory must be a whole number of bytes, got [1]"),
+        (("1GiB", '"1GiB", limit: ' + "9" * 400), "some.yaml:3: compute.limit must be a span of time"),
+        (("root: ../out", 'root: "../o\\0ut"'), "some.yaml:2: root holds a character that is none (NUL)"),
+        (("  first:\n", "  first: 3\n  other:\n"), "some.yaml:8: stages.first must be a mapping, got 3"),
         ((CHAIN, ""), "some.yaml: a config is a mapping"),
         ((CHAIN, "a: " + "[" * 3000 + "]" * 3000), "some.yaml: a config can't be nested so deep"),
     ],
@@ -174,8 +178,16 @@ def test_who_reads_what_another_one_writes_must_refer_to_it(folder):
         read_pipeline(write(folder, CHAIN + third % ""))
     assert str(caught.value) == (
         f"some.yaml:11: third.source: {folder.parent}/out/a.zarr/x is written by first, for which third does not wait: "
-        "refer to it as ${stages.first.params.target}, or say after: first"
+        "refer to it as ${stages.first.params.target}/x, or say after: first"
     )
+    out = f"{folder.parent}/out"
+    for read in ("../out", "../out/*.zarr"):
+        with pytest.raises(ConfigError) as caught:
+            read_pipeline(write(folder, CHAIN + (third % "").replace("../out/a.zarr/x", read)))
+        sentence = (
+            f"{out}/a.zarr in {out}{read[6:]} is written by first, for which third does not wait: say after: first"
+        )
+        assert sentence in str(caught.value)
     for waits in ("first", "second"):  # which waits for the first
         assert read_pipeline(write(folder, CHAIN + third % f", after: {waits}")).stages[2].needs >= {"first"}
 

@@ -15,6 +15,8 @@ import patchmill
 from cuts import array_objects
 from patchmill.cli import main
 from patchmill.errors import ConfigError
+from patchmill.stages import attempts, conducting
+from patchmill.stages.holding import hold
 from stages.notebook_files import SLEEPS, running_below, started, status_of, wait_until, write_config, write_notebook
 
 
@@ -200,6 +202,69 @@ def test_what_a_kernel_detached_ends_with_its_stage(tmp_path):
     write_notebook(tmp_path / "dies.ipynb", "x: int = 1  # a number", detached, "import os; os.kill(os.getpid(), 9)")
     assert patchmill.run(write_config(tmp_path / "other.yaml", {"dies": {}}), check=False).exit_code == 137
     assert running_below(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_what_a_kernel_detached_ends_though_the_process_between_was_killed(tmp_path):
+    detached = "import subprocess; subprocess.Popen(['sleep', '300'], start_new_session=True)"
+    write_notebook(tmp_path / "kills.ipynb", "x: int = 1  # a number", detached, "import os; os.kill(os.getppid(), 9)")
+    assert patchmill.run(write_config(tmp_path / "pipeline.yaml", {"kills": {}}), check=False).exit_code == 137
+    wait_until(lambda: running_below(tmp_path) == [], seconds=10)
+
+
+@pytest.mark.parametrize("target", ["${root}/tiles/*.png", "${root}/folder", "${root}/new/a"])
+def test_outputs_may_be_patterns_and_folders(tmp_path, target):
+    write = (
+        "from pathlib import Path\nplace = Path(target.replace('*', '1'))\n"
+        "place.parent.mkdir(parents=True)\nplace.mkdir() if place.name == 'folder' else place.touch()"
+    )
+    (tmp_path / "out").mkdir()
+    if target.endswith("folder"):
+        write = write.replace("place.parent.mkdir(parents=True)\n", "")
+    write_notebook(tmp_path / "writes.ipynb", 'target: str = "temp:a"  # out: a file', write)
+    config = write_config(tmp_path / "pipeline.yaml", {"writes": {"params": {"target": target}}})
+    assert patchmill.run(config).state == "done"
+    assert [path.name for path in (tmp_path / "out").glob(".*")] == []
+
+
+def test_a_link_to_nothing_is_no_output(tmp_path):
+    write_notebook(
+        tmp_path / "links.ipynb", 'target: str = "temp:a"  # out: a file', "import os\nos.symlink('no', target)"
+    )
+    config = write_config(tmp_path / "pipeline.yaml", {"links": {"params": {"target": "${root}/a"}}})
+    assert "without having written" in patchmill.run(config, check=False).failed.failure.sentence
+
+
+def test_leases_end_where_a_stage_can_not_begin(tmp_path, monkeypatch):
+    write_notebook(tmp_path / "writes.ipynb", 'target: str = "temp:a"  # out: a file', "open(target, 'w').close()")
+    config = write_config(tmp_path / "pipeline.yaml", {"writes": {"params": {"target": "${root}/a"}}})
+
+    def fails(*_):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(attempts, "begin", fails)
+        with pytest.raises(OSError, match="temporarily"):
+            patchmill.run(config)
+        assert [path.name for path in (tmp_path / "out").glob(".*")] == []
+    assert patchmill.run(config).state == "done"
+
+
+def test_who_is_held_up_may_be_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(conducting, "_PAUSE_SECONDS", 0.1)
+    write_notebook(tmp_path / "writes.ipynb", 'target: str = "temp:a"  # out: a file', "open(target, 'w').close()")
+    stages = {"writes": {"params": {"target": "${root}/a"}, "retries": 2}}
+    config = write_config(tmp_path / "pipeline.yaml", stages)
+    (tmp_path / "out").mkdir()
+    held = [hold([str(tmp_path / "out" / "a")], str(tmp_path / "out"), print)]
+
+    def release(run):
+        if run.stages[0].attempt == 1 and held:
+            held.pop().close()
+
+    run = patchmill.run(config, watch=release)
+    assert (run.state, run.stages[0].attempt) == ("done", 2)
+    assert "is being written by this process" in Path(run.stages[0].log).read_text()
 
 
 def test_a_stage_that_does_not_write_its_output_has_failed(tmp_path):

@@ -271,6 +271,8 @@ def test_the_heartbeat_is_written_now_and_then(tmp_path, monkeypatch):
     ("key", "value"),
     [
         ("stages", 3),
+        ("beat", "2026-01-01T00:00:00"),
+        ("runner", {"pid": 10**30}),
         ("seconds", "long"),
         ("runner", []),
         ("state", "odd"),
@@ -286,14 +288,23 @@ def test_a_record_of_other_types_is_one_sentence(tmp_path, key, value):
         read_status(run.folder)
 
 
-def test_of_a_stage_whose_memory_is_damaged_nothing_is_known_and_others_are_skipped(tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda done: done["basis"].update(modules="none"),
+        lambda done: done["basis"].update(inputs={"/x": {}, "/y": {"files": 3}}),
+        lambda done: next(iter(done["outputs"].values())).update(files="many"),
+        lambda done: next(iter(done["outputs"].values())).update(lineage=3),
+    ],
+)
+def test_of_a_stage_whose_memory_is_damaged_nothing_is_known_and_others_are_skipped(tmp_path, damage):
     write_notebook(tmp_path / "works.ipynb", *WORKS)
     stages = {name: {"notebook": "works.ipynb", "params": {"target": f"${{root}}/{name}"}} for name in ("one", "two")}
     config = write_config(tmp_path / "pipeline.yaml", stages)
     assert patchmill.run(config).state == "done"
     memory = tmp_path / "out" / "records" / "test.stages" / "stages.json"
     known = json.loads(memory.read_text())
-    known["stages"]["one"]["done"]["basis"]["modules"] = "none"
+    damage(known["stages"]["one"]["done"])
     memory.write_text(json.dumps(known))
     with pytest.raises(TargetExistsError, match="one is there, and one of test did not write it"):
         patchmill.run(config)

@@ -108,7 +108,7 @@ def test_a_project_runs_at_once():
     ],
 )
 def test_a_name_that_can_not_be_is_refused(here, name, better):
-    with pytest.raises(ValueError, match=r"letters, digits, - and _ only, a letter first, got ") as caught:
+    with pytest.raises(ValueError, match=r"a letter and up to 99 more, digits, - or _, got ") as caught:
         start_project(name)
     assert str(caught.value).endswith(f"; {better} would do" if better else f"{name!r}")
     assert os.listdir() == []

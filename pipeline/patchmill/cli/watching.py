@@ -49,8 +49,9 @@ class RunWatch:
         for name, path in rows:
             say(f"  {name:<{width}}  {shown_path(path)}")
         if run.exit_code == 0:
-            say(f"open {shown_path(run.report)} in a browser; in Python:")
-            for line in what_to_open(run):
+            lines = what_to_open(run)
+            say(f"open {shown_path(run.report)} in a browser{'; in Python:' if lines else ''}")
+            for line in lines:
                 say(f"  {line}")
             return
         texts = [failure_text(stage) for stage in run.stages if stage.failure is not None]

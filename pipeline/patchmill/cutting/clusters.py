@@ -7,13 +7,15 @@
     shards       --submit-->  `cut_batch`           --> done: keys and counts
 
 The job is a task of its own, so it survives every worker: whoever lacks it gets it from a neighbor, or runs the task.
-Each worker goes along a run of consecutive shards, which read the same source chunks (`lanes`); whoever dies or is late
-has its tasks done by another one. A task that is done twice, because a worker died after it, writes the same bytes and
-is counted when its answer arrives, once.
+Each worker goes along a run of consecutive shards, which read the same source chunks (`lanes`). Where one dies, others
+do its tasks; where one is late, the rest of its run. A task that is done twice, because a worker died after it, writes
+the same bytes and is counted when its answer arrives, once.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import uuid
 import warnings
@@ -28,6 +30,7 @@ from typing import Any, cast
 from patchmill.cutting.clients import TRIMMING, Wanted, find_client
 from patchmill.cutting.crews import Crew, Task, local_crew
 from patchmill.cutting.graphs import wave_of
+from patchmill.cutting.identity import this_place
 from patchmill.cutting.job import Job
 from patchmill.cutting.lanes import Lanes
 from patchmill.cutting.tasks import Done
@@ -38,6 +41,7 @@ from patchmill.cutting.workers import (
     cut_batch,
     end,
     packed,
+    share,
     stop,
     tasks_at_a_time,
     trimming,
@@ -85,8 +89,9 @@ class Cluster:
     _sent: Any = field(init=False)
     _ticket: Ticket = field(init=False)
     _lanes: Lanes = field(init=False)
-    _threads: dict[str, int] = field(init=False, default_factory=dict)
+    _at_a_time: dict[str, int] = field(init=False, default_factory=dict)
     _busy: Counter[str] = field(init=False, default_factory=Counter)
+    _counting: threading.Lock = field(init=False, default_factory=threading.Lock)
     _under_way: dict[Any, Any] = field(init=False, default_factory=dict)
     _numbers: Iterator[int] = field(init=False, default_factory=count)
     _looked: float = field(init=False, default=0.0)
@@ -97,11 +102,11 @@ class Cluster:
         self._refuse_memory()
         self._lanes = Lanes(len(self.job.shards))
         self._ticket = Ticket(uuid.uuid4().hex, self.plan.work.inflight)
+        self.look()  # workers learn their share of the machine before they open anything
         if self.plan.work.read == "overlap":
             self._sent = Sent.of(_without_pixels(self.job), self._ticket)
         else:
             self._sent = self._put(self._name("job"), unpacked, packed(self.job))
-        self.look()
 
     def _refuse_memory(self) -> None:
         for place in (self.job.journal.work, *(getattr(target, "location", None) for target in self.job.targets)):
@@ -119,10 +124,8 @@ class Cluster:
         return f"patchmill-{what}-{self._ticket.token}-{next(self._numbers)}"
 
     def _put(self, name: str, function: Callable[..., Any], *arguments: Any, **where: Any) -> Any:
-        """Submit; without a word on large graphs, since an array in memory travels once."""
-        from dask import config
-
-        with config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+        """Submit."""
+        with _quiet():
             return self.client.submit(function, *arguments, key=name, pure=False, **where)
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
@@ -132,25 +135,28 @@ class Cluster:
         return self._begin_wave(tasks) if self.plan.work.read == "overlap" else self._begin_shards(tasks)
 
     def _begin_wave(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
-        from dask import config
-
         task = cast(tuple[Wave, frozenset[Key]] | None, next(tasks, None))
         if task is None:
             return None
-        with config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+        with _quiet():
             computing = self.client.compute(wave_of(self.job, *task, self._sent))
         return self._bridged(computing, lambda cut: [done for block in cut.ravel() for done in block])
 
     def _begin_shards(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
-        worker = min(self._threads, key=lambda each: self._busy[each] / self._threads[each], default="")
-        keys = self._lanes.take(worker, cast(Iterator[Key], tasks), self._threads)
+        worker = min(self._at_a_time, key=lambda each: self._busy[each] / self._at_a_time[each], default="")
+        keys = self._lanes.take(worker, cast(Iterator[Key], tasks), self._at_a_time)
         if not keys:
             return None
         where = {"workers": [worker], "allow_other_workers": True} if worker else {}
-        self._busy[worker] += 1
+        self._count(worker, 1)
         begun = self._bridged(self._put(self._name("cut"), cut_batch, self._sent, self._ticket, keys, **where), list)
-        begun.add_done_callback(lambda _: self._busy.subtract([worker]))
+        begun.add_done_callback(lambda _: self._count(worker, -1))
         return begun
+
+    def _count(self, worker: str, change: int) -> None:
+        """Tasks that a worker has; they end in another thread than they begin in."""
+        with self._counting:
+            self._busy[worker] += change
 
     def _bridged(self, computing: Any, read: Callable[[Any], list[Done]]) -> Future[list[Done]]:
         """A task of the cluster as a future that `running` waits for; begun ones are never cancelled but stopped."""
@@ -182,7 +188,7 @@ class Cluster:
             return ended.result()
         except Exception as error:
             raise PatchmillError(
-                f"the cluster at {self._address} gave up what it was cutting ({type(error).__name__}: {error}): "
+                f"the cluster at {self._address} gave up what it was cutting ({type(error).__name__}): "
                 "see whether its scheduler lives, then call again to go on from here"
             ) from error
 
@@ -209,7 +215,8 @@ class Cluster:
             ) from error
         if threads:
             self._seen = now
-            self._count({each: tasks_at_a_time(self._ticket, n) for each, n in threads.items()})
+            self._tell_share([each for each in threads if each not in self._at_a_time])
+            self._expect({each: tasks_at_a_time(self._ticket, n) for each, n in threads.items()})
             self._check_workers(next(iter(threads)))
         elif now - self._seen > _patience():
             raise PatchmillError(
@@ -218,10 +225,15 @@ class Cluster:
                 "to go on from here"
             )
 
-    def _count(self, threads: dict[str, int]) -> None:
+    def _tell_share(self, workers: list[str]) -> None:
+        """Tell workers that have come how much of their machine is theirs."""
+        if workers:
+            self.client.run(share, os.getpid(), this_place(), workers=workers, on_error="ignore")
+
+    def _expect(self, at_a_time: dict[str, int]) -> None:
         """Tasks to keep under way: those that workers work on at a time, and one more each that waits behind them."""
-        self._threads, work = threads, self.plan.work
-        wanted = sum(threads.values()) + len(threads)
+        self._at_a_time, work = at_a_time, self.plan.work
+        wanted = sum(at_a_time.values()) + len(at_a_time)
         self.inflight = 1 + -(-wanted // (work.rows * work.band)) if work.read == "overlap" else wanted
 
     def _check_workers(self, address: str) -> None:
@@ -275,6 +287,13 @@ class Cluster:
             if not any(n for n in answers.values() if isinstance(n, int)):
                 return
             time.sleep(0.1)
+
+
+def _quiet() -> Any:
+    """Inside, nobody warns of large graphs: an array in memory travels once."""
+    from dask import config
+
+    return config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})
 
 
 def _without_pixels(job: Job) -> Job:

@@ -26,7 +26,7 @@ _TOGETHER = 4
 """Shards of a task at most: losing a worker costs little."""
 
 _BALANCE = 8
-"""Tasks for each thread at least, before several shards go into one: the last ones shall end together."""
+"""Tasks at least for each that is worked on at a time, before several shards go into one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +42,7 @@ class Lanes:
     shards: int
     _lanes: dict[str, deque[Key]] = field(init=False, default_factory=dict)
 
-    def take(self, worker: str, rest: Iterator[Key], threads: dict[str, int]) -> list[Key]:
+    def take(self, worker: str, rest: Iterator[Key], at_a_time: dict[str, int]) -> list[Key]:
         """The next shards that `worker` is to cut, as one task; none where nothing is left.
 
         Parameters
@@ -51,16 +51,16 @@ class Lanes:
             Its address.
         rest : iterator of Key
             Shards that belong to no lane.
-        threads : mapping
+        at_a_time : mapping
             Tasks that each worker works on at a time, by address.
         """
         lane = self._lanes.setdefault(worker, deque())
         if not lane:
-            size = min(_LANE, -(-self.shards // max(1, len(threads))))
-            lane.extend(self._abandoned(threads) or islice(rest, size))
+            size = min(_LANE, -(-self.shards // max(1, len(at_a_time))))
+            lane.extend(self._abandoned(at_a_time) or islice(rest, size))
             if not lane:
                 lane.extend(self._latter_half())
-        together = min(_TOGETHER, self.shards // (_BALANCE * max(1, sum(threads.values()))), -(-len(lane) // 2))
+        together = min(_TOGETHER, self.shards // (_BALANCE * max(1, sum(at_a_time.values()))), -(-len(lane) // 2))
         return [lane.popleft() for _ in range(min(len(lane), max(1, together)))]
 
     def _abandoned(self, present: Collection[str]) -> deque[Key] | None:

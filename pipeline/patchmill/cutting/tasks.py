@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from patchmill.cutting import compiled
 from patchmill.cutting.former import refuse_changed
 from patchmill.cutting.job import Job, Piece, channel_groups, object_keys
+from patchmill.cutting.journaling import record_of, valid_fraction
 from patchmill.cutting.keeping import Keep
 from patchmill.cutting.parts import Cut, all_parts, cut_out, finished, in_a_row, on_grid, parts_of
-from patchmill.cutting.recording import record_of, valid_fraction
 from patchmill.cutting.statistics import FIELDS, Along, measured_values, patch_statistics, patch_statistics_of
 from patchmill.patches.views import Padding
 from patchmill.planning import Key

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from patchmill.cutting.identity import this_place
 from patchmill.cutting.job import Job
 from patchmill.cutting.tasks import Done, cut_shards
 from patchmill.planning import Key
-from patchmill.storage.objects import use_threads
+from patchmill.storage.objects import THREADS
 
 _KNOWN = 64
 """Runs that a process remembers. More only while they are busy, or where nobody told it that they ended."""
@@ -91,11 +92,9 @@ def packed(job: Job) -> bytes:
 
 
 def unpacked(data: bytes) -> Job:
-    """The reverse, in the process that got it: a worker, whose share of the machine are its threads."""
+    """The reverse, in the process that got it."""
     import cloudpickle
-    from distributed import get_worker
 
-    use_threads(get_worker().state.nthreads)
     job: Job = cloudpickle.loads(data)
     return job
 
@@ -177,6 +176,20 @@ def busy(token: str) -> int:
     """Tasks of a run that work in this process, or wait for their turn."""
     with _LOCK:
         return _BUSY[token]
+
+
+def share(pid: int, place: str) -> None:
+    """Pack and unpack with as many threads as this worker has: its share of the machine.
+
+    Parameters
+    ----------
+    pid, place : int, str
+        Of the process that asks, which goes on as it is where the worker lives in it.
+    """
+    from distributed import get_worker
+
+    if (pid, place) != (os.getpid(), this_place()):
+        os.environ.setdefault(THREADS, str(get_worker().state.nthreads))
 
 
 def trimming() -> int | None:

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from patchmill.errors import HeldError, PatchmillError
 from patchmill.show.progress import shown_seconds
@@ -60,7 +60,7 @@ class _Attempt:
     began: float
     """By the monotonic clock, as `looked`."""
     looked: float
-    leases: ExitStack
+    leases: ExitStack = field(default_factory=ExitStack)
     """Of what it writes."""
 
 
@@ -114,8 +114,8 @@ class Conductor:
             while self._is_going():
                 while self._skip():
                     pass
-                for stage in self._ready()[: self._jobs - len(self._active)]:
-                    self._begin(stage)
+                while len(self._active) < self._jobs and (ready := self._ready()):
+                    self._begin(ready[0])
                 self._draw()
                 for attempt in list(self._active.values()):
                     self._look_after(attempt)
@@ -124,9 +124,10 @@ class Conductor:
                 if self._is_going():
                     time.sleep(_POLL_SECONDS)
         except BaseException:
-            end_all(attempt.child for attempt in self._active.values())
-            for attempt in self._active.values():
-                attempt.leases.close()
+            with ExitStack() as leases:
+                for attempt in self._active.values():
+                    leases.enter_context(attempt.leases)
+                end_all(attempt.child for attempt in self._active.values())
             raise
         finally:
             self._draw()
@@ -163,9 +164,38 @@ class Conductor:
         return bool(spared)
 
     def _begin(self, stage: Stage) -> None:
-        leases = self._taken(stage)
-        if leases is None:
-            return
+        """Begin a stage, unless another run writes to its outputs, or something has come to one of them meanwhile."""
+        with ExitStack() as leases:
+            refusal = self._hold(stage, leases)
+            if refusal is not None:
+                self._refuse(stage, *refusal)
+                return
+            self._start(stage)
+            self._active[stage.name].leases = leases.pop_all()
+
+    def _hold(self, stage: Stage, leases: ExitStack) -> tuple[Failure, int] | None:
+        """Take the leases of what a stage writes; else why not, and the exit code that this gives the run."""
+        try:
+            leases.enter_context(hold(stage.outputs.values(), self._pipeline.root, self._ledger.beat))
+        except PatchmillError as error:
+            return Failure(str(error), type(error).__name__), _code_of(error)
+        strange = foreign(stage, self._pipeline.name, self._memos[stage.name], forced=stage.name in self._forced)
+        return (Failure("; ".join(strange)), EXIT_FAILED) if strange else None
+
+    def _refuse(self, stage: Stage, failure: Failure, code: int) -> None:
+        """Let a stage fail that is not begun; who was only held up may be tried again."""
+        record = self._ledger.stage(stage.name)
+        tried = replace(
+            record, state="failed", failure=failure, why=self._decisions[stage.name].why, attempt=record.attempt + 1
+        )
+        self._again.pop(stage.name, None)
+        if code == EXIT_HELD and self._may_try_again(tried, stage.retries):
+            self._try_again(tried, failure, code)
+        else:
+            self._ledger.put(tried, exit_code=self._ledger.record.exit_code or code)
+        self._ledger.note()
+
+    def _start(self, stage: Stage) -> None:
         environment = dict(self._environment())
         record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
         begun = replace(
@@ -186,28 +216,8 @@ class Conductor:
             self._ledger.put(replace(begun, memory=_memory_of(environment)))
             child = attempts.begin(begun, self._ledger.record.folder, {**environment, **told})
             began = time.monotonic()
-            self._active[stage.name] = _Attempt(stage, child, work, began, began, leases)
+            self._active[stage.name] = _Attempt(stage, child, work, began, began)
         self._ledger.note()
-
-    def _taken(self, stage: Stage) -> ExitStack | None:
-        """The leases of what a stage writes; None where it fails, since something there is not its own to replace."""
-        try:
-            leases = hold(stage.outputs.values())
-        except PatchmillError as error:
-            self._refuse(stage, Failure(str(error), type(error).__name__), _code_of(error))
-            return None
-        strange = foreign(stage, self._pipeline.name, self._memos[stage.name], forced=stage.name in self._forced)
-        if strange:
-            leases.close()
-            self._refuse(stage, Failure("; ".join(strange)), EXIT_FAILED)
-            return None
-        return leases
-
-    def _refuse(self, stage: Stage, failure: Failure, code: int) -> None:
-        """Let a stage fail that is not begun."""
-        self._again.pop(stage.name, None)
-        refused = replace(self._ledger.stage(stage.name), state="failed", failure=failure)
-        self._ledger.note(replace(refused, why=self._decisions[stage.name].why), exit_code=code)
 
     def _look_after(self, attempt: _Attempt) -> None:
         status = attempt.child.poll()
@@ -255,7 +265,8 @@ class Conductor:
         child.sweep()
         missing = unwritten(attempt.stage) if state == "done" else ""
         if missing:
-            state, failure, code = "failed", Failure(missing), EXIT_FAILED
+            record, folder = self._ledger.stage(attempt.stage.name), self._ledger.record.folder
+            state, failure, code = "failed", attempts.stopped(record, folder, missing), EXIT_FAILED
         ended = replace(
             self._ledger.stage(attempt.stage.name),
             state=state,
@@ -264,9 +275,9 @@ class Conductor:
             cpu_seconds=child.cpu_seconds,
             peak_bytes=child.peak_bytes or None,
         )
-        attempt.leases.close()
         if state == "done":
             self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
+        attempt.leases.close()  # not before: what somebody else wrote there is not what it left
         with self._signals.held():
             del self._active[attempt.stage.name]
             if failure is not None and self._may_try_again(ended, attempt.stage.retries):

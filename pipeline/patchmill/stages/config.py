@@ -206,6 +206,9 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
         except (OmegaConfBaseException, RecursionError) as error:
             problems.add(inner, f"{'.'.join(inner)} can't be resolved: {_one_line(error)}")
             continue
+        if isinstance(value, str) and "\0" in value:
+            problems.add(inner, f"{'.'.join(inner)} holds a character that is none (NUL): write it without")
+            continue
         values[name] = _interpolated(value, inner, problems) if isinstance(value, DictConfig | ListConfig) else value
     return values if isinstance(node, DictConfig) else list(values.values())
 
@@ -275,8 +278,8 @@ def _sentence(keys: KeyPath, error: Any) -> str:
         return str(error["ctx"]["error"])
     if kind == "extra_forbidden":
         return f"{name} is no key of a config{_hint(keys)}"
-    if kind in _WITHOUT:
-        return f"{name} {_WITHOUT[kind]}"
+    if kind in _LACKING:
+        return f"{name} {_LACKING[kind]}"
     if kind != "string_pattern_mismatch":
         return f"{name} must be {_as_words(error['msg'])}, got {error['input']!r}"
     if keys[-1] == "class":
@@ -284,14 +287,14 @@ def _sentence(keys: KeyPath, error: Any) -> str:
     return f"{name}: a name has letters, digits, - and _ only, at most 100, got {error['input']!r}"
 
 
-_WITHOUT = {"missing": "is missing", "too_short": "is empty: name at least one"}
+_LACKING = {"missing": "is missing", "too_short": "is empty: name at least one"}
 """What is said of a key with nothing behind it."""
 
 
 def _as_words(said: str) -> str:
     """What pydantic says, in the words of those who write YAML."""
-    said = said.removeprefix("Input should be ").removeprefix("a valid ")
-    return said.replace("string", "text").replace("dictionary", "a mapping")
+    said = re.sub(r" or instance of \w+$", "", said.removeprefix("Input should be ").removeprefix("a valid "))
+    return said.replace("string", "text").replace("dictionary", "a mapping").replace("tuple", "a list")
 
 
 def _hint(keys: KeyPath) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from patchmill.stages.codes import module_digests, notebook_digest
+from patchmill.stages.measuring import matching, place_at
 from patchmill.stages.memos import Basis, Memo, Memos, Work
 from patchmill.stages.places import TEMPORARY, is_local
 from patchmill.stages.traces import Trace, difference, is_known, is_left, left_at, only_grew, trace
@@ -95,7 +96,8 @@ def left_by(stage: Stage) -> dict[str, Trace]:
 def unwritten(stage: Stage) -> str:
     """A sentence, where a local output is not there after the stage has ended; of a slice's the workshop will do."""
     for param, path in stage.outputs.items():
-        if not (os.path.lexists(path) or os.path.lexists(f"{path}.patchmill")):
+        there = place_at(path) is not None or any(matching(path)) or os.path.isdir(f"{path}.patchmill")
+        if not there:
             return f"it ended without having written {path}, its {param}: write there, or name the parameter otherwise"
     return ""
 

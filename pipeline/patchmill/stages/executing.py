@@ -20,7 +20,7 @@ from typing import Any
 
 from patchmill.show.executed import uncolored
 from patchmill.show.sparing import without_grammars
-from patchmill.stages.processes import adopt, end_here, end_rest, wait_for_parent
+from patchmill.stages.processes import adopt, end_here, end_rest, reap_adopted, wait_for_parent
 from patchmill.stages.pulse import Pulse, longest_silence
 from patchmill.stages.records import write_whole
 
@@ -100,7 +100,7 @@ def _execute(job: Job, answer: Answer) -> None:
         answer.index = cell_index
         answer.write()
 
-    longest_silence()  # what is wrong with it is told before a kernel is there
+    patience = longest_silence()
     runtime = tempfile.mkdtemp(prefix="pm-", dir=_short_folder())
     os.environ["JUPYTER_RUNTIME_DIR"] = runtime
     try:
@@ -113,7 +113,7 @@ def _execute(job: Job, answer: Answer) -> None:
             log_output=True,
             # Of a cell that printed very much, the last comes long after its end.
             iopub_timeout=120,
-            kernel_manager_class=_watching(answer),
+            kernel_manager_class=_watching(answer, patience),
             # Ports of TCP collide when many kernels start at once, and anybody on the machine can knock.
             config=Config(KernelManager={"transport": "ipc"}),
             on_cell_execute=began,
@@ -122,7 +122,7 @@ def _execute(job: Job, answer: Answer) -> None:
         shutil.rmtree(runtime, ignore_errors=True)
 
 
-def _watching(answer: Answer) -> type:
+def _watching(answer: Answer, patience: float) -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     class WatchingManager(AsyncKernelManager):  # type: ignore[misc, unused-ignore]
@@ -137,7 +137,8 @@ def _watching(answer: Answer) -> type:
                 return False
             answer.status = await kernel.poll()
             silence = self._silence() if answer.status is None else 0.0
-            if silence > longest_silence():
+            reap_adopted({kernel.pid} if hasattr(kernel, "pid") else ())
+            if silence > patience:
                 answer.silent = round(silence)
                 await kernel.kill()
                 answer.status = await kernel.wait()

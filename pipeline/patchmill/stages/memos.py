@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from patchmill.stages.records import StageRecord, checked, write_whole
-from patchmill.stages.traces import Trace
+from patchmill.stages.traces import Trace, is_trace
 
 _FORMAT = 1
 
@@ -158,10 +158,19 @@ def _read(path: str) -> dict[str, Memo]:
         if told["format"] != _FORMAT:
             return {}
         stages = dict(told["stages"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}
     known = {}
     for name, memo in stages.items():
         with suppress(ValueError):  # of a stage that can't be read nothing is known, and it runs
-            known[name] = checked(Memo, memo)
+            known[name] = _with_traces(checked(Memo, memo))
     return known
+
+
+def _with_traces(memo: Memo) -> Memo:
+    """`memo`; a `ValueError` where what it says of an input or output is no trace."""
+    for work in (memo.done, memo.begun):
+        for seen in [] if work is None else [*work.basis.inputs.values(), *work.outputs.values()]:
+            if seen and not is_trace(seen):  # of what was only begun nothing is known
+                raise ValueError(f"{seen} is no trace")
+    return memo

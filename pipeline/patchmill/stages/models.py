@@ -22,17 +22,25 @@ def _checked(check: Callable[[Any, str], object], name: str) -> AfterValidator:
 
     def checked(value: Any) -> Any:
         if value is not None:
-            check(value, name)
+            try:
+                check(value, name)
+            except TypeError as error:
+                raise ValueError(str(error)) from None
         return value
 
     return AfterValidator(checked)
 
 
-_Mapping: TypeAlias = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+def _or_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+_Mapping: TypeAlias = Annotated[dict[str, Any], BeforeValidator(_or_empty)]
 """By name; a key with nothing behind it is an empty one."""
 
 
 def _no_key(name: str) -> str:
+    """`name`, unless it is a key of a config."""
     if name in OWN_KEYS:
         raise ValueError(f"no stage can be called {name}, which is a key of the config itself: choose another name")
     return name
@@ -69,7 +77,7 @@ class ClusterModel(_Model):
 class ComputeModel(_Model):
     """What a run may use, of each process that works."""
 
-    memory: Annotated[str | int | None, _checked(as_bytes, "compute.memory")] = None
+    memory: Annotated[Any, _checked(as_bytes, "compute.memory")] = None
     workers: Annotated[int, Field(ge=1)] | None = None
     limit: Annotated[Any, _checked(as_seconds, "compute.limit")] = None
     """How long a stage may take that does not say so itself."""
@@ -92,7 +100,7 @@ class StageModel(_Model):
     @field_validator("after", mode="before")
     @classmethod
     def _one_is_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+        return [] if value is None else [value] if isinstance(value, str) else value
 
 
 class PipelineModel(_Model):
@@ -103,7 +111,5 @@ class PipelineModel(_Model):
     runs: Annotated[str, Field(min_length=1)] | None = None
     limit: Annotated[Any, _checked(as_seconds, "limit")] = None
     """How long the whole run may take."""
-    compute: ComputeModel = ComputeModel()
-    stages: Annotated[
-        dict[Annotated[str, Field(pattern=_NAME), AfterValidator(_no_key)], StageModel], Field(min_length=1)
-    ]
+    compute: Annotated[ComputeModel, BeforeValidator(_or_empty)] = ComputeModel()
+    stages: Annotated[dict[StageName, StageModel], Field(min_length=1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from typing import Any
 
 from patchmill.errors import ConfigError
@@ -13,7 +14,7 @@ from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Prob
 from patchmill.stages.declared import Declaration, declarations, nearest
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
-from patchmill.stages.graph import among
+from patchmill.stages.graph import among, before
 from patchmill.stages.measuring import matching, place_at
 from patchmill.stages.models import StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
@@ -255,7 +256,7 @@ def _circle(waiting: Sequence[str], references: Mapping[str, frozenset[str]]) ->
 
 
 def _needs(stages: Sequence[Stage], references: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    # Who names an earlier stage's output in so many words waits for it, as who refers to it.
+    # Who runs behind a stage that it refers to by way of another one, and reads what that writes, needs it itself.
     known = {stage.name for stage in stages}
     needs: dict[str, frozenset[str]] = {}
     for index, stage in enumerate(stages):
@@ -292,34 +293,24 @@ def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Confi
 
 
 def _check_meetings(stages: Sequence[Stage], config: Config) -> None:
-    """Note who reads what an earlier one writes, and does not wait for it."""
+    """Note who reads what another one writes, where neither waits for the other."""
+    awaited = {stage.name: before(config.references, [stage.name]) for stage in stages}
     for index, stage in enumerate(stages):
-        before = _before(stage.name, config.references)
         for param, path in stage.paths("in"):
-            for other in stages[:index]:
-                if other.name not in before:
-                    _note(config, stage, param, _meeting_problem(stage, path, other))
+            for at, other in enumerate(stages):
+                if other.name not in awaited[stage.name] and stage.name not in awaited[other.name]:
+                    _note(config, stage, param, _meeting_problem(stage, path, other, later=at > index))
 
 
-def _meeting_problem(stage: Stage, path: str, other: Stage) -> str:
+def _meeting_problem(stage: Stage, path: str, other: Stage, *, later: bool) -> str:
     for written, place in other.paths("out"):
-        if is_within(path, place):
-            return (
-                f"{path} is written by {other.name}, for which {stage.name} does not wait: "
-                f"refer to it as ${{stages.{other.name}.params.{written}}}, or say after: {other.name}"
-            )
+        within = is_within(path, place)
+        if (not later) if within else is_within(place, path) or fnmatch(place, path):
+            rest = path[len(place) :] if within else ""
+            way = f"refer to it as ${{stages.{other.name}.params.{written}}}{rest}, or say " if within else "say "
+            met = path if within else f"{place} in {path}"
+            return f"{met} is written by {other.name}, for which {stage.name} does not wait: {way}after: {other.name}"
     return ""
-
-
-def _before(name: str, references: Mapping[str, frozenset[str]]) -> set[str]:
-    """All stages that a stage waits for, or that these wait for."""
-    found: set[str] = set()
-    ahead = [name]
-    while ahead:
-        new = references.get(ahead.pop(), frozenset()) - found
-        found |= new
-        ahead.extend(new)
-    return found
 
 
 def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:

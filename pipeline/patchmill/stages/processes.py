@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -21,6 +22,10 @@ _GRACE_SECONDS = 3.0
 """What a process that is told to end is given before it is killed."""
 
 _POLL_SECONDS = 0.05
+
+
+_MARK = "PATCHMILL_STARTED_BY"
+"""The environment variable by which all that a `Child` has started is known."""
 
 
 class Child:
@@ -40,6 +45,7 @@ class Child:
     """
 
     def __init__(self, module: str, argument: str, *, log: str, environment: Mapping[str, str]) -> None:
+        self._mark = uuid.uuid4().hex
         with open(log, "ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own, a path
                 # Not "-m": a module that its own package has imported would be run a second time, under a warning.
@@ -47,7 +53,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env={**environment, _MARK: self._mark},
                 # A terminal's Ctrl-C goes to us alone: we say how everything ends.
                 start_new_session=True,
             )
@@ -56,8 +62,6 @@ class Child:
         """Known once it has ended: its own, and of all that were waited for. What was killed in mid-work is missing."""
         self.peak_bytes = 0
         """Resident memory of all together, the most that `look` has seen."""
-        self._seen: set[Any] = set()
-        """Processes that it has started, as far as `look` has seen them."""
 
     def poll(self) -> int | None:
         """Exit status, minus the signal where one killed it; None while it runs."""
@@ -82,18 +86,16 @@ class Child:
         """Take notice of the memory that it and all that it started hold at this moment; shared pages count in each."""
         import psutil
 
-        held, started = 0, _descendants(self.pid)
-        for each in started:
+        held = 0
+        for each in _descendants(self.pid):
             with suppress(psutil.Error):
                 held += each.memory_info().rss
         self.peak_bytes = max(self.peak_bytes, held)
-        self._seen = {each for each in self._seen if _lives(each)}.union(started)
 
     def sweep(self) -> None:
-        """Kill what it started and left behind: once it has ended, whatever ended it."""
-        for each in self._seen:
-            if each.pid != self.pid and _lives(each):
-                _tell(each, signal.SIGKILL)
+        """Kill what it started and left behind: once it has ended, whatever ended it, and whoever is a parent now."""
+        for each in _marked(self._mark):
+            _tell(each, signal.SIGKILL)
 
 
 def end_all(children: Iterable[Child]) -> None:
@@ -122,10 +124,20 @@ def wait_for_parent() -> None:
 def adopt() -> None:
     """Become the parent of all that this process starts and that loses its own, so that `end_rest` finds it (Linux)."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def reap_adopted(own: Collection[int]) -> None:
+    """Let adopted processes that have ended go from the system's table; not `own`, for which somebody waits."""
+    import psutil
+
+    for child in psutil.Process().children():
+        with suppress(psutil.Error, ChildProcessError):
+            if child.pid not in own and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
 
 
 def end_rest() -> None:
@@ -192,6 +204,16 @@ def _descendants(pid: int) -> list[Any]:
         return []
 
 
+def _marked(mark: str) -> Iterator[Any]:
+    """All processes that have inherited a mark."""
+    import psutil
+
+    for each in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if each.environ().get(_MARK) == mark:
+                yield each
+
+
 def _any_lives(children: Iterable[Child], started: Iterable[Any]) -> bool:
     # Our own are asked for first: until then they are kept, as dead, in the table of processes.
     statuses = [child.poll() for child in children]
@@ -210,7 +232,7 @@ def _lives(process: Any) -> bool:
 def _tell(process: Any, number: int) -> None:
     import psutil
 
-    with suppress(psutil.NoSuchProcess):
+    with suppress(psutil.Error):  # it is gone, or somebody else's
         process.send_signal(number)
 
 

@@ -24,7 +24,8 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias, TypeVar
+from functools import cache
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 from patchmill.errors import PatchmillError
 
@@ -227,14 +228,31 @@ def read_status(folder: str) -> Run:
     path = os.path.join(folder, STATUS)
     try:
         with open(path, encoding="utf-8") as file:
-            told = json.load(file)
-        return checked(Run, {**told, "folder": folder})
+            told = json.load(file, parse_constant=_no_number)
+        return _sensible(checked(Run, {**told, "folder": folder}))
     except OSError as error:
         raise PatchmillError(f"the record {folder} can't be read: {error.strerror or error}") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise PatchmillError(
             f"{path} is no record that this version of patchmill can read ({error}); the report beside it may tell more"
         ) from None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _sensible(run: Run) -> Run:
+    """`run`, unless it says what can't be of moments and processes."""
+    for name, moment in (("began", run.began), ("beat", run.beat or run.began)):
+        if datetime.fromisoformat(moment).tzinfo is None:
+            raise ValueError(f"{name}: {moment!r} says no zone")
+    if not 0 <= run.runner.pid < _PIDS:
+        raise ValueError(f"runner.pid: there is no process {run.runner.pid}")
+    return run
+
+
+_PIDS = 2**31
 
 
 def checked(kind: type[T], told: Any) -> T:
@@ -245,14 +263,22 @@ def checked(kind: type[T], told: Any) -> T:
     ValueError
         If something is of another type than the value's fields.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_python(told)
+        value: T = _adapter(cast(Any, kind)).validate_python(told)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "it"
         raise ValueError(f"{place}: {first['msg']}") from None
+    return value
+
+
+@cache
+def _adapter(kind: type) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def write_whole(path: str, text: str, *, durable: bool = False) -> None:

@@ -49,7 +49,7 @@ def start_project(name: str, folder: str = "") -> list[str]:
     >>> start_project("2 coasts")
     Traceback (most recent call last):
         ...
-    ValueError: the name of a project has letters, digits, - and _ only, a letter first, got '2 coasts'; coasts would do
+    ValueError: a project's name is a letter and up to 99 more, digits, - or _, got '2 coasts'; coasts would do
     """
     _check_name(name)
     target = os.path.join(folder, name)
@@ -67,11 +67,11 @@ def start_project(name: str, folder: str = "") -> list[str]:
 
 
 def _check_name(name: str) -> None:
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name):
         return
     better = re.sub(r"^[^A-Za-z]+", "", re.sub(r"[^A-Za-z0-9_-]+", "_", os.path.basename(name.rstrip("/")))).strip("_")
     hint = f"; {better} would do" if better else ""
-    raise ValueError(f"the name of a project has letters, digits, - and _ only, a letter first, got {name!r}{hint}")
+    raise ValueError(f"a project's name is a letter and up to 99 more, digits, - or _, got {name!r}{hint}")
 
 
 def _check_free(target: str) -> None:

@@ -30,6 +30,16 @@ _SMALL = 64 * 2**20
 """Bytes of which the content is looked at: a tenth of a second."""
 
 
+_FIELDS = {"kind": str, "files": int, "bytes": int, "digest": str, "root": str, "content": str}
+
+
+def is_trace(told: Trace) -> bool:
+    """Whether plain JSON has the fields of a trace, of their types."""
+    right = all(isinstance(told[name], kind) for name, kind in _FIELDS.items() if name in told)
+    lineage = told.get("lineage", [None, 0])
+    return "kind" in told and right and isinstance(lineage, list) and len(lineage) == 2
+
+
 def trace(path: str, options: Mapping[str, Any] | None = None) -> Trace:
     """What is at a path, a pattern or a URL.
 

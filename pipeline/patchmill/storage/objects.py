@@ -176,27 +176,23 @@ class Bucket:
 # -- handles ---------------------------------------------------------------------------------------------------------
 
 
-_THREADS: list[int] = []
-
-
-def use_threads(threads: int) -> None:
-    """Pack and unpack chunks with so many threads rather than one for each CPU: one process of several on a machine.
-
-    What this process has opened before stays with what it had.
-    """
-    _THREADS.append(threads)
+THREADS = "PATCHMILL_COPY_THREADS"
+"""An environment variable, for one process of several on a machine: so many threads pack and unpack its chunks."""
 
 
 @cache
 def shared_context() -> Any:
-    """The one of this process: no cache, since chunks are moved once, and the only store behind ``memory://``."""
+    """The one of this process: no cache, since chunks are moved once, and the only store behind ``memory://``.
+
+    It has a thread for each CPU, or as many as `THREADS` says when it is first asked for.
+    """
     import tensorstore as ts
 
     retries = {"max_retries": _ATTEMPTS}
     return ts.Context(
         {
             "cache_pool": {"total_bytes_limit": 0},
-            **({"data_copy_concurrency": {"limit": _THREADS[-1]}} if _THREADS else {}),
+            "data_copy_concurrency": {"limit": int(os.environ.get(THREADS, "0")) or "shared"},
             "s3_request_retries": retries,
             "gcs_request_retries": retries,
             "http_request_retries": retries,

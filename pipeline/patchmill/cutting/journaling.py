@@ -23,7 +23,7 @@ def valid_fraction(cuts: Sequence[Cut]) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ledger:
+class _Filling:
     """A record while it is filled: arrays on (image, channel, grid_y, grid_x) of a shard's own positions."""
 
     first: int
@@ -47,19 +47,19 @@ def record_of(
     start = [a for a, _ in pieces[0].positions]
     first, last = pieces[0].images[0], pieces[-1].images[1]
     shape = tuple(max(piece.positions[axis][1] for piece in pieces) - start[axis] for axis in range(len(start)))
-    ledger = _Ledger(first, (last - first, *shape), {"start": np.asarray([first, *start], np.int64)})
+    filling = _Filling(first, (last - first, *shape), {"start": np.asarray([first, *start], np.int64)})
     for n, piece in enumerate(pieces):
         if piece.patches:
-            _enter(job, ledger, piece, [along[n] for along in cuts], kept[n])
-    return ledger.arrays
+            _enter(job, filling, piece, [along[n] for along in cuts], kept[n])
+    return filling.arrays
 
 
-def _enter(job: Job, ledger: _Ledger, piece: Piece, cuts: Sequence[Cut], kept: Array | None) -> None:
+def _enter(job: Job, filling: _Filling, piece: Piece, cuts: Sequence[Cut], kept: Array | None) -> None:
     if any(each.missing for each in job.planned):
-        ledger.put("valid_fraction", piece, valid_fraction(cuts), blank=0)
+        filling.put("valid_fraction", piece, valid_fraction(cuts), blank=0)
     if kept is not None:
-        ledger.put("kept", piece, kept, blank=False)
+        filling.put("kept", piece, kept, blank=False)
     for planned, each in zip(job.planned, cuts, strict=True) if job.statistics else ():
         for field in FIELDS[1:]:
             if field in each.found:
-                ledger.put(f"{planned.name}:{field}", piece, each.found[field], blank=np.nan)
+                filling.put(f"{planned.name}:{field}", piece, each.found[field], blank=np.nan)
