@@ -29,6 +29,7 @@ from patchmill.cutting.workers import Ticket, busy
 from patchmill.errors import PatchmillError, SourceError
 from patchmill.sources import open_source
 from patchmill.storage import Location
+from patchmill.storage.objects import THREADS
 
 distributed = pytest.importorskip("distributed")
 
@@ -550,3 +551,23 @@ def test_a_run_that_is_busy_keeps_its_threads_and_idle_ones_make_room(monkeypatc
     assert not workers._POOLS
     assert not workers._BUSY
     assert live.run(lambda: iter("x")) == []
+
+
+def limits_of_copying():
+    from patchmill.storage.objects import shared_context
+
+    return os.environ.get(THREADS), shared_context()["data_copy_concurrency"].to_json().get("limit")
+
+
+def test_each_worker_process_packs_with_its_own_threads_and_this_one_as_before(stored, tmp_path, capfd):
+    before = limits_of_copying()
+    with dask.config.set(QUICK), started(3, 1) as cluster, distributed.Client(cluster) as client:
+        patchmill.write_patches(stored, tmp_path / "out", 16, 8)
+        assert set(client.run(limits_of_copying).values()) == {("1", 1)}
+    assert "Run Failed" not in capfd.readouterr().err
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+    ):
+        patchmill.write_patches(stored, tmp_path / "inside", 16, 8)
+    assert limits_of_copying() == before

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from patchmill.cutting.identity import this_place
 from patchmill.cutting.job import Job
@@ -178,18 +179,18 @@ def busy(token: str) -> int:
         return _BUSY[token]
 
 
-def share(pid: int, place: str) -> None:
+def share(pid: int, place: str, dask_worker: Any) -> None:
     """Pack and unpack with as many threads as this worker has: its share of the machine.
 
     Parameters
     ----------
     pid, place : int, str
         Of the process that asks, which goes on as it is where the worker lives in it.
+    dask_worker : distributed.Worker
+        This one; Dask fills it in.
     """
-    from distributed import get_worker
-
     if (pid, place) != (os.getpid(), this_place()):
-        os.environ.setdefault(THREADS, str(get_worker().state.nthreads))
+        os.environ.setdefault(THREADS, str(dask_worker.state.nthreads))
 
 
 def trimming() -> int | None:
