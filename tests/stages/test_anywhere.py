@@ -50,7 +50,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Figures]:
     """What `patchmill run` makes of it."""
     folder = tmp_path_factory.mktemp("run")
     write_images(folder)
-    stages = {name: {"notebook": f"patchmill:{name}", "params": given} for name, given in CHAIN.items()}
+    behind = dict(zip(list(CHAIN)[1:], CHAIN, strict=False))
+    stages = {
+        name: {"notebook": f"patchmill:{name}", "params": given, "after": behind.get(name, [])}
+        for name, given in CHAIN.items()
+    }
     run = patchmill.run(write_config(folder / "chain.yaml", stages, root="."))
     return folder, {stage.name: figures_of(Path(stage.executed), folder) for stage in run.stages}
 

@@ -113,6 +113,8 @@ def end_all(children: Iterable[Child]) -> None:
             _tell(each, signal.SIGKILL)
         while any(child.poll() is None for child in living):
             time.sleep(_POLL_SECONDS)
+        for child in living:
+            child.sweep()
 
 
 def wait_for_parent() -> None:
