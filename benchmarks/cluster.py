@@ -1,10 +1,11 @@
-"""How fast a cluster of processes cuts, against threads of one process, in paired runs.
+"""How fast a cluster of processes cuts, against threads of one process.
 
     python benchmarks/cluster.py --side 4096 --patch 256 --step 128 --repeats 5
+    python benchmarks/run.py --only cluster --size 1GiB
 
-Each pair is one run with threads and one with processes that were started before, in an order that alternates, so a
-machine whose speed drifts does not spoil the ratio. Also told: the highest resident memory of a worker against the
-plan's figure, and, with --trim, the same workers as Dask starts them, with MALLOC_TRIM_THRESHOLD_=65536.
+The processes are started before, and both ways run in turn, so a machine whose speed drifts does not spoil the ratio.
+Also told: the highest resident memory of a worker against the plan's figure, and, with --trim, the same workers as Dask
+starts them, with MALLOC_TRIM_THRESHOLD_=65536.
 """
 
 from __future__ import annotations
@@ -12,94 +13,135 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import dask
 from data import write_source
 from distributed import Client, LocalCluster
+from timing import Way, in_turn, record, show
+from writing import FOUR
 
 import patchmill
 from patchmill.cutting.clients import TRIMMING
 
+THREADS = "threads of one process"
 
-def peak() -> int:
+
+class Case(NamedTuple):
+    """What is cut, and by how many."""
+
+    side: int
+    channels: int = 4
+    chunk: int = 512
+    patch: int = 256
+    step: int = 128
+    memory: str | None = None
+    processes: int = 2
+    threads: int = 1
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"{self.patch} / {self.step}, {self.channels} bands uint16, chunks {self.chunk}"
+
+
+def measure(folder: Path, size: int, repeats: int) -> list[dict]:
+    """The part of `run.py`: patches of `size` bytes."""
+    return [_measured(folder, Case(FOUR.side(size, "patches")), repeats, trim=None)]
+
+
+def _measured(folder: Path, case: Case, repeats: int, *, trim: int | None) -> dict:
+    source, target = folder / "source.zarr", folder / "target.zarr"
+    write_source(source, (1, case.channels, case.side, case.side), (1, case.channels, case.chunk, case.chunk))
+    os.environ.pop(TRIMMING.rpartition(".")[2], None)  # where the nannies of an earlier case left it
+    with ExitStack() as stack:
+        client = _started(case, trim, stack)
+        cleanup = partial(shutil.rmtree, target)
+        ways = {
+            THREADS: Way(partial(_cut, source, target, case, None), cleanup=cleanup),
+            f"{case.processes} processes of {_counted(case.threads)}": Way(
+                lambda: _with_workers(client, partial(_cut, source, target, case, client)), cleanup=cleanup
+            ),
+        }
+        plan = patchmill.plan(source, case.patch, case.step, memory=case.memory)
+        found = record(
+            case.name if trim is None else f"{case.name}, trimmed at {trim}",
+            in_turn(ways, repeats),
+            bounds=(THREADS,),
+            notes={},
+            bytes=plan.bytes_written,
+            planned=plan.memory,
+            peak=max(client.run(_peak).values()),
+        )
+    shutil.rmtree(source)
+    show(found)
+    print(f"    a worker held {found['peak'] / 2**20:.0f} MiB at the most, planned {found['planned'] / 2**20:.0f} MiB")
+    return found
+
+
+def _started(case: Case, trim: int | None, stack: ExitStack) -> Client:
+    stack.enter_context(dask.config.set({TRIMMING: trim}))
+    cluster = LocalCluster(
+        n_workers=case.processes, threads_per_worker=case.threads, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    )
+    return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
+
+
+def _counted(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def _cut(source: Path, target: Path, case: Case, client: Client | None) -> None:
+    with ExitStack() as stack:
+        if client is not None:
+            stack.enter_context(client.as_current())
+        patchmill.write_patches(
+            source,
+            target,
+            case.patch,
+            case.step,
+            mode="create",
+            memory=case.memory,
+            cluster=False if client is None else None,
+        )
+
+
+def _with_workers(client: Client, run: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds by the clock, and of CPU, the workers' among them."""
+    before = sum(client.run(time.process_time).values())
+    began, own = time.perf_counter(), time.process_time()
+    run()
+    seconds, own = time.perf_counter() - began, time.process_time() - own
+    return seconds, own + sum(client.run(time.process_time).values()) - before
+
+
+def _peak() -> int:
     """Highest resident bytes of this process so far."""
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
 
-def timed(source: Path, target: Path, args: argparse.Namespace, *, client: Client | None) -> float:
-    """Seconds of one cut."""
-    os.sync()  # nobody pays for what the one before left to the disk
-    began = time.perf_counter()
-    with ExitStack() as stack:
-        if client is not None:
-            stack.enter_context(client.as_current())
-        cluster = None if client is not None else False
-        patchmill.write_patches(
-            source, target, args.patch, args.step, mode="create", cluster=cluster, memory=args.memory
-        )
-    seconds = time.perf_counter() - began
-    shutil.rmtree(target)
-    return seconds
-
-
-def measure(source: Path, folder: Path, args: argparse.Namespace, trim: int | None) -> None:
-    """One table for one kind of worker."""
-    os.environ.pop(TRIMMING.rpartition(".")[2], None)  # where the nannies of an earlier table left it
-    with (
-        dask.config.set({TRIMMING: trim}),
-        LocalCluster(
-            n_workers=args.processes, threads_per_worker=args.threads, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        ratios, rates, nbytes = [], [], 0
-        for repeat in range(args.repeats + 1):  # the first is a warm-up
-            seconds = {}
-            for who in (None, client) if repeat % 2 else (client, None):
-                seconds[who] = timed(source, folder / "target.zarr", args, client=who)
-            one, other = seconds[None], seconds[client]
-            if repeat:
-                ratios.append(one / other)
-                rates.append((one, other))
-        plan = patchmill.plan(source, args.patch, args.step, memory=args.memory)
-        nbytes = plan.bytes_written
-        highest = max(client.run(peak).values())
-    one, other = (nbytes / 1e6 / statistics.median(each) for each in zip(*rates, strict=True))
-    print(f"trim threshold {trim}: threads {one:6.0f} MB/s, "
-          f"{args.processes} x {args.threads} {other:6.0f} MB/s, ratio {statistics.median(ratios):.2f} "
-          f"({min(ratios):.2f} to {max(ratios):.2f}); worker {highest / 2**20:.0f} MiB at the peak, "
-          f"plan {plan.memory / 2**20:.0f} MiB, {plan.work}")  # fmt: skip
-
-
 def main() -> None:
-    """Make a source, run the pairs."""
+    """Make a source, run both ways in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=4096)
-    parser.add_argument("--channels", type=int, default=4)
-    parser.add_argument("--chunk", type=int, default=512)
-    parser.add_argument("--patch", type=int, default=256)
-    parser.add_argument("--step", type=int, default=128)
-    parser.add_argument("--memory", default=None)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1)
+    for name, default in Case(4096)._asdict().items():
+        parser.add_argument(f"--{name}", type=type(default) if default is not None else str, default=default)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--trim", action="store_true", help="also with Dask's own threshold")
     parser.add_argument("--folder", type=Path, default=None, help="where data go; a temporary folder by default")
     args = parser.parse_args()
+    case = Case(**{name: getattr(args, name) for name in Case._fields})
     folder = Path(tempfile.mkdtemp(dir=args.folder))
     warnings.simplefilter("ignore")
-    write_source(
-        folder / "source.zarr", (1, args.channels, args.side, args.side), (1, args.channels, args.chunk, args.chunk)
-    )
     try:
         for trim in [None, 65536] if args.trim else [None]:
-            measure(folder / "source.zarr", folder, args, trim)
+            _measured(folder, case, args.repeats, trim=trim)
     finally:
         shutil.rmtree(folder)
 

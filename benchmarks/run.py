@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from peers import Peers
@@ -141,8 +140,6 @@ def _memory(folder: Path, size: int, repeats: int, peers: Peers) -> list[dict]: 
 
 
 def _cluster(folder: Path, size: int, repeats: int, peers: Peers) -> list[dict]:  # noqa: ARG001
-    if find_spec("cluster") is None:
-        return []
     import cluster
 
     return cluster.measure(folder, size, repeats)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--size", "4MiB", "--repeats", "1", "--no-peers"]
-    parts = ["--only", "writing", "canvas", "small", "reading", "blocks", "memory"]
+    parts = ["--only", "writing", "canvas", "small", "reading", "blocks", "memory", "cluster"]
     done = subprocess.run(
         [*command, *parts, "--folder", str(out / "data"), "--out", str(out)],
         capture_output=True, text=True, check=False,
@@ -52,7 +52,7 @@ def test_what_is_measured_by_itself_runs_too(words):
         [sys.executable, ROOT / "benchmarks" / script, *options], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "ratio" in done.stdout or "ns/px" in done.stdout
+    assert "MB/s" in done.stdout or "ns/px" in done.stdout
 
 
 @pytest.mark.parametrize("part", ["writing", "canvas", "small", "reading"])
@@ -89,6 +89,6 @@ def test_the_page_takes_its_tables(found, monkeypatch):
     page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(page)
     text = page.filled((ROOT / "docs" / "benchmarks.md").read_text(), found)
-    for part in ("writing", "canvas", "small", "reading", "blocks", "memory"):
+    for part in ("writing", "canvas", "small", "reading", "blocks", "memory", "cluster"):
         for each in found["parts"][part]["cases"]:
             assert each["case"] in text
