@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -99,13 +100,19 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
             "request": request.to_dict(),
             "provenance": {
                 "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                "versions": {name: version(name) for name in ("patchmill", "numpy", "zarr", "tensorstore", "dask")},
+                "versions": _versions(),
                 **signature(),
             },
             "digests": dict(digests),
         },
         "coordinates": " ".join(coordinates),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # To look one up takes a millisecond, and they do not change while a process lives.
+    return {name: version(name) for name in ("patchmill", "numpy", "zarr", "tensorstore", "dask")}
 
 
 _DECODED = {
