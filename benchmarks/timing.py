@@ -38,10 +38,14 @@ class Times:
 
 
 def in_turn(ways: Mapping[str, Way], repeats: int, *, warm: bool = True) -> dict[str, Times]:
-    """Every way once, then every way again, and so on; an uncounted round comes first, without the slow ones."""
+    """Every way once, then every way again, and so on; an uncounted round comes first, without the slow ones.
+
+    Each round begins one way further on: what a disk does after a removal hits each of them.
+    """
     found = {name: Times() for name in ways}
     for repeat in range(-1 if warm else 0, repeats):
-        for name, way in ways.items():
+        first = max(0, repeat) % len(ways)
+        for name, way in [*list(ways.items())[first:], *list(ways.items())[:first]]:
             if repeat >= way.most or (repeat < 0 and way.most <= repeats):
                 continue
             os.sync()  # nobody pays for what the one before left to the disk
