@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import dask
 from data import write_source
 from distributed import Client, LocalCluster
+from peaks import peak_bytes
 from timing import Way, in_turn, record, show
 from writing import FOUR
 
@@ -78,7 +79,7 @@ def _measured(folder: Path, case: Case, repeats: int, *, trim: int | None) -> di
             notes={},
             bytes=plan.bytes_written,
             planned=plan.memory,
-            peak=max(client.run(_peak).values()),
+            peak=max(client.run(peak_bytes).values()),
         )
     shutil.rmtree(source)
     show(found)
@@ -120,11 +121,6 @@ def _with_workers(client: Client, run: Callable[[], Any]) -> tuple[float, float]
     run()
     seconds, own = time.perf_counter() - began, time.process_time() - own
     return seconds, own + sum(client.run(time.process_time).values()) - before
-
-
-def _peak() -> int:
-    """Highest resident bytes of this process so far."""
-    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
 
 def main() -> None:

@@ -44,8 +44,8 @@ def in_turn(ways: Mapping[str, Way], repeats: int, *, warm: bool = True) -> dict
     """
     found = {name: Times() for name in ways}
     for repeat in range(-1 if warm else 0, repeats):
-        first = max(0, repeat) % len(ways)
-        for name, way in [*list(ways.items())[first:], *list(ways.items())[:first]]:
+        order, first = list(ways.items()), max(0, repeat) % len(ways)
+        for name, way in order[first:] + order[:first]:
             if repeat >= way.most or (repeat < 0 and way.most <= repeats):
                 continue
             os.sync()  # nobody pays for what the one before left to the disk

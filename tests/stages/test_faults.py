@@ -227,6 +227,14 @@ def test_outputs_may_be_patterns_and_folders(tmp_path, target):
     assert [path.name for path in (tmp_path / "out").glob(".*")] == []
 
 
+def test_each_of_several_outputs_of_one_parameter_must_be_there(tmp_path):
+    declared = "targets: list[str] = []  # out: files"
+    write_notebook(tmp_path / "writes.ipynb", declared, "open(targets[-1], 'w').close()")
+    config = write_config(tmp_path / "pipeline.yaml", {"writes": {"params": {"targets": ["${root}/a", "${root}/b"]}}})
+    sentence = patchmill.run(config, check=False).failed.failure.sentence
+    assert sentence.startswith(f"it ended without having written {tmp_path}/out/a, its targets")
+
+
 def test_a_link_to_nothing_is_no_output(tmp_path):
     write_notebook(
         tmp_path / "links.ipynb", 'target: str = "temp:a"  # out: a file', "import os\nos.symlink('no', target)"

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Protocol, TypeAlias, cast
 
 from patchmill.cutting.graphs import wave_of
@@ -55,8 +54,8 @@ class Threads:
 
     def begin(self, tasks: Iterator[Task]) -> Future[list[Done]] | None:
         """Begin a shard."""
-        keys = list(islice(cast(Iterator[Key], tasks), 1))
-        return self._pool.submit(cut_shards, self.job, keys) if keys else None
+        key = next(tasks, None)
+        return None if key is None else self._pool.submit(cut_shards, self.job, [cast(Key, key)])
 
     def look(self) -> None:
         """Threads do not go away."""

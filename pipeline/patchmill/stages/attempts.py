@@ -45,12 +45,15 @@ def begin(stage: StageRecord, folder: str, environment: Mapping[str, str]) -> Ch
     return Child("patchmill.stages.executing", path, log=stage.log, environment=environment)
 
 
-def judged(stage: StageRecord, folder: str, status: int) -> tuple[State, Failure | None, int]:
-    """How an attempt that ended with `status` went, and the exit code that it gives the run."""
+def judged(stage: StageRecord, folder: str, status: int, *, missing: str = "") -> tuple[State, Failure | None, int]:
+    """How an attempt that ended with `status` went, and the exit code that it gives the run.
+
+    `missing` says which output it should have left and did not, if there is one.
+    """
     # The process has the last word: an answer says "done" only where nothing came after it.
     answer = _read(stage, folder)
     if status == 0 and answer.get("state") == "done":
-        return "done", None, 0
+        return ("failed", _failure(stage, answer, missing), EXIT_FAILED) if missing else ("done", None, 0)
     if status < 0:
         name = signal.Signals(-status).name
         return "killed", _failure(stage, answer, f"its process was killed by signal {-status} ({name})"), EXIT_KILLED

@@ -176,9 +176,12 @@ class Conductor:
     def _hold(self, stage: Stage, leases: ExitStack) -> tuple[Failure, int] | None:
         """Take the leases of what a stage writes; else why not, and the exit code that this gives the run."""
         try:
-            leases.enter_context(hold(stage.outputs.values(), self._pipeline.root, self._ledger.beat))
+            leases.enter_context(
+                hold([path for _, path in stage.local_outputs], self._pipeline.root, self._ledger.beat)
+            )
         except PatchmillError as error:
-            return Failure(str(error), type(error).__name__), _code_of(error)
+            code = EXIT_HELD if isinstance(error, HeldError) else EXIT_FAILED
+            return Failure(str(error), type(error).__name__), code
         strange = foreign(stage, self._pipeline.name, self._memos[stage.name], forced=stage.name in self._forced)
         return (Failure("; ".join(strange)), EXIT_FAILED) if strange else None
 
@@ -224,8 +227,9 @@ class Conductor:
         moment = time.monotonic()
         limit = attempt.stage.limit
         if status is not None:
-            folder = self._ledger.record.folder
-            self._end(attempt, *attempts.judged(self._ledger.stage(attempt.stage.name), folder, status))
+            attempt.child.sweep()
+            record, folder = self._ledger.stage(attempt.stage.name), self._ledger.record.folder
+            self._end(attempt, *attempts.judged(record, folder, status, missing=unwritten(attempt.stage)))
         elif limit is not None and moment - attempt.began > limit:
             self._end_late(attempt, limit)
         elif moment - attempt.looked >= _LOOK_SECONDS:
@@ -262,11 +266,6 @@ class Conductor:
 
     def _end(self, attempt: _Attempt, state: State, failure: Failure | None, code: int) -> None:
         child = attempt.child
-        child.sweep()
-        missing = unwritten(attempt.stage) if state == "done" else ""
-        if missing:
-            record, folder = self._ledger.stage(attempt.stage.name), self._ledger.record.folder
-            state, failure, code = "failed", attempts.stopped(record, folder, missing), EXIT_FAILED
         ended = replace(
             self._ledger.stage(attempt.stage.name),
             state=state,
@@ -306,10 +305,6 @@ class Conductor:
                 f"it is tried again in {shown_seconds(pause)}\n"
             )
         self._ledger.put(replace(ended, state="waiting", failure=None))
-
-
-def _code_of(error: PatchmillError) -> int:
-    return EXIT_HELD if isinstance(error, HeldError) else EXIT_FAILED
 
 
 def environment_of(pipeline: Pipeline, jobs: int) -> dict[str, str]:

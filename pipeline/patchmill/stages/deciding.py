@@ -95,7 +95,7 @@ def left_by(stage: Stage) -> dict[str, Trace]:
 
 def unwritten(stage: Stage) -> str:
     """A sentence, where a local output is not there after the stage has ended; of a slice's the workshop will do."""
-    for param, path in stage.outputs.items():
+    for param, path in stage.local_outputs:
         there = place_at(path) is not None or any(matching(path)) or os.path.isdir(f"{path}.patchmill")
         if not there:
             return f"it ended without having written {path}, its {param}: write there, or name the parameter otherwise"

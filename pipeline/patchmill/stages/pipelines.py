@@ -44,8 +44,13 @@ class Stage:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Local paths that are written, by parameter."""
-        return {name: path for name, path in self.paths("out") if is_local(path)}
+        """Local paths that are written, by parameter; of several that one names the last."""
+        return dict(self.local_outputs)
+
+    @property
+    def local_outputs(self) -> list[tuple[str, str]]:
+        """Local paths that are written, each with its parameter."""
+        return [(name, path) for name, path in self.paths("out") if is_local(path)]
 
     @property
     def all_outputs(self) -> list[str]:
@@ -285,7 +290,7 @@ def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Confi
         if config.references[stage.name] <= known and stage.name in chosen:
             for param, path in stage.inputs:
                 _note(config, stage, param, _input_problem(path, written, later, left_out))
-        for param, path in [(param, path) for param, path in stage.paths("out") if is_local(path)]:
+        for param, path in stage.local_outputs:
             _note(config, stage, param, _output_problem(path, config.model.root, written | left_out))
             _note(config, stage, param, _reserved_problem(path, config))
             (written if stage.name in chosen else left_out)[path] = stage.name
