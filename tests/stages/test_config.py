@@ -94,7 +94,10 @@ def test_the_resolved_config_says_the_same(folder):
     ("change", "sentence"),
     [
         (("root:", "rot:"), "some.yaml:1: root is missing\nsome.yaml:2: rot is no key of a config; did you mean root?"),
-        (("name: chain", "name: a/b"), "yaml:1: name: a name has letters, digits, - and _ only, at most 100, got 'a/b'"),
+        (
+            ("name: chain", "name: a/b"),
+            "some.yaml:1: name: a name has letters, digits, - and _ only, at most 100, got 'a/b'",
+        ),
         (("1GiB", "lots"), 'some.yaml:3: compute.memory must be a size such as "512MiB" or "4GB", got \'lots\''),
         (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be greater than or equal to 1, got 0"),
         (("workers", "wokers"), "some.yaml:3: compute.wokers is no key of a config; did you mean workers?"),
