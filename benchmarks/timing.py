@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -40,15 +42,15 @@ class Times:
 def in_turn(ways: Mapping[str, Way], repeats: int, *, warm: bool = True) -> dict[str, Times]:
     """Every way once, then every way again, and so on; an uncounted round comes first, without the slow ones.
 
-    Each round begins one way further on: what a disk does after a removal hits each of them.
+    Each round has an order of its own: what a disk does after the one before was removed hits each of them.
     """
     found = {name: Times() for name in ways}
+    shuffled = random.Random(0)
     for repeat in range(-1 if warm else 0, repeats):
-        order, first = list(ways.items()), max(0, repeat) % len(ways)
-        for name, way in order[first:] + order[:first]:
+        for name, way in shuffled.sample(list(ways.items()), len(ways)):
             if repeat >= way.most or (repeat < 0 and way.most <= repeats):
                 continue
-            os.sync()  # nobody pays for what the one before left to the disk
+            settle()
             began, cpu = time.perf_counter(), time.process_time()
             own = way.run()
             took = (time.perf_counter() - began, time.process_time() - cpu) if own is None else own
@@ -57,6 +59,30 @@ def in_turn(ways: Mapping[str, Way], repeats: int, *, warm: bool = True) -> dict
                 found[name].cpu.append(took[1])
             way.cleanup()
     return found
+
+
+QUIET, PATIENCE = 0.3, 5.0
+"""Seconds without a request that count as quiet, and those to wait for them."""
+
+
+def settle() -> None:
+    """Wait until the disks have done what the way before left to them: dirty pages, and freed blocks to discard."""
+    os.sync()
+    seen, since, until = _requests(), time.monotonic(), time.monotonic() + PATIENCE
+    while (now := time.monotonic()) < until and now - since < QUIET:
+        time.sleep(0.02)
+        if (requests := _requests()) != seen:
+            seen, since = requests, now
+
+
+def _requests() -> tuple[int, ...]:
+    """Requests that Linux counted of all disks, and those under way; nothing elsewhere."""
+    try:
+        rows = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
+    except OSError:
+        return ()
+    done, under_way = (3, 7, 14), 11  # reads, writes and discards
+    return tuple(sum(int(row[at]) for row in rows if at < len(row)) for at in (*done, under_way))
 
 
 def record(

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 import patchmill
+from patchmill.planning import choosing
 from patchmill.planning.memory import INTERPRETER, READING, Piece, crowded, held_beyond, peak, reading_bytes, with_room
 from patchmill.storage import Location, bulk, open_bulk
 
@@ -113,16 +115,44 @@ def test_reading_takes_a_few_chunks_or_a_single_one():
 def test_tasks_add_up():
     piece = Piece(tile=10 * MIB, changed=0, reading=5 * MIB, looking=0, writing=8 * MIB)
     rest = {"cache": 0, "chunk": MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
-    one, two = (peak([piece], inflight=n, **rest) for n in (1, 2))
+    one, two = (peak([piece], inflight=n, readers=n, **rest) for n in (1, 2))
     assert two - one == 18 * MIB * 9 // 8
 
 
+def test_tasks_that_wait_for_the_chunks_of_another_do_not_unpack_them_as_well():
+    piece = Piece(tile=10 * MIB, changed=0, reading=300 * MIB, looking=0, writing=8 * MIB)
+    rest = {"cache": 150 * MIB, "chunk": 150 * MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
+    one, sharing, two = (peak([piece], inflight=n, readers=m, **rest) for n, m in ((1, 1), (2, 1), (2, 2)))
+    assert sharing - one == 18 * MIB * 9 // 8
+    assert two - sharing == 292 * MIB + (10 - 18) * MIB // 8  # no eighth of what goes back by itself
+
+
+@pytest.mark.parametrize(("side", "cache", "readers"), [(512, 0, 3), (512, 2**20, 3), (8192, 0, 3), (8192, 2**28, 2)])
+def test_a_kept_chunk_of_several_shards_is_unpacked_by_one_task_at_a_time(tmp_path, monkeypatch, side, cache, readers):
+    source = tmp_path / "scene.zarr"
+    zarr.create_array(source, shape=(1, 1, 32768, 32768), chunks=(1, 1, side, side), dtype="uint8")
+    asked = []
+    monkeypatch.setattr(choosing, "peak", lambda *args, **options: asked.append(options) or peak(*args, **options))
+    patchmill.plan(source, 256, workers=2, memory="4GiB", tuning={"inflight": 3, "cache": cache})
+    assert {options["readers"] for options in asked} == {readers}
+
+
+def test_small_chunks_that_are_kept_lie_among_what_was_freed():
+    piece = Piece(tile=10 * MIB, changed=0, reading=5 * MIB, looking=0, writing=8 * MIB)
+    rest = {"inflight": 2, "readers": 2, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
+    for chunk, times in ((64 * 2**10, 1), (MIB, 2), (64 * MIB, 1)):
+        without, kept = (peak([piece], chunk=chunk, cache=cache, **rest) for cache in (0, 100 * MIB))
+        assert kept - without == times * 100 * MIB
+
+
 def test_room_is_taken_only_where_there_is_some():
-    for limit in (100, 150, 160, 180, 250, 1000):
-        promised = with_room(100 * MIB, limit * MIB)
-        assert 100 * MIB <= promised <= max(100, min(limit, 112.5)) * MIB
-        assert 0.66 * promised < crowded(promised, limit * MIB) < 0.86 * promised
-    assert with_room(100 * MIB, 1000 * MIB) == 112.5 * MIB
+    for limit in (300, 450, 480, 500, 560, 3000):
+        promised = with_room(300 * MIB, limit * MIB, MIB)
+        assert 300 * MIB <= promised <= max(300, min(limit, 360)) * MIB
+        assert 0.66 * promised < crowded(promised, limit * MIB) <= promised - min(64 * MIB, promised // 3)
+    assert with_room(300 * MIB, 3000 * MIB, MIB) == 360 * MIB
+    assert with_room(2000 * MIB, 9000 * MIB, MIB) == (2000 + 128) * MIB  # more is never kept
+    assert with_room(300 * MIB, 3000 * MIB, 64 * MIB) == 300 * MIB  # such chunks go back by themselves
 
 
 def test_what_else_lies_in_a_process_counts_in_steps():
@@ -139,8 +169,6 @@ def test_sources_in_memory_need_no_cache():
 
 
 def test_reading_in_parts_gives_the_same(tmp_path, monkeypatch):
-    import zarr
-
     values = np.random.default_rng(0).integers(0, 99, (3, 2, 37, 41), "uint16")
     zarr.create_array(str(tmp_path / "a.zarr"), data=values, chunks=(2, 1, 5, 7))
     array = open_bulk(Location.parse(tmp_path / "a.zarr"))
@@ -151,8 +179,6 @@ def test_reading_in_parts_gives_the_same(tmp_path, monkeypatch):
 
 
 def test_a_cache_ends_with_the_last_array_that_uses_it(tmp_path):
-    import zarr
-
     zarr.create_array(str(tmp_path / "a.zarr"), data=np.ones((8, 8)))
     first, second = (open_bulk(Location.parse(tmp_path / "a.zarr"), cache_bytes=12345) for _ in range(2))
     assert first.pool is second.pool

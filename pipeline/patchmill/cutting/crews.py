@@ -12,6 +12,7 @@ from patchmill.cutting.graphs import wave_of
 from patchmill.cutting.job import Job
 from patchmill.cutting.tasks import Done, cut_shards
 from patchmill.planning import Key, Wave
+from patchmill.storage.heap import ease
 
 Task: TypeAlias = Key | tuple[Wave, frozenset[Key]]
 """A shard to read and cut; or a wave of blocks, with those of its shards that are not done."""
@@ -116,4 +117,5 @@ def _end(pool: ThreadPoolExecutor) -> None:
 
 def local_crew(job: Job, read: str, inflight: int) -> Crew:
     """The threads of this process that fit how pixels are read."""
+    ease(job.crowded)  # of what a larger run has left here
     return Threads(job, inflight) if read == "region" else DaskThreads(job, inflight)

@@ -18,11 +18,11 @@ from patchmill.grid import ImageGrids
 from patchmill.patches.fills import as_fill
 from patchmill.patches.views import Padding
 from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
-from patchmill.planning.memory import COMPILER, LAZY, WORKER, held_beyond
+from patchmill.planning.memory import COMPILER, LAZY, STEP, WORKER, held_beyond
 from patchmill.sources import Dims, Source, Variable, image_grids, open_source
 from patchmill.sources.model import plain_attributes
 from patchmill.storage import FORMAT, Location, digest
-from patchmill.storage.heap import resident, trim
+from patchmill.storage.heap import in_use
 from patchmill.transforms import Transform, as_transform, cast, is_storable
 from patchmill.transforms.functions import Function
 from patchmill.types import Edge, Layout, PadMode, PerAxis, as_bytes, as_flag, as_int, as_word
@@ -207,15 +207,15 @@ def make_request(
         tuning=_tuning(tuning),
         free=None if target is None else target.free(),
         compiler=compiled.installed(),
+        compiled=not in_processes and compiled.kernels() is not None,
     )
     asked = {"variables": variables, "dims": dims, "channels": channels}
     return Request(opened, grids, plan, changes, keeping, pad_mode, pad_value, plain_attributes(asked))
 
 
 def _here_beyond(held: int) -> int:
-    """Bytes that this process holds beside the source and our own libraries."""
-    trim()
-    return held_beyond(resident() - (COMPILER if compiled.kernels() is not None else 0), held)
+    """Bytes that this process holds beside the source and our own libraries, compiled kernels among these."""
+    return held_beyond(in_use(STEP) - (COMPILER if compiled.kernels() is not None else 0), held)
 
 
 def _check_fields(keep: Keep | None, source: Source, changes: Sequence[Change]) -> None:

@@ -16,7 +16,7 @@ from patchmill.cutting.slices import Slice
 from patchmill.planning import Plan
 from patchmill.reading import PatchSet, open_patches
 from patchmill.sources import Dims
-from patchmill.storage import Location
+from patchmill.storage import Location, heap
 from patchmill.types import Edge, Layout, Mode, PadMode, PerAxis, Watch, as_called, as_word
 
 
@@ -248,6 +248,7 @@ def write_patches(
     if part is not None and mode != "resume":
         raise ValueError(f'slices join one cut, which is mode="resume", got mode={mode!r}: remove an old set first')
     place = Location.parse(target, options=target_options).to_write().resolved()
+    on_cluster = is_on_cluster(cluster)
     request = make_request(
         source,
         patch_shape,
@@ -269,7 +270,7 @@ def write_patches(
         storage_options=storage_options,
         tuning=tuning,
         target=place,
-        in_processes=is_on_cluster(cluster),
+        in_processes=on_cluster,
     )
     _refuse_inside(place, request)
     if mode == "auto":
@@ -279,6 +280,8 @@ def write_patches(
         tidy_up(request, place)
     elif not carry_out(order):
         return None
+    if not on_cluster:
+        heap.leave()
     return open_patches(target, storage_options=target_options)
 
 

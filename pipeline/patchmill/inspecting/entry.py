@@ -169,6 +169,7 @@ def _threads(source: Source, variable: Variable, wanted: int, limit: int, held: 
         return lazy + peak(
             [piece],
             inflight=threads,
+            readers=threads,
             cache=0,
             chunk=chunk,
             astray=False,

@@ -95,7 +95,7 @@ def choose(case: Case, *, limit: int, workers: int, tuning: Mapping[str, Any]) -
             best = choice
     if best is None:
         raise PatchmillError(_too_small(case, least, limit))
-    return replace(best, memory=with_room(best.memory, limit))
+    return replace(best, memory=with_room(best.memory, limit, _chunk(case)))
 
 
 def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator[Work]:
@@ -258,12 +258,12 @@ def _memory(case: Case, work: Work) -> int:
     waiting = 0
     if work.read == "overlap":
         waiting = sum(2 * (work.band + 1) * piece.tile for piece in pieces)
-    chunk = max(prod(_spatial(variable, units)) * variable.chunk_pixel for variable in case.variables)
     return peak(
         pieces,
         inflight=work.inflight,
+        readers=_readers(case, work, units),
         cache=work.cache,
-        chunk=chunk,
+        chunk=_chunk(case),
         astray=any(
             _is_astray(side, n)
             for each in case.variables
@@ -274,6 +274,24 @@ def _memory(case: Case, work: Work) -> int:
         shards=-(-len(case.grids.sizes) // case.shard[0]) * prod(len(side) for side in units),
         images=len(case.grids.sizes),
     )
+
+
+def _chunk(case: Case) -> int:
+    """Bytes of the largest decoded chunk."""
+    axes = case.grids.canvas.ndim
+    return max(each.source_chunk[0] * prod(each.source_chunk[-axes:]) * each.chunk_pixel for each in case.variables)
+
+
+def _readers(case: Case, work: Work, units: Sequence[Units]) -> int:
+    """Tasks that unpack chunks at a time: of kept chunks that hold several shards, one task does."""
+    if not work.cache:
+        return work.inflight
+    down, across = (
+        max(1, min(variable.source_chunk[-len(units) + axis] for variable in case.variables) // _own(side))
+        for axis, side in enumerate(units)
+    )
+    shared = down * min(across, work.band)
+    return min(work.inflight, 1 + -(-(work.inflight - 1) // shared))
 
 
 def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: Sequence[int], images: int) -> Piece:

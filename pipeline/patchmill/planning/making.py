@@ -41,6 +41,7 @@ def make_plan(
     tuning: Mapping[str, Any],
     free: int | None,
     compiler: bool = False,
+    compiled: bool = False,
 ) -> Plan:
     """The plan for cutting `parts` by `grids` within `limit` bytes.
 
@@ -70,6 +71,8 @@ def make_plan(
         Free bytes where the target is to lie.
     compiler : bool
         Whether kernels can be compiled here.
+    compiled : bool
+        Whether the process that cuts has them already, beside what `held` counts.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def make_plan(
         variables = _variables(grids, parts, each)
         kept = _keeps_statistics(grids, variables, each) if statistics is None else statistics
         looked = kept or looked_at
-        beyond = held + (COMPILER if compiler and looked else 0)
+        beyond = held + (COMPILER if compiled or (compiler and looked) else 0)
         case = _case(grids, variables, each, whole=looked, handed_over=handed_over, lazy=lazy, held=beyond)
         try:
             choice = choose(case, limit=limit, workers=workers, tuning=tuning)

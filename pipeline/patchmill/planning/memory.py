@@ -2,7 +2,7 @@
 
 ::
 
-    by region    peak = interpreter + held + books + cache + loose + inflight * task
+    by region    peak = interpreter + held + books + cache + loose + tasks under way
     overlap      the same, with `waiting` for the cache
 
     interpreter  the process with its libraries loaded
@@ -12,7 +12,8 @@
     waiting      tiles that wait for their neighbors: two rows of a wave, since halos reach into the next row
     loose        what the allocator has got back, and not given back yet
 
-    task         tile + changed + the most of reading, looking, writing, which come one after the other
+    task         tile + changed + the most of reading, looking, writing, which come one after the other;
+                 no reading where another task has just unpacked its chunks, and the cache keeps them
 
                  read              look                     write
                  +--------------+  +---------------------+  +----------------------------+
@@ -52,9 +53,9 @@ COMPILER = 144 * 2**20
 _LOOSE = 32 * 2**20
 """Loose bytes of a process, see `patchmill.storage.heap`."""
 
-_LOOSE_SHARE, _LOOSE_CACHED = 8, 2
-"""Beside them one for so many that tasks hold, two where a cache does, whose chunks lie among what is freed; none where
-what is freed goes back after each read of small chunks."""
+_LOOSE_SHARE = 8
+"""Beside them one for so many that tasks hold, and as much again as a cache holds, whose chunks lie among what is
+freed; none of that where what is freed goes back after each read of small chunks."""
 
 _ASTRAY = 96 * 2**20
 """Beside them where tiles begin inside of chunks, so that more is unpacked than is kept: 389 to 437 MiB were measured
@@ -92,10 +93,17 @@ class Piece:
     writing: int
 
 
-def task_bytes(pieces: Sequence[Piece]) -> int:
-    """Bytes that one task holds at most: the tiles of all variables, and one variable's work at a time."""
+def task_bytes(pieces: Sequence[Piece], *, reads: bool = True) -> int:
+    """Bytes that one task holds at most: the tiles of all variables, and one variable's work at a time.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+    reads : bool
+        Whether it unpacks chunks itself, rather than wait until another task has.
+    """
     tiles = sum(piece.tile + piece.changed for piece in pieces)
-    return tiles + max(max(piece.reading, piece.looking, piece.writing) for piece in pieces)
+    return tiles + max(max(piece.reading if reads else 0, piece.looking, piece.writing) for piece in pieces)
 
 
 def reading_bytes(touched: int, chunk: int) -> int:
@@ -120,6 +128,7 @@ def peak(
     pieces: Sequence[Piece],
     *,
     inflight: int,
+    readers: int,
     cache: int,
     chunk: int,
     astray: bool,
@@ -136,6 +145,8 @@ def peak(
         The variables.
     inflight : int
         Tasks under way at a time.
+    readers : int
+        Those of them that unpack chunks at a time; the others find theirs in the cache.
     cache : int
         Bytes of the cache of decoded chunks.
     chunk : int
@@ -150,31 +161,36 @@ def peak(
         How many there are.
     """
     books = shards * _SHARD + images * _IMAGE
-    tasks = inflight * task_bytes(pieces)
-    cached = 0 if chunk <= SMALL else _LOOSE_CACHED * cache
-    small = tasks + cached + waiting if chunk <= _MAPPED else inflight * (task_bytes(pieces) - 2 * chunk)
-    loose = _LOOSE + max(0, small) // _LOOSE_SHARE + (_ASTRAY if astray and SMALL < chunk <= _MAPPED else 0)
+    tasks = readers * task_bytes(pieces) + (inflight - readers) * task_bytes(pieces, reads=False)
+    small = tasks + waiting if chunk <= _MAPPED else tasks - readers * 2 * chunk
+    loose = _LOOSE + max(0, small) // _LOOSE_SHARE
+    if SMALL < chunk <= _MAPPED:
+        loose += cache + (_ASTRAY if astray else 0)
     return INTERPRETER + held + books + cache + waiting + loose + tasks
 
 
-def with_room(memory: int, limit: int) -> int:
-    """Bytes that a plan promises: the peak, and an eighth on top where the limit leaves room.
+def with_room(memory: int, limit: int, chunk: int) -> int:
+    """Bytes that a plan promises: the peak, and a fifth on top where the limit leaves room.
 
     So much of what was freed may stay for what comes next: to give it back and get it again costs a tenth of the time.
+    Decoded chunks of so many bytes that they are mapped go back anyway.
     """
-    return max(memory, min(memory + min(memory // 8, _ROOM), limit * 5 // 8))
+    return memory if chunk > _MAPPED else max(memory, min(memory + min(memory // 5, _ROOM), limit * 5 // 8))
 
 
 def crowded(memory: int, limit: int) -> int:
     """Resident bytes from which on what was freed goes back, so that `memory`, as planned, is not exceeded."""
-    return memory * 85 // 100 if memory * 8 <= limit * 5 else memory * 2 // 3
+    return memory - max(memory // 12, _MARGIN) if memory * 8 <= limit * 5 else memory * 2 // 3
 
 
-_ROOM = 256 * 2**20
+_ROOM = 128 * 2**20
+
+_MARGIN = 64 * 2**20
+"""Of what tasks may get between two looks: 16 MiB more than 8 % of 461 were measured."""
 
 
 def held_beyond(resident: int, held: int) -> int:
-    """Bytes of a process that `INTERPRETER` does not count, in steps, so that two plans in a row are the same one.
+    """Bytes of a process that `INTERPRETER` does not count, in steps.
 
     Parameters
     ----------
@@ -184,10 +200,11 @@ def held_beyond(resident: int, held: int) -> int:
         Bytes of the source among them.
     """
     beyond = resident + LIBRARIES - held - INTERPRETER
-    return -(-max(0, beyond) // _STEP) * _STEP
+    return -(-max(0, beyond) // STEP) * STEP
 
 
-_STEP = 32 * 2**20
+STEP = 32 * 2**20
+"""So that two plans in a row are the same one."""
 
 
 def memory_limit(memory: int | str | None) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,35 @@ def resident() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+@dataclass
+class _Seen:
+    """What a run found at its beginning and left at its end, in bytes."""
+
+    in_use: int = 0
+    left: int = -1
+
+
+_SEEN = _Seen()
+
+
+def in_use(step: int) -> int:
+    """Resident bytes without what was freed.
+
+    It goes back to see that, unless this process holds hardly more than our last run left, by less than `step`: what
+    that had freed is then there for the next one.
+    """
+    if not _SEEN.in_use <= resident() <= _SEEN.left + step:
+        trim()
+        _SEEN.in_use = resident()
+        leave()
+    return _SEEN.in_use
+
+
+def leave() -> None:
+    """What is resident now, beyond what was in use at the beginning, comes from us."""
+    _SEEN.left = resident()
 
 
 def trim() -> None:
