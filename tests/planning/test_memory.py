@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -176,6 +177,17 @@ def test_reading_in_parts_gives_the_same(tmp_path, monkeypatch):
         monkeypatch.setattr(bulk, "READING", most)
         for region in (np.s_[0:3, 0:2, 0:37, 0:41], np.s_[1:3, 1:2, 4:21, 6:8], np.s_[2:3, 0:1, 5:10, 7:14]):
             assert (array.read(region) == values[region]).all()
+
+
+@pytest.mark.parametrize(("side", "crowded"), [(128, None), (128, 5), (1024, None), (1024, 5)])
+def test_a_long_read_gives_back_between_its_parts(tmp_path, monkeypatch, side, crowded):
+    zarr.create_array(tmp_path / "a.zarr", data=np.ones((4 * side, side), "uint8"), chunks=(side, side))
+    above = []
+    monkeypatch.setattr(bulk, "READING", 2 * side**2)
+    monkeypatch.setattr(bulk, "ease", above.append)
+    array = open_bulk(Location.parse(tmp_path / "a.zarr"), crowded=crowded)
+    pickle.loads(pickle.dumps(array)).read(np.s_[0 : 4 * side, 0:side])
+    assert above == ([0, 0] if side == 128 else [] if crowded is None else [5, 5])  # what small chunks leave goes back
 
 
 def test_a_cache_ends_with_the_last_array_that_uses_it(tmp_path):

@@ -153,10 +153,10 @@ def test_threads_read_any_region(files):
 
 def test_a_cached_source_gives_the_same(files):
     for path in files:
-        source = opened(path).cached(1 << 20)
+        source = opened(path).cached(1 << 20, 1 << 40)
         np.testing.assert_array_equal(pixels(source), IMAGE)
         np.testing.assert_array_equal(pixels(pickle.loads(pickle.dumps(source))), IMAGE)
-    zarred = opened(files[1]).cached(1 << 20)
+    zarred = opened(files[1]).cached(1 << 20, 1 << 40)
     pixels(zarred)
     for path in (files[1] / "c").rglob("*"):
         if path.is_file():

@@ -114,8 +114,9 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
                 building.write(key, data)
     targets = tuple(_opened(building, spec, objects) for spec in pixels)
     plan = request.plan
+    above = crowded(plan.memory, plan.limit)
     job = Job(
-        source=request.source.cached(plan.work.cache),
+        source=request.source.cached(plan.work.cache, above),
         shards=shards_of(plan, request.grids),
         planned=plan.variables,
         changes=request.changes,
@@ -124,7 +125,7 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         targets=targets,
         journal=workplace.journal(),
         labels=channel_labels_of(request.source),
-        crowded=crowded(plan.memory, plan.limit),
+        crowded=above,
         compiled=plan.compiled,
         old=workplace.old,
     )

@@ -83,9 +83,9 @@ class SparseArray:
                 pass
         yield from in_parallel(self.read, regions[read:])
 
-    def cached(self, nbytes: int) -> SparseArray:
+    def cached(self, nbytes: int, crowded: int) -> SparseArray:
         """The same, with decoded chunks kept."""
-        strict, lenient = (each.reopened(cache_bytes=nbytes) for each in (self.strict, self.lenient))
+        strict, lenient = (each.reopened(cache_bytes=nbytes, crowded=crowded) for each in (self.strict, self.lenient))
         return SparseArray(strict, lenient, self.opened, self.known)
 
     def _refuse_vanished(self, region: Region) -> None:

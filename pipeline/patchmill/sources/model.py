@@ -124,13 +124,14 @@ class Source:
 
         return (reopened, (self.recipe,))
 
-    def cached(self, nbytes: int) -> Source:
+    def cached(self, nbytes: int, crowded: int) -> Source:
         """The same source, read through up to `nbytes` of decoded chunks that are kept, so that each is decoded once.
 
-        Where nothing is decoded, in memory, it makes no difference. Sources of one number share the cache.
+        Where nothing is decoded, in memory, it makes no difference. Sources of one number share the cache. What a read
+        has freed goes back where the process holds more than `crowded` bytes.
         """
-        variables = tuple(replace(each, read=each.read.cached(nbytes)) for each in self.variables)
-        recipe = None if self.recipe is None else replace(self.recipe, cache_bytes=nbytes)
+        variables = tuple(replace(each, read=each.read.cached(nbytes, crowded)) for each in self.variables)
+        recipe = None if self.recipe is None else replace(self.recipe, cache_bytes=nbytes, crowded=crowded)
         return replace(self, variables=variables, recipe=recipe)
 
     def stored_ratio(self, variable: Variable) -> float | None:

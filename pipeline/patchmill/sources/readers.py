@@ -37,8 +37,11 @@ class Reader(Protocol):
     def many(self, regions: Sequence[Region4]) -> Iterator[NDArray[Any]]:
         """Values of many regions, in their order, read in parallel where that is possible."""
 
-    def cached(self, nbytes: int) -> Reader:
-        """The same, with up to `nbytes` of decoded chunks kept; itself where nothing is decoded."""
+    def cached(self, nbytes: int, crowded: int) -> Reader:
+        """The same, with up to `nbytes` of decoded chunks kept; itself where nothing is decoded.
+
+        What is freed goes back from `crowded` resident bytes on.
+        """
 
     def stored_ratio(self) -> float | None:
         """Stored bytes for each raw one; None where it can't be told."""
@@ -87,12 +90,12 @@ class Turned:
         order = [self.axes[axis] for axis in AXES if axis in self.axes]
         return order, tuple(slice(None) if axis in self.axes else None for axis in AXES)
 
-    def cached(self, nbytes: int) -> Turned:
+    def cached(self, nbytes: int, crowded: int) -> Turned:
         """The same, through a cache of decoded chunks where there are any."""
         array: Any = self.array
         if isinstance(array, TensorStoreArray):
-            return replace(self, array=array.reopened(cache_bytes=nbytes))
-        return replace(self, array=array.cached(nbytes)) if hasattr(array, "cached") else self
+            return replace(self, array=array.reopened(cache_bytes=nbytes, crowded=crowded))
+        return replace(self, array=array.cached(nbytes, crowded)) if hasattr(array, "cached") else self
 
     def stored_ratio(self) -> float | None:
         """Stored bytes for each raw one; None for what is not stored in chunks."""
@@ -116,9 +119,9 @@ class Stacked:
         """Values of many regions."""
         return in_parallel(self, regions)
 
-    def cached(self, nbytes: int) -> Stacked:
+    def cached(self, nbytes: int, crowded: int) -> Stacked:
         """The same, through one cache."""
-        return Stacked(tuple(part.cached(nbytes) for part in self.parts))
+        return Stacked(tuple(part.cached(nbytes, crowded) for part in self.parts))
 
     def stored_ratio(self) -> float | None:
         """The mean of what can be told."""

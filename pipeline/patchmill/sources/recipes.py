@@ -26,6 +26,8 @@ class Recipe:
     dims : mapping or sequence, optional
     cache_bytes : int
         Decoded chunks to keep.
+    crowded : int or None
+        Resident bytes from which on what was freed goes back.
     identity : mapping
         Of the source when it was first opened.
     images : int
@@ -40,6 +42,7 @@ class Recipe:
     dims: Dims
     channels: tuple[str, ...] | None
     cache_bytes: int = 0
+    crowded: int | None = None
     identity: Mapping[str, Any] | None = None
     images: int = 0
     opened: int = 0
@@ -90,4 +93,4 @@ def _reopened(pickled: bytes) -> Source:
     source = open_stored(recipe)
     if (source.identity, source.images) != (recipe.identity, recipe.images):
         raise vanished(recipe.place.url)
-    return source.cached(recipe.cache_bytes) if recipe.cache_bytes else source
+    return source if recipe.crowded is None else source.cached(recipe.cache_bytes, recipe.crowded)

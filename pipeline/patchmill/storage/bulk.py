@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from patchmill.errors import CorruptChunkError, MissingChunkError, PatchmillError, SourceError
 from patchmill.planning.memory import READING, SMALL
 from patchmill.storage.empty import empty_shard
-from patchmill.storage.heap import trim
+from patchmill.storage.heap import ease
 from patchmill.storage.local import unwritable
 from patchmill.storage.locations import Location
 from patchmill.storage.objects import reason, shared_context
@@ -66,6 +66,8 @@ class TensorStoreArray:
         Decoded chunks that are kept, 0 for none.
     pool : tensorstore.Context, optional
         Where they are kept, for as long as some array holds it.
+    crowded : int or None
+        Resident bytes from which on what a long read has freed goes back before it goes on; None for never.
     """
 
     handle: Any
@@ -74,12 +76,18 @@ class TensorStoreArray:
     missing_is_error: bool = True
     cache_bytes: int = 0
     pool: Any = None
+    crowded: int | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         metadata = json.dumps(self.metadata, sort_keys=True)
-        return (_again, (self.location, self.zarr_format, self.missing_is_error, metadata, self.cache_bytes))
+        return (
+            _again,
+            (self.location, self.zarr_format, self.missing_is_error, metadata, self.cache_bytes, self.crowded),
+        )
 
-    def reopened(self, *, missing_is_error: bool | None = None, cache_bytes: int | None = None) -> TensorStoreArray:
+    def reopened(
+        self, *, missing_is_error: bool | None = None, cache_bytes: int | None = None, crowded: int | None = None
+    ) -> TensorStoreArray:
         """The same array, opened otherwise; what is None stays as it is."""
         return open_bulk(
             self.location,
@@ -87,6 +95,7 @@ class TensorStoreArray:
             missing_is_error=self.missing_is_error if missing_is_error is None else missing_is_error,
             metadata=self.metadata,
             cache_bytes=self.cache_bytes if cache_bytes is None else cache_bytes,
+            crowded=self.crowded if crowded is None else crowded,
         )
 
     @property
@@ -137,13 +146,13 @@ class TensorStoreArray:
 
         low, high = [a for a, _ in parts[0]], [b for _, b in parts[-1]]
         values = np.empty([b - a for a, b in zip(low, high, strict=True)], self.dtype)
-        many = prod(self.chunk) * self.dtype.itemsize <= SMALL
+        above = 0 if prod(self.chunk) * self.dtype.itemsize <= SMALL else self.crowded
         for part in parts:
             inside = tuple(slice(a - first, b - first) for (a, b), first in zip(part, low, strict=True))
             try:
                 ts.array(values[inside]).write(self.handle[tuple(slice(*side) for side in part)]).result()
-                if many:
-                    trim()
+                if above is not None:
+                    ease(above)
             except ValueError as error:
                 raise _readable(error, self.place) from error
         return values
@@ -204,6 +213,7 @@ def open_bulk(
     missing_is_error: bool = True,
     metadata: Mapping[str, Any] | None = None,
     cache_bytes: int = 0,
+    crowded: int | None = None,
 ) -> TensorStoreArray:
     """The array stored at `place`.
 
@@ -220,6 +230,8 @@ def open_bulk(
     cache_bytes : int
         Decoded chunks that are kept for later reads, shared by all arrays of this process that are opened with the same
         number. What is kept since this call is not looked up again, even if the store changes.
+    crowded : int or None
+        See `TensorStoreArray`.
 
     Raises
     ------
@@ -240,7 +252,7 @@ def open_bulk(
         handle = ts.open(spec, open=True, assume_metadata=assumed, context=pool).result()
     except ValueError as error:
         raise SourceError(f"{place.url} can't be opened as a Zarr array: {reason(error)}") from error
-    return TensorStoreArray(handle, place, zarr_format, missing_is_error, cache_bytes, pool)
+    return TensorStoreArray(handle, place, zarr_format, missing_is_error, cache_bytes, pool, crowded)
 
 
 _pools: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -267,6 +279,7 @@ def _again(
     missing_is_error: bool,  # noqa: FBT001 - arguments of a pickle have no names
     metadata: str,
     cache_bytes: int,
+    crowded: int | None,
 ) -> TensorStoreArray:
     """Of an array that came from another process: opened once here, however many tasks bring it.
 
@@ -278,6 +291,7 @@ def _again(
         missing_is_error=missing_is_error,
         metadata=json.loads(metadata),
         cache_bytes=cache_bytes,
+        crowded=crowded,
     )
 
 
