@@ -69,3 +69,22 @@ def test_memory_is_eased_only_above_a_mark(process):
     assert process.trims == 0
     heap.ease(149 * MIB)
     assert (process.trims, process.freed) == (1, 0)
+
+
+def test_what_is_in_use_is_not_asked_for_again_and_again(process):
+    for _ in range(5):
+        heap.ease(90 * MIB)
+    assert process.trims == 1
+    process.freed = 40 * MIB
+    heap.ease(90 * MIB)
+    assert (process.trims, process.freed) == (2, 0)
+
+
+def test_a_process_that_shrank_is_eased_from_there(process):
+    process.used = 900 * MIB
+    heap.ease(800 * MIB)
+    process.used, process.freed = 100 * MIB, 0
+    heap.ease(90 * MIB)
+    process.freed = 60 * MIB
+    heap.ease(90 * MIB)
+    assert process.freed == 0

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
+from math import ceil, prod
 from typing import Any, Literal
+
+import numpy as np
 
 from patchmill.errors import PatchmillError
 from patchmill.grid import ImageGrids, PatchGrid
 from patchmill.planning.blocks import Work, block_size, cuts_of, halo_of, tiles_of, units_of
-from patchmill.planning.memory import Piece, peak, reading_bytes, with_room
+from patchmill.planning.memory import Piece, has_room, peak, reading_bytes, with_room
 from patchmill.planning.units import Units
 from patchmill.planning.variables import PlannedVariable
 from patchmill.types import Layout, shown_bytes, shown_shape
@@ -27,8 +29,11 @@ _ROWS = 16
 _DECODE, _ENCODE = 1.4e9, 1.0e9
 """Bytes a second of one core."""
 
-_BUSY = {1: 0.65, 2: 0.9}
-"""Share of the cores' time that one or two tasks under way at a time make use of; three and more use all of it."""
+_BUSY = {0.5: 0.45, 1.0: 0.8, 1.5: 0.88, 2.0: 0.95, 2.5: 1.0}
+"""Share of the cores' time that is made use of, by tasks under way for each core: many wait for the disk."""
+
+_CROWDED = 1.05
+"""How much longer it takes where the limit leaves no room, so that what was freed goes back early."""
 
 _SAMPLE = 4096
 
@@ -77,7 +82,7 @@ def choose(case: Case, *, limit: int, workers: int, tuning: Mapping[str, Any]) -
     limit : int
         Bytes that the process may hold.
     workers : int
-        CPUs to keep busy; one task more is under way, so that they are while shards go to the disk.
+        CPUs to keep busy; more tasks are under way, so that they are while shards go to the disk.
     tuning : mapping
         Fields of `Work` that the user decided.
 
@@ -88,7 +93,8 @@ def choose(case: Case, *, limit: int, workers: int, tuning: Mapping[str, Any]) -
     """
     best = least = None
     for work in _candidates(case, workers, tuning):
-        choice = Choice(work, _seconds(case, work, workers), _memory(case, work))
+        memory = _memory(case, work)
+        choice = Choice(work, _seconds(case, work, workers) * (1 if has_room(memory, limit) else _CROWDED), memory)
         if least is None or choice.memory < least.memory:
             least = choice
         if choice.memory <= limit and (best is None or (choice.seconds, choice.memory) < (best.seconds, best.memory)):
@@ -105,7 +111,8 @@ def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator
     block = block_size(units) if read == "overlap" else (1,) * len(units)
     widest = 1 if alone else max(1, len(units[-1]))
     bands = sorted({min(band, widest) for band in _BANDS}, reverse=True)
-    for inflight in range(workers + (read == "region"), 0, -1):
+    most = workers if read == "overlap" else ceil(workers * max(_BUSY))
+    for inflight in range(most, 0, -1):
         for band in bands:
             rows = _ROWS if read == "overlap" else 1
             work = Work(read, case.shard, block, band, rows, stack=1, inflight=inflight, cache=0)
@@ -132,7 +139,8 @@ def _seconds(case: Case, work: Work, workers: int) -> float:
     grid = case.grids.canvas
     read = bytes_decoded(case, work, grid)
     written = sum(_stored(case, grid) * variable.pixel for variable in case.variables)
-    return (read / _DECODE + written / _ENCODE) / (_BUSY.get(work.inflight, 1.0) if workers > 1 else 1.0)
+    busy = float(np.interp(work.inflight / workers, list(_BUSY), list(_BUSY.values())))
+    return (read / _DECODE + written / _ENCODE) / busy
 
 
 def _stored(case: Case, grid: PatchGrid) -> int:

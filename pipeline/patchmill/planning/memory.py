@@ -178,9 +178,14 @@ def with_room(memory: int, limit: int, chunk: int) -> int:
     return memory if chunk > _MAPPED else max(memory, min(memory + min(memory // 5, _ROOM), limit * 5 // 8))
 
 
+def has_room(memory: int, limit: int) -> bool:
+    """Whether a limit leaves room above a plan."""
+    return memory * 8 <= limit * 5
+
+
 def crowded(memory: int, limit: int) -> int:
     """Resident bytes from which on what was freed goes back, so that `memory`, as planned, is not exceeded."""
-    return memory - max(memory // 12, _MARGIN) if memory * 8 <= limit * 5 else memory * 2 // 3
+    return memory - max(memory // 12, _MARGIN) if has_room(memory, limit) else memory * 2 // 3
 
 
 _ROOM = 128 * 2**20

@@ -146,7 +146,8 @@ class TensorStoreArray:
 
         low, high = [a for a, _ in parts[0]], [b for _, b in parts[-1]]
         values = np.empty([b - a for a, b in zip(low, high, strict=True)], self.dtype)
-        above = 0 if prod(self.chunk) * self.dtype.itemsize <= SMALL else self.crowded
+        small = prod(self.chunk) * self.dtype.itemsize <= SMALL
+        above = 0 if small and self.crowded is None else self.crowded
         for part in parts:
             inside = tuple(slice(a - first, b - first) for (a, b), first in zip(part, low, strict=True))
             try:

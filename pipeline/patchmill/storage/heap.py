@@ -17,9 +17,19 @@ from typing import Any
 
 
 def ease(above: int) -> None:
-    """Give back what was freed, where this process holds more than `above` bytes, be it much or little."""
-    if resident() > above:
+    """Give back what was freed, where this process holds more than `above` bytes and there is something to give.
+
+    Where all of that is in use, it would come to nothing, 30 ms each time: so not before a little more is held than was
+    left the last time.
+    """
+    held = resident()
+    _SEEN.eased = min(_SEEN.eased, held)
+    if held > max(above, _SEEN.eased + _WORTH):
         trim()
+        _SEEN.eased = resident()
+
+
+_WORTH = 32 * 2**20
 
 
 def resident() -> int:
@@ -33,10 +43,11 @@ def resident() -> int:
 
 @dataclass
 class _Seen:
-    """What a run found at its beginning and left at its end, in bytes."""
+    """Bytes that a run found at its beginning and left at its end, and the least since something was given back."""
 
     in_use: int = 0
     left: int = -1
+    eased: int = 0
 
 
 _SEEN = _Seen()
