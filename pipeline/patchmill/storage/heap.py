@@ -29,7 +29,7 @@ def ease(above: int) -> None:
         _SEEN.eased = resident()
 
 
-_WORTH = 32 * 2**20
+_WORTH = 16 * 2**20
 
 
 def resident() -> int:
