@@ -9,6 +9,7 @@ from functools import partial
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,6 +122,14 @@ def test_a_dtype_that_is_none_is_a_sentence(dtype, transform):
 def test_a_dtype_may_be_written_in_any_way(dtype):
     plan = patchmill.plan(np.zeros((9, 9), "uint8"), 4, dtype=dtype)
     assert plan.variables[0].dtype == np.dtype(dtype).newbyteorder("=").str
+
+
+def test_few_tasks_for_many_cores_are_as_many_as_memory_allows(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=(1, 4, 40_000, 40_000), chunks=(1, 4, 512, 512), dtype="uint16")
+    plan = partial(patchmill.plan, tmp_path / "a.zarr", 256)
+    work = [plan(workers=workers, memory="2GiB").work.inflight for workers in (4, 16, 64, 256)]
+    assert work[0] <= work[1] <= work[2] <= work[3]
+    assert work[-1] > 4
 
 
 @pytest.mark.parametrize("edge", ["drop", "shift"])

@@ -29,7 +29,8 @@ _ROWS = 16
 _DECODE, _ENCODE = 1.4e9, 1.0e9
 """Bytes a second of one core."""
 
-_BUSY = {0.5: 0.45, 1.0: 0.8, 1.5: 0.88, 2.0: 0.95, 2.5: 1.0}
+_TASKS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
+_BUSY = (0.0, 0.45, 0.8, 0.88, 0.95, 1.0)
 """Share of the cores' time that is made use of, by tasks under way for each core: many wait for the disk."""
 
 _CROWDED = 1.05
@@ -111,7 +112,7 @@ def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator
     block = block_size(units) if read == "overlap" else (1,) * len(units)
     widest = 1 if alone else max(1, len(units[-1]))
     bands = sorted({min(band, widest) for band in _BANDS}, reverse=True)
-    most = workers if read == "overlap" else ceil(workers * max(_BUSY))
+    most = workers if read == "overlap" else ceil(workers * max(_TASKS))
     for inflight in range(most, 0, -1):
         for band in bands:
             rows = _ROWS if read == "overlap" else 1
@@ -139,7 +140,7 @@ def _seconds(case: Case, work: Work, workers: int) -> float:
     grid = case.grids.canvas
     read = bytes_decoded(case, work, grid)
     written = sum(_stored(case, grid) * variable.pixel for variable in case.variables)
-    busy = float(np.interp(work.inflight / workers, list(_BUSY), list(_BUSY.values())))
+    busy = float(np.interp(work.inflight / workers, _TASKS, _BUSY))
     return (read / _DECODE + written / _ENCODE) / busy
 
 
