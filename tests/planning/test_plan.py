@@ -17,6 +17,7 @@ import patchmill
 from patchmill.cutting import compiled, request
 from patchmill.planning import choosing, making
 from patchmill.planning.memory import COMPILER, STEP
+from patchmill.storage import heap
 
 
 @given(
@@ -84,6 +85,24 @@ def test_kernels_count_once_in_a_process_that_has_them(monkeypatch, in_use, leas
         monkeypatch.setattr(compiled, "kernels", lambda loaded=kernels: loaded)
         found.append(patchmill.plan(np.zeros((600, 600), "uint8"), 64, memory="16GiB", statistics=False).memory)
     assert least <= found[1] - found[0] <= most * 6 // 5
+
+
+def test_kernels_are_in_use_once_they_were_loaded(monkeypatch):
+    """Else they are taken off from what was in use before them."""
+    monkeypatch.setattr(compiled, "_LOADED", [])
+    monkeypatch.setattr(compiled, "_kernels", lambda: compiled)
+    looked = []
+    monkeypatch.setattr(heap, "resident", lambda: 2**28)
+    monkeypatch.setattr(heap, "_SEEN", heap._Seen())
+    monkeypatch.setattr(heap, "trim", lambda: looked.append(1))
+    heap.in_use(STEP)
+    heap.leave()
+    looked.clear()
+    for _ in range(2):
+        compiled.load()
+        heap.leave()
+        heap.in_use(STEP)
+    assert looked == [1]
 
 
 def test_memory_that_does_not_suffice_names_the_knob():

@@ -64,6 +64,16 @@ def test_what_others_gave_back_since_is_seen(process):
     assert heap.in_use(STEP) == 40 * MIB
 
 
+def test_what_stays_for_good_is_in_use_from_then_on(process):
+    heap.in_use(STEP)
+    process.used += 144 * MIB
+    heap.forget()
+    heap.leave()
+    assert heap.in_use(STEP) == 244 * MIB
+    assert heap.in_use(STEP) == 244 * MIB
+    assert process.trims == 2
+
+
 def test_memory_is_eased_only_above_a_mark(process):
     heap.ease(150 * MIB)
     assert process.trims == 0

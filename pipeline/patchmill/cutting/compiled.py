@@ -9,6 +9,8 @@ import threading
 from functools import cache
 from types import ModuleType
 
+from patchmill.storage.heap import forget
+
 _LOADING = threading.Lock()
 
 _LOADED: list[ModuleType | None] = []
@@ -19,6 +21,7 @@ def load() -> None:
     with _LOADING:
         if not _LOADED:
             _LOADED.append(_kernels())
+            forget()
 
 
 def kernels() -> ModuleType | None:

@@ -66,6 +66,11 @@ def in_use(step: int) -> int:
     return _SEEN.in_use
 
 
+def forget() -> None:
+    """What is in use has grown for good: it is looked at anew the next time."""
+    _SEEN.in_use = sys.maxsize
+
+
 def leave() -> None:
     """What is resident now, beyond what was in use at the beginning, comes from us."""
     _SEEN.left = resident()
