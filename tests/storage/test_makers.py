@@ -118,7 +118,7 @@ def test_a_stage_goes_on_with_what_it_began_on_the_same_inputs_only(tmp_path, mo
 
     monkeypatch.setattr(tasks, "write_shard", counted)
     with stage("demo/cut@1"), pytest.raises(KilledError):
-        patchmill.write_patches(source, target, 8, mode="auto", workers=1)
+        patchmill.write_patches(source, target, 8, mode="auto", tuning={"inflight": 1})
     seen.clear()
     with stage(again):
         patchmill.write_patches(source, target, 8, mode="auto", workers=1)
