@@ -155,7 +155,7 @@ def bytes_decoded(case: Case, work: Work, grid: PatchGrid) -> int:
         return 0
     total = 0
     for variable in case.variables:
-        chunks = variable.source_chunk[-len(units) :]
+        chunks = _spatial(variable, len(units))[1:]
         groups = _together(work, units)
         along = (_decoded(side, chunk, n) for side, chunk, n in zip(units, chunks, groups, strict=True))
         images, alone = len(case.grids.sizes), work.read == "overlap"
@@ -210,7 +210,7 @@ def cache_for(case: Case, work: Work) -> int:
     units = case.units(case.grids.canvas)
     total = 0
     for variable in case.variables:
-        chunks = variable.source_chunk[-len(units) :]
+        chunks = _spatial(variable, len(units))[1:]
         alike = variable.source_chunk[0] <= case.shard[0]
         aligned = all(_is_aligned(side, chunk) for side, chunk in zip(units, chunks, strict=True))
         if (alike and aligned) or not variable.is_packed:
@@ -276,7 +276,7 @@ def _memory(case: Case, work: Work) -> int:
         astray=any(
             _is_astray(side, n)
             for each in case.variables
-            for side, n in zip(units, _spatial(each, units)[1:], strict=True)
+            for side, n in zip(units, _spatial(each, len(units))[1:], strict=True)
         ),
         waiting=waiting,
         held=case.held,
@@ -288,18 +288,17 @@ def _memory(case: Case, work: Work) -> int:
 def _chunk(case: Case) -> int:
     """Bytes of the largest decoded chunk."""
     axes = case.grids.canvas.ndim
-    return max(each.source_chunk[0] * prod(each.source_chunk[-axes:]) * each.chunk_pixel for each in case.variables)
+    return max(prod(_spatial(each, axes)) * each.chunk_pixel for each in case.variables)
 
 
 def _readers(case: Case, work: Work, units: Sequence[Units]) -> int:
     """Tasks that unpack chunks at a time: of kept chunks that hold several shards, one task does."""
     if not work.cache:
         return work.inflight
-    down, across = (
-        max(1, min(variable.source_chunk[-len(units) + axis] for variable in case.variables) // _own(side))
-        for axis, side in enumerate(units)
-    )
-    shared = down * min(across, work.band)
+    chunks = (_spatial(variable, len(units))[1:] for variable in case.variables)
+    smallest = [min(sides) for sides in zip(*chunks, strict=True)]
+    down, across = (max(1, chunk // _own(side)) for chunk, side in zip(smallest, units, strict=True))
+    shared: int = down * min(across, work.band)
     return min(work.inflight, 1 + -(-(work.inflight - 1) // shared))
 
 
@@ -341,7 +340,7 @@ def _reading(case: Case, variable: PlannedVariable, units: Sequence[Units], tile
     """Source chunks on their way in: what the tile touches, few at a time."""
     sides = (len(case.grids.sizes), *case.grids.canvas.shape)
     lengths = (case.shard[0], *tile)
-    chunk = [min(n, side) for n, side in zip(_spatial(variable, units), sides, strict=True)]
+    chunk = [min(n, side) for n, side in zip(_spatial(variable, len(units)), sides, strict=True)]
     # An interval of n touches at most n / chunk chunks, rounded up, and one more.
     touched = [
         min(-(-n // each) + 1, -(-side // each)) * each for n, each, side in zip(lengths, chunk, sides, strict=True)
@@ -349,9 +348,9 @@ def _reading(case: Case, variable: PlannedVariable, units: Sequence[Units], tile
     return reading_bytes(prod(touched) * variable.source_pixel, prod(chunk) * variable.chunk_pixel)
 
 
-def _spatial(variable: PlannedVariable, units: Sequence[Units]) -> tuple[int, ...]:
+def _spatial(variable: PlannedVariable, axes: int) -> tuple[int, ...]:
     """A source chunk without its channels: image, y, x."""
-    return (variable.source_chunk[0], *variable.source_chunk[-len(units) :])
+    return (variable.source_chunk[0], *variable.source_chunk[-axes:])
 
 
 def _tile(work: Work, units: Sequence[Units]) -> tuple[int, ...]:
@@ -369,7 +368,7 @@ def _too_small(case: Case, least: Choice | None, limit: int) -> str:
     units = case.units(case.grids.canvas)
     tile = _tile(least.work, units)
     largest = max(case.variables, key=lambda variable: prod(variable.source_chunk) * variable.source_pixel)
-    chunk = prod(_spatial(largest, units)) * largest.chunk_pixel
+    chunk = prod(_spatial(largest, len(units))) * largest.chunk_pixel
     what, way = (
         (f"unpacking one source chunk of {shown_bytes(chunk)}", "store the source in smaller chunks")
         if chunk > prod(tile) * largest.source_pixel
