@@ -315,7 +315,8 @@ def main() -> None:
     from patchmill.types import as_bytes
 
     rows = []
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (args.out.parent, *filter(None, [args.folder])):
+        folder.mkdir(parents=True, exist_ok=True)
     print(HEAD)
     for limit, layout, workers, name in product(args.limit, args.layout, args.workers, args.case):
         size = as_bytes(args.size, "size") if args.size else 10 * as_bytes(limit, "limit")
