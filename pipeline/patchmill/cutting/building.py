@@ -26,6 +26,7 @@ from patchmill.storage import (
     Location,
     TensorStoreArray,
     declare,
+    declare_arrays,
     digest,
     open_bulk,
     root_of,
@@ -106,11 +107,11 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     """
     pixels = pixel_arrays(request)
     catalog = catalog_arrays(request)
-    objects = declare([*pixels, *catalog], {})
+    objects = declare_arrays([*pixels, *catalog])
     building = workplace.building
     if not workplace.old:
         for key, data in objects.items():
-            if key.endswith("/zarr.json") and building.read(key) != data:
+            if building.read(key) != data:
                 building.write(key, data)
     targets = tuple(_opened(building, spec, objects) for spec in pixels)
     plan = request.plan
@@ -210,7 +211,7 @@ def commit(generation: Generation, look: Callable[[], None]) -> None:
     small = small_arrays(request)
     beside = small if counts is None else [*small, ArraySpec.of("count", ("image",), counts)]
     specs = [*generation.pixels, *generation.catalog, *beside]
-    objects = declare(specs, {})
+    objects = declare(specs, {}, generation.objects)
     write_small(building, beside, objects)
     for spec in specs:
         key = f"{spec.name}/zarr.json"

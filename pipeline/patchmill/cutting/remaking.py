@@ -9,7 +9,7 @@ from patchmill.cutting.contents import pixel_arrays
 from patchmill.cutting.looking import differences
 from patchmill.cutting.request import Request, make_request
 from patchmill.errors import MissingSourceError, SourceError
-from patchmill.storage import StoredGroup, declare, digest
+from patchmill.storage import StoredGroup, declare_arrays, digest
 from patchmill.transforms.functions import as_function
 
 _PLACE = ("url", "file")
@@ -97,7 +97,7 @@ def _refuse_another(group: StoredGroup, made: Request, *, moved: bool) -> None:
             f"{made.source.url} is not what {group.place.url} was cut from, {told}: pass that as source=, "
             'or cut the set again with mode="overwrite"'
         )
-    objects = declare(pixel_arrays(made), {})
+    objects = declare_arrays(pixel_arrays(made))
     for spec in pixel_arrays(made):
         if digest(objects[f"{spec.name}/zarr.json"]) != group.own["digests"].get(spec.name):
             raise SourceError(

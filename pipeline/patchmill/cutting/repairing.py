@@ -31,7 +31,7 @@ from patchmill.cutting.tasks import cut_shards
 from patchmill.cutting.workplace import Workplace
 from patchmill.errors import Interrupted, PatchmillError, SourceError
 from patchmill.planning import Key
-from patchmill.storage import ArraySpec, Location, StoredGroup, declare, encoded, open_bulk, write_small
+from patchmill.storage import ArraySpec, Location, StoredGroup, declare_arrays, encoded, open_bulk, write_small
 from patchmill.storage.checking import ABSENT, Blob, ObjectFormat, is_right, look_at, opened, read_index
 
 Array = NDArray[Any]
@@ -130,7 +130,7 @@ class Bench:
     def _put_small(self, specs: Sequence[ArraySpec], findings: Sequence[Finding]) -> Iterator[Finding]:
         wanted = {each.array for each in findings}
         chosen = [spec for spec in specs if spec.name in wanted]
-        write_small(self.aside, chosen, declare(chosen, {}))
+        write_small(self.aside, chosen, declare_arrays(chosen))
         for each in findings:
             if self._is_declared_alike(each.array):
                 self._move(each.object)

@@ -23,7 +23,7 @@ from patchmill.ingesting.pairing import Candidate
 from patchmill.ingesting.scenes import Scene, UnfitError, first_line
 from patchmill.ingesting.standing import Standing
 from patchmill.ingesting.tiling import Window, group_shape, parts_of, windows
-from patchmill.storage import Location, declare, open_bulk
+from patchmill.storage import Location, declare_arrays, open_bulk
 
 _GROUP = 128 * 2**20
 """Most bytes that are read together, however much memory there is."""
@@ -70,9 +70,8 @@ class Building:
         }
         self._writes: deque[tuple[Future[None], int]] = deque()
         specs = pixel_arrays(layouts, bound, {})
-        for key, data in declare(specs, {}).items():
-            if "/" in key:
-                place.write(key, data)
+        for key, data in declare_arrays(specs).items():
+            place.write(key, data)
         self._arrays = {layout.name: open_bulk(place.child(layout.name)) for layout in layouts}
 
     @property

@@ -19,7 +19,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from patchmill.ingesting.agreeing import Layout
 from patchmill.ingesting.naming import image_names
 from patchmill.ingesting.pairing import IMAGE, Candidate
 from patchmill.ingesting.scenes import Scene
-from patchmill.storage import FORMAT, ArraySpec, declare, digest
+from patchmill.storage import FORMAT, ArraySpec, declare, declare_arrays, digest
 from patchmill.storage.makers import signature
 
 _TRANSFORM = {
@@ -223,7 +222,7 @@ def declared(specs: Sequence[ArraySpec], variables: Sequence[str], own: Mapping[
 
     What stands beside pixels is coordinates to xarray; where there are no pixels it is what the group is about.
     """
-    objects = declare(specs, {})
+    objects = declare_arrays(specs)
     beside = [spec.name for spec in specs if spec.name not in variables and (spec.name,) != spec.dims]
     attributes = {
         "patchmill": {
@@ -235,7 +234,7 @@ def declared(specs: Sequence[ArraySpec], variables: Sequence[str], own: Mapping[
         },
         **({"coordinates": " ".join(beside)} if variables else {}),
     }
-    return objects | {"zarr.json": declare([replace(spec, data=None) for spec in specs], attributes)["zarr.json"]}
+    return declare(specs, attributes, objects)
 
 
 def provenance(

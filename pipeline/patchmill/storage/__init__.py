@@ -11,7 +11,7 @@ from patchmill.types import loaded_later
 
 if TYPE_CHECKING:
     from patchmill.storage.bulk import BulkArray, Part, Region, TensorStoreArray, open_bulk
-    from patchmill.storage.declaring import ArraySpec, declare, digest, encoded, root_of
+    from patchmill.storage.declaring import ArraySpec, declare, declare_arrays, digest, encoded, root_of
     from patchmill.storage.empty import empty_shard
     from patchmill.storage.groups import FORMAT, StoredGroup, begun, read_group, write_small
     from patchmill.storage.locations import Location
@@ -27,6 +27,7 @@ _HOMES = {
     "TensorStoreArray": "patchmill.storage.bulk",
     "begun": "patchmill.storage.groups",
     "declare": "patchmill.storage.declaring",
+    "declare_arrays": "patchmill.storage.declaring",
     "digest": "patchmill.storage.declaring",
     "empty_shard": "patchmill.storage.empty",
     "encoded": "patchmill.storage.declaring",
@@ -47,6 +48,7 @@ __all__ = [
     "TensorStoreArray",
     "begun",
     "declare",
+    "declare_arrays",
     "digest",
     "empty_shard",
     "encoded",

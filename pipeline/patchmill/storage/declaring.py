@@ -91,7 +91,9 @@ def _small_chunk(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ..
     return tuple(chunk)
 
 
-def declare(arrays: Iterable[ArraySpec], attributes: Mapping[str, Any]) -> dict[str, bytes]:
+def declare(
+    arrays: Iterable[ArraySpec], attributes: Mapping[str, Any], known: Mapping[str, bytes] | None = None
+) -> dict[str, bytes]:
     """All metadata objects of a group, and the values of its text arrays.
 
     Parameters
@@ -99,6 +101,8 @@ def declare(arrays: Iterable[ArraySpec], attributes: Mapping[str, Any]) -> dict[
     arrays : iterable of ArraySpec
     attributes : mapping
         Of the group; plain JSON. Where patchmill's own are among them, the root gets a seal: see `seals`.
+    known : mapping, optional
+        What `declare_arrays` returned for some of them, which are then not declared once more.
 
     Returns
     -------
@@ -107,20 +111,44 @@ def declare(arrays: Iterable[ArraySpec], attributes: Mapping[str, Any]) -> dict[
     """
     import zarr
 
-    store: dict[str, Any] = {}
+    store = _store(known or {})
     memory = zarr.storage.MemoryStore(store)
     zarr.create_group(memory, attributes=with_room(attributes))
     for spec in arrays:
-        _declare_array(memory, spec)
+        if f"{spec.name}/zarr.json" not in store:
+            _declare_array(memory, spec)
     with _WARNINGS, warnings.catch_warnings():
         # zarr-python warns that consolidated metadata is not in the v3 text yet; xarray warns where it is missing.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(memory)
-    objects = {key: value.to_bytes() for key, value in store.items()}
-    for name, entry in json.loads(objects["zarr.json"])["consolidated_metadata"]["metadata"].items():
-        objects[f"{name}/zarr.json"] = encoded(entry)
+    objects = _objects(store)
     objects["zarr.json"] = sealed(objects["zarr.json"])
     return objects
+
+
+def declare_arrays(arrays: Iterable[ArraySpec]) -> dict[str, bytes]:
+    """The metadata objects of arrays, before there is a group: key to object."""
+    import zarr
+
+    store: dict[str, Any] = {}
+    memory = zarr.storage.MemoryStore(store)
+    for spec in arrays:
+        _declare_array(memory, spec)
+    return {key: data for key, data in _objects(store).items() if key != "zarr.json"}
+
+
+def _store(objects: Mapping[str, bytes]) -> dict[str, Any]:
+    """What zarr-python keeps in memory, with some objects in it."""
+    from zarr.core.buffer import default_buffer_prototype
+
+    buffer = default_buffer_prototype().buffer
+    return {key: buffer.from_bytes(data) for key, data in objects.items()}
+
+
+def _objects(store: Mapping[str, Any]) -> dict[str, bytes]:
+    """All objects of a store, metadata of arrays as `encoded` has them."""
+    found = {key: value.to_bytes() for key, value in store.items()}
+    return {key: encoded(json.loads(data)) if key.endswith("/zarr.json") else data for key, data in found.items()}
 
 
 def root_of(objects: Mapping[str, bytes], attributes: Mapping[str, Any]) -> bytes:
