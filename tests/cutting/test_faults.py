@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 
+import numpy as np
 import pytest
 
 import patchmill
 from cuts import array_objects, tiny_shards  # noqa: F401 - a fixture
 from dying import CALLS, CASES, SHARDS, VERBS, Killed, Stage, dying, in_memory, write_source  # noqa: F401 - fixtures
-from patchmill.cutting import conducting
+from patchmill.cutting import conducting, running
+from patchmill.errors import HeldError
 from patchmill.planning import shapes
+from patchmill.storage import TensorStoreArray
 
 pytestmark = pytest.mark.usefixtures("tiny_shards")
 
@@ -105,3 +109,29 @@ def test_an_append_that_was_killed_and_a_source_that_grew_meanwhile(tmp_path, mo
     patchmill.write_patches(source, tmp_path / "once.zarr", 3, 1, layout="canvas")
     assert array_objects(target) == array_objects(tmp_path / "once.zarr")
     assert not (tmp_path / "set.zarr.patchmill/request.json").exists()
+
+
+def test_a_task_that_did_not_end_with_its_run_is_waited_for(tmp_path, monkeypatch):
+    """It may write one last object, which must neither lie alone where all was removed nor get into a set begun anew."""
+    monkeypatch.setattr(running, "_PATIENCE", 0.1)
+    monkeypatch.setattr(conducting, "_LEFT_SECONDS", 0.1)
+    goes_on, write = threading.Event(), TensorStoreArray.write
+
+    def slow(self, parts, **how):
+        if self.location.url.endswith("patches"):
+            assert goes_on.wait(20)
+        return write(self, parts, **how)
+
+    monkeypatch.setattr(TensorStoreArray, "write", slow)
+    image = np.zeros((2, 1, 64, 64), "uint16")
+    image[1, 0, 5, 5] = 300
+    target = tmp_path / "set.zarr"
+    with pytest.raises(ValueError, match="300"):
+        patchmill.write_patches(image, target, 64, dtype="uint8", workers=2, tuning={"inflight": 2})
+    with pytest.raises(HeldError, match="still written by 1 task of an earlier call in this process"):
+        patchmill.write_patches(image, target, 64, mode="overwrite")
+    goes_on.set()
+    monkeypatch.setattr(conducting, "_LEFT_SECONDS", 20)
+    found = patchmill.write_patches(image, target, 64, mode="overwrite")
+    assert (found.read([0, 1]) == image).all()
+    assert patchmill.verify(target).ok

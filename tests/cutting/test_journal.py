@@ -87,3 +87,18 @@ def test_after_half_a_record_another_file_is_begun(tmp_path, monkeypatch):
     journal.append({(0, 0, 2): RECORD})
     assert len(journal.names()) == 2
     assert journal.known(SHARDS).sum() >= 2
+
+
+def test_a_later_run_counts_whoever_wrote_first(work):
+    """A process that lives on writes again after another one's run; what its clock or its first file says is no matter."""
+    service = Journal(work).next()
+    service.append({(0, 0, 0): {"x": np.zeros(1)}})
+    another_process()
+    Journal(work).next().append({(0, 0, 0): {"x": np.ones(1)}})
+    again = Journal(work).next()
+    assert (service.run, again.run) == (1, 3)
+    again.append({(0, 0, 0): {"x": np.full(1, 2.0)}})
+    service.append({(0, 0, 0): {"x": np.full(1, 3.0)}})  # a worker that is late: of the first run still
+    index = Journal(work).index(SHARDS)
+    assert same(index.read((0, 0, 0)), {"x": np.full(1, 2.0)})
+    index.close()

@@ -16,7 +16,7 @@ from patchmill.cutting.disk import refuse_full_disk
 from patchmill.cutting.lease import Lease, take
 from patchmill.cutting.looking import is_begun, is_tidy, look
 from patchmill.cutting.request import Request
-from patchmill.cutting.running import Clock
+from patchmill.cutting.running import Clock, left_behind
 from patchmill.cutting.slices import Slice, missing
 from patchmill.cutting.stopping import Stop, stoppable
 from patchmill.cutting.workplace import Workplace, begin
@@ -85,6 +85,7 @@ def carry_out(order: Order) -> bool:
     """Take the lease, cut, commit; whether the set is complete."""
     with stoppable() as stop, _no_empty_folders(order.target), ExitStack() as stack:
         lease = stack.enter_context(_taken(order, "whole" if order.part is None else str(order.part), stop))
+        _await_left(order.target, stop)
         with _turn(order, stop):
             workplace = order.begin()
         if workplace is None:
@@ -180,6 +181,23 @@ def _turn(order: Order, stop: Stop) -> Iterator[None]:
 _TURN_SECONDS = 0.05
 
 
+def _await_left(target: Location, stop: Stop) -> None:
+    """Wait for tasks of an earlier run in this process that had not ended with it: what they write is of that run."""
+    until = time.monotonic() + _LEFT_SECONDS
+    while left := left_behind(target.workshop.url):
+        if stop.requested:
+            raise Interrupted("interrupted while tasks of an earlier call were ending: call again", stop.signal)
+        if time.monotonic() > until:
+            raise HeldError(
+                f"{target.url} is still written by {left} {'task' if left == 1 else 'tasks'} of an earlier call in "
+                "this process: call again later, or from another process once this one has ended"
+            )
+        time.sleep(_TURN_SECONDS)
+
+
+_LEFT_SECONDS = 60.0
+
+
 def _look(stop: Stop, lease: Lease | None, where: str) -> Callable[[], None]:
     """What to call between pieces of work that are no shards; raises where somebody asks to stop."""
     clock = Clock(lambda: _pause(stop, lease))
@@ -217,14 +235,15 @@ def _in_vain(workplace: Workplace, generation: Generation | None = None) -> Iter
     """Inside nothing counts yet: what fails here leaves nothing behind, most often since the request is wrong.
 
     While shards of a `generation` are cut that holds until the first one is done, and whoever interrupts keeps what
-    was begun.
+    was begun; so does whoever leaves a task behind, which may write its shard yet.
     """
     try:
         yield
     except LeaseLostError:
         raise  # it is somebody else's
     except (Exception, Interrupted) as error:
-        if generation is None or (isinstance(error, Exception) and not generation.done.any()):
+        vain = generation is None or (isinstance(error, Exception) and not generation.done.any())
+        if vain and not left_behind(workplace.work.url):
             workplace.forget()
         raise
 

@@ -63,7 +63,7 @@ class Halt:
     begin_nothing : bool
         A task under way ends after the shard that it is at.
     write_nothing : bool
-        Whoever began the task is gone, and the target may be somebody else's: what it has cut by now comes to nothing.
+        Whoever began the task is gone, and the target may be somebody else's: no further object is written.
     """
 
     begin_nothing: bool = False

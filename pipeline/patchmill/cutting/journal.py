@@ -1,8 +1,9 @@
 """The journal of a run: what was found out about shards, durable before the shards are.
 
-A folder of files of records, one for each process that ever wrote, since no two may append to one file. A record
-carries its length and checksum, so what a crash cut short is seen and ignored; the last record of a shard counts.
-Object stores can't append: there every call of `append` makes an object.
+A folder of files of records, one for each process of each run, since no two may append to one file. A record carries
+its length and checksum, so what a crash cut short is seen and ignored. Runs are numbered, since clocks of two machines
+are never compared, and the last record of a shard counts. Object stores can't append: there every call of `append`
+makes an object.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import struct
 import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +32,7 @@ from patchmill.storage.local import unwritable
 _HEAD = struct.Struct("<4sII")
 _MAGIC = b"pmj2"
 _FOLDER = "journal"
+_NAME = re.compile(rf"{_FOLDER}/(\d+)-")
 
 Record = Mapping[str, NDArray[Any]]
 
@@ -42,14 +45,22 @@ class Journal:
     ----------
     work : Location
         The workshop of the target.
+    run : int
+        Number of the run that writes; of two records of a shard that of the later run counts.
     """
 
     work: Location
+    run: int = 0
+
+    def next(self) -> Journal:
+        """The same for a run that begins now: what it writes comes after all that is there."""
+        runs = (_NAME.match(name) for name in self.names())
+        return replace(self, run=1 + max((int(found[1]) for found in runs if found), default=0))
 
     def append(self, records: Mapping[Key, Record]) -> None:
         """Add records and return once they are on the disk."""
         data = b"".join(_framed(key, values) for key, values in records.items())
-        _writer(self.work).append(data)
+        _writer(self.work, self.run).append(data)
 
     def names(self) -> list[str]:
         """The files, oldest first."""
@@ -128,18 +139,23 @@ def _opened(work: Location, name: str) -> Any:
     return open(work.path / name, "rb") if work.is_local else io.BytesIO(work.read(name) or b"")
 
 
-def _fresh_token() -> str:
-    return f"{time.time_ns():020d}-{socket.gethostname()}-{os.getpid()}"
+def _fresh_token(run: int) -> str:
+    """A name that no other process has, nor this one before; those of a run come after those of earlier runs."""
+    return f"{run:08d}-{time.time_ns():020d}-{socket.gethostname()}-{os.getpid()}"
 
 
 @dataclass(slots=True)
 class _Writer:
-    """What this process writes: one file, or an object a call. Nothing stays open between two calls."""
+    """What this process writes in a run: one file, or an object a call. Nothing stays open between two calls."""
 
     work: Location
+    run: int
     _count: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _token: str = field(default_factory=_fresh_token)
+    _token: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._token = _fresh_token(self.run)
 
     def append(self, data: bytes) -> None:
         with self._lock:
@@ -156,7 +172,7 @@ class _Writer:
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:
-                self._token = _fresh_token()  # behind half a record nothing would be found
+                self._token = _fresh_token(self.run)  # behind half a record nothing would be found
                 raise unwritable(self.work.url, error.strerror or str(error)) from error
 
 

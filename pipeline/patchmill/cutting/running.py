@@ -132,17 +132,36 @@ def run(job: Job, tasks: Iterator[Task], done: Flags, crew: Crew, tally: Tally, 
             if collect(1):
                 return True
         crew.stop()
-        _end(under_way, job, done, tally)
+        under_way = _end(under_way, job, done, tally)
     except BaseException as error:
         crew.stop()
         job.halt.begin_nothing = True
-        left = {future for future in under_way if not future.cancel()}
+        under_way = {future for future in under_way if not future.cancel()}
         if not isinstance(error, KeyboardInterrupt | LeaseLostError):  # a second Ctrl-C; or it is somebody else's now
-            wait(left, timeout=_PATIENCE)
+            under_way = wait(under_way, timeout=_PATIENCE).not_done
         raise
     finally:
         job.halt.write_nothing = True  # by what is left behind: the target is no longer ours
+        _leave(job, under_way)
     return False
+
+
+_LEFT: dict[str, Running] = {}
+"""Tasks that had not ended when their run did, by the workshop of their target: each may be writing one last object."""
+
+
+def _leave(job: Job, under_way: Running) -> None:
+    left = {future for future in under_way if not future.done()}
+    if left:
+        _LEFT.setdefault(job.journal.work.url, set()).update(left)
+
+
+def left_behind(workshop: str) -> int:
+    """How many tasks of earlier runs in this process may still be writing."""
+    left = {future for future in _LEFT.pop(workshop, ()) if not future.done()}
+    if left:
+        _LEFT[workshop] = left
+    return len(left)
 
 
 def _collected(under_way: Running, job: Job, done: Flags, tally: Tally) -> Running:
@@ -156,10 +175,11 @@ def _collected(under_way: Running, job: Job, done: Flags, tally: Tally) -> Runni
     return left
 
 
-def _end(under_way: Running, job: Job, done: Flags, tally: Tally) -> None:
-    """Give tasks under way time to end, begin no others."""
+def _end(under_way: Running, job: Job, done: Flags, tally: Tally) -> Running:
+    """Give tasks under way time to end, begin no others; returns those that do not."""
     until = time.monotonic() + _PATIENCE
     job.halt.begin_nothing = True
     left = {future for future in under_way if not future.cancel()}
     while left and time.monotonic() < until:
         left = _collected(left, job, done, tally)
+    return left

@@ -225,6 +225,7 @@ def _write(
     planned, target = job.planned[at], job.targets[at]
     nbytes = 0
     for channels, name in zip(channel_groups(planned), object_keys(job.shards, planned, key), strict=True):
+        job.halt.check()
         parts = list(parts_of(job, at, pieces, cuts, kept, channels))
         if parts:
             nbytes += sum(values.nbytes for _, values in parts)

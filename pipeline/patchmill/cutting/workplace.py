@@ -60,8 +60,8 @@ class Workplace:
         return self.target.workshop
 
     def journal(self) -> Journal:
-        """What was found out about shards."""
-        return Journal(self.work)
+        """What was found out about shards, and a new run finds out."""
+        return Journal(self.work).next()
 
     def trust_all(self) -> None:
         """What was not to be trusted is gone."""
