@@ -112,7 +112,7 @@ def test_an_append_that_was_killed_and_a_source_that_grew_meanwhile(tmp_path, mo
 
 
 def test_a_task_that_did_not_end_with_its_run_is_waited_for(tmp_path, monkeypatch):
-    """It may write one last object, which must neither lie alone where all was removed nor get into a set begun anew."""
+    """It may write one last object: neither alone where all was removed, nor into a set that was begun anew."""
     monkeypatch.setattr(running, "_PATIENCE", 0.1)
     monkeypatch.setattr(conducting, "_LEFT_SECONDS", 0.1)
     goes_on, write = threading.Event(), TensorStoreArray.write

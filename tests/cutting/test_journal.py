@@ -90,7 +90,7 @@ def test_after_half_a_record_another_file_is_begun(tmp_path, monkeypatch):
 
 
 def test_a_later_run_counts_whoever_wrote_first(work):
-    """A process that lives on writes again after another one's run; what its clock or its first file says is no matter."""
+    """A process that lives on writes again after another one's run, whatever its first file is called."""
     service = Journal(work).next()
     service.append({(0, 0, 0): {"x": np.zeros(1)}})
     another_process()

@@ -50,7 +50,7 @@ class Journal:
     """
 
     work: Location
-    run: int = 0
+    run: int = field(default=0, kw_only=True)
 
     def next(self) -> Journal:
         """The same for a run that begins now: what it writes comes after all that is there."""
