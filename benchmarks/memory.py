@@ -84,6 +84,7 @@ CASES = {
     "scale": Case(SQUARE, LARGE, options={"transform": "scale(0.0001)"}, share=0.5),
     "standardize": Case(SQUARE, LARGE, options={"transform": "changes:centered"}, share=0.5),
     "keep": Case(SQUARE, LARGE, options={"keep": "std > 2"}),
+    "dense": Case(SQUARE, (4, 2048, 2048), patch=8, step=1, options={"statistics": True}, share=0.0),
     "nan": Case(SQUARE, LARGE, dtype="float32", options={"statistics": True}),
     "bands": Case((1, 200, 128, 128), (200, 2048, 2048)),
     "small": Case((500, 1, 28, 28), (1, 28, 28), dtype="uint8", patch=28, step=28, share=0.1),

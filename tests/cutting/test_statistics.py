@@ -19,9 +19,9 @@ from patchmill.cutting.statistics import (
     patch_statistics,
     patch_statistics_of,
     precision,
-    temporary_bytes,
 )
 from patchmill.grid import Axis
+from patchmill.planning import choosing
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 
@@ -274,13 +274,24 @@ def test_no_patches_have_no_statistics():
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8"])
-@pytest.mark.parametrize("axis", [Axis(1152, 256, 128, 1, "drop"), Axis(700, 224, 100, 1, "shift")], ids=str)
-def test_memory_is_that_of_strips_not_of_the_tile(dtype, axis):
-    tile, sides = np.ones((1, 4, axis.n, axis.n), dtype), [whole(axis)] * 2
+@pytest.mark.parametrize(
+    ("axis", "channels"),
+    [
+        (Axis(1152, 256, 128, 1, "drop"), 4),
+        (Axis(700, 224, 100, 1, "shift"), 4),
+        (Axis(1031, 8, 1, 1, "drop"), 1),
+        (Axis(1279, 256, 1, 1, "drop"), 1),
+        (Axis(1500, 5, 3, 2, "pad"), 2),
+    ],
+    ids=str,
+)
+def test_memory_is_that_of_strips_and_of_what_is_found(dtype, axis, channels):
+    """As `planning.choosing` counts it."""
+    tile, sides = np.ones((1, channels, axis.n, axis.n), dtype), [whole(axis)] * 2
     tracemalloc.start()
     try:
-        patch_statistics(tile, sides, None)
+        found = patch_statistics(tile, sides, None)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < temporary_bytes(tile.shape, tile.dtype, [axis, axis])
+    assert peak < choosing._WORKING + sum(values.nbytes for values in found.values())

@@ -64,6 +64,12 @@ def test_whatever_the_source(tmp_path, case, layout):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_what_is_found_out_about_very_many_patches_counts(tmp_path, layout):
+    check(measured(tmp_path, "dense", layout=layout), 512 * MIB, most=2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["small", "tiny"])
 def test_many_small_things(tmp_path, case):
     check(measured(tmp_path, case, size="4GiB"), 512 * MIB, most=1.6)
@@ -114,14 +120,14 @@ def test_reading_takes_a_few_chunks_or_a_single_one():
 
 
 def test_tasks_add_up():
-    piece = Piece(tile=10 * MIB, changed=0, reading=5 * MIB, looking=0, writing=8 * MIB)
+    piece = Piece(tile=10 * MIB, changed=0, found=0, reading=5 * MIB, looking=0, writing=8 * MIB)
     rest = {"cache": 0, "chunk": MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
     one, two = (peak([piece], inflight=n, readers=n, **rest) for n in (1, 2))
     assert two - one == 18 * MIB * 9 // 8
 
 
 def test_tasks_that_wait_for_the_chunks_of_another_do_not_unpack_them_as_well():
-    piece = Piece(tile=10 * MIB, changed=0, reading=300 * MIB, looking=0, writing=8 * MIB)
+    piece = Piece(tile=10 * MIB, changed=0, found=0, reading=300 * MIB, looking=0, writing=8 * MIB)
     rest = {"cache": 150 * MIB, "chunk": 150 * MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
     one, sharing, two = (peak([piece], inflight=n, readers=m, **rest) for n, m in ((1, 1), (2, 1), (2, 2)))
     assert sharing - one == 18 * MIB * 9 // 8
@@ -139,7 +145,7 @@ def test_a_kept_chunk_of_several_shards_is_unpacked_by_one_task_at_a_time(tmp_pa
 
 
 def test_small_chunks_that_are_kept_lie_among_what_was_freed():
-    piece = Piece(tile=10 * MIB, changed=0, reading=5 * MIB, looking=0, writing=8 * MIB)
+    piece = Piece(tile=10 * MIB, changed=0, found=0, reading=5 * MIB, looking=0, writing=8 * MIB)
     rest = {"inflight": 2, "readers": 2, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
     for chunk, times in ((64 * 2**10, 1), (MIB, 2), (64 * MIB, 1)):
         without, kept = (peak([piece], chunk=chunk, cache=cache, **rest) for cache in (0, 100 * MIB))

@@ -57,10 +57,12 @@ class Along:
         """How many pixels of each position lie inside the image."""
         return self.axis.inside(self.start, self.stop)
 
-    def stretches(self) -> Iterator[Stretch]:
-        """The positions in stretches that are regular and wholly inside, or one by one."""
+    def stretches(self, most: int | None = None) -> Iterator[Stretch]:
+        """The positions in stretches that are regular and wholly inside, of `most` at most, or one by one."""
         inner = self.inner()
-        edges = [*([(0, inner)] if inner else []), *((at, at + 1) for at in range(inner, self.stop - self.start))]
+        parts = 1 if most is None else max(1, -(-inner // most))
+        inside = pairwise(at * inner // parts for at in range(parts + 1))
+        edges = [*(inside if inner else ()), *((at, at + 1) for at in range(inner, self.stop - self.start))]
         for low, high in edges:
             yield Stretch.of(self.axis, low, high - low, self.axis[self.start + low] - self.begin, self.begin)
 

@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -35,6 +35,7 @@ _FOLDER = "journal"
 _NAME = re.compile(rf"{_FOLDER}/(\d+)-")
 
 Record = Mapping[str, NDArray[Any]]
+Bytes = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,7 @@ class Journal:
 
     def append(self, records: Mapping[Key, Record]) -> None:
         """Add records and return once they are on the disk."""
-        data = b"".join(_framed(key, values) for key, values in records.items())
-        _writer(self.work, self.run).append(data)
+        _writer(self.work, self.run).append([part for key, values in records.items() for part in _framed(key, values)])
 
     def names(self) -> list[str]:
         """The files, oldest first."""
@@ -157,18 +157,18 @@ class _Writer:
     def __post_init__(self) -> None:
         self._token = _fresh_token(self.run)
 
-    def append(self, data: bytes) -> None:
+    def append(self, parts: Sequence[Bytes]) -> None:
         with self._lock:
             if not self.work.is_local:
                 self._count += 1
-                self.work.write(f"{_FOLDER}/{self._token}-{self._count:08d}", data)
+                self.work.write(f"{_FOLDER}/{self._token}-{self._count:08d}", b"".join(parts))
                 return
             path = self.work.path / _FOLDER / self._token
             if not path.exists():
                 self.work.write(f"{_FOLDER}/{self._token}", b"")  # durable as a name, folder included
             try:
                 with open(path, "ab") as file:
-                    file.write(data)
+                    file.writelines(parts)
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:
@@ -182,13 +182,17 @@ _writer = lru_cache(maxsize=64)(_Writer)
 # -- records -----------------------------------------------------------------------------------------------------------
 
 
-def _framed(key: Key, values: Record) -> bytes:
-    buffer = io.BytesIO()
-    buffer.write(json.dumps({"key": key, "names": list(values)}).encode() + b"\n")
-    for value in values.values():
-        np.lib.format.write_array(buffer, np.ascontiguousarray(value), allow_pickle=False)
-    data = buffer.getvalue()
-    return _HEAD.pack(_MAGIC, len(data), zlib.crc32(data)) + data
+def _framed(key: Key, values: Record) -> list[Bytes]:
+    """A record in parts, the values among them where they lie: they may be many."""
+    parts: list[Bytes] = [json.dumps({"key": key, "names": list(values)}).encode() + b"\n"]
+    for value in map(np.ascontiguousarray, values.values()):
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(value))
+        parts += [head.getvalue(), value.reshape(-1).view(np.uint8).data]
+    length = checksum = 0
+    for part in parts:
+        length, checksum = length + len(part), zlib.crc32(part, checksum)
+    return [_HEAD.pack(_MAGIC, length, checksum), *parts]
 
 
 def _unpacked(data: bytes) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,6 @@ Whatever the tile a patch is seen in, its statistics are the same to the last bi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,14 +36,15 @@ from patchmill.cutting.compiled import kernels
 from patchmill.cutting.gathering import Along, Array, Cells, Join, Nodes, Stretch, shared_cell, strips
 from patchmill.grid import Axis
 
-__all__ = [
-    "FIELDS", "Along", "measured_values", "patch_statistics", "patch_statistics_of", "precision", "temporary_bytes",
-]  # fmt: skip
+__all__ = ["FIELDS", "Along", "measured_values", "patch_statistics", "patch_statistics_of", "precision"]
 
 FIELDS = ("valid", "mean", "std", "min", "max")
 
 STRIP = 2**17
 """Pixels that are worked on together: one MiB in double precision."""
+
+LINES, _KNOWN = 2**23, 48
+"""Bytes of what is known of lines, patches along y and pixels along x; and how many there are of one, at most."""
 
 
 def precision(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -92,15 +92,14 @@ def patch_statistics(
         order.
     """
     y, x = along
-    inside = np.multiply.outer(y.inside(), x.inside()) / (y.axis.patch * x.axis.patch)
-    shape = (*tile.shape[:2], *inside.shape)
+    shape = (*tile.shape[:2], y.stop - y.start, x.stop - x.start)
     wanted = _wanted(fields, tile.dtype)
     if wanted == ["valid"] and tile.dtype.kind not in "fc" and nodata is None and measured is None:
-        return {"valid": np.broadcast_to(inside, shape)}
+        return {"valid": np.broadcast_to(_inside(y, x, np.empty(shape[2:])), shape)}
     found = {name: np.empty(shape, _kind(name, tile.dtype)) for name in wanted}
-    if "valid" in found:
-        found["valid"][...] = inside
-    for rows in y.stretches() if found else ():
+    if "valid" in found and found["valid"].size:
+        found["valid"][...] = _inside(y, x, found["valid"][0, 0])
+    for rows in y.stretches(_rows(y.axis, tile.shape[3])) if found else ():
         for columns in x.stretches():
             region = (slice(None), slice(None), rows.pixels, columns.pixels)
             own = None if measured is None else ~measured[region]
@@ -145,36 +144,19 @@ def patch_statistics_of(
     return found
 
 
-def temporary_bytes(shape: Sequence[int], dtype: np.dtype[Any], axes: Sequence[Axis]) -> int:
-    """Bytes that `patch_statistics` holds at most beside the tile, its result included.
+def _inside(y: Along, x: Along, share: Array) -> Array:
+    """Fill in how much of each patch lies inside the image, shape (grid_y, grid_x)."""
+    np.multiply.outer(y.inside(), x.inside(), out=share)
+    share /= y.axis.patch * x.axis.patch
+    return share
 
-    Parameters
-    ----------
-    shape : sequence of int
-        (image, channel, y, x) of the tile.
-    dtype : dtype
-        Of the tile.
-    axes : sequence of Axis
-        The grid's y and x.
+
+def _rows(axis: Axis, width: int) -> int:
+    """Positions along y that are reduced together, so that what is known of their lines stays small.
+
+    They are no fewer than patches that lie over one pixel, else more than twice the work would be done.
     """
-    *planes, height, width = shape
-    counts = [max(1, -(-(n - axis.span) // axis.step) + 1) for n, axis in zip((height, width), axes, strict=True)]
-    rows, columns = (Stretch.of(axis, 0, count, 0, 0) for axis, count in zip(axes, counts, strict=True))
-    way = _Way.of(dtype, rows, columns, None, only_valid=False)
-    down, number = way.down, prod(planes)
-    strip = min(STRIP + down.several * down.length * width, number * height * width)
-    held = max(down.groups * down.several, counts[0])
-    nodes = min(max(STRIP, 256 * held), number * held * width)
-    lines = min(max(STRIP, held * width), number * held * width)
-    partial = any(axis.edge == "pad" for axis in axes)
-    edges = min(axes[0].span * width + height * axes[1].span, 4 * height * width) * number if partial else 0
-    per = 24 if way.exact else 32
-    return (
-        strip * per
-        + (nodes + lines) * (8 if way.early else 48)
-        + edges * (dtype.itemsize + 2)
-        + number * prod(counts) * 64
-    )
+    return max(-(-axis.span // axis.step), LINES // (_KNOWN * width))
 
 
 def _wanted(fields: Collection[str], dtype: np.dtype[Any]) -> list[str]:

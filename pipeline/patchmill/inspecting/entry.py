@@ -162,7 +162,7 @@ def _threads(source: Source, variable: Variable, wanted: int, limit: int, held: 
     shape, item = shape_of_regions(variable), variable.dtype.itemsize
     region, chunk = prod(shape) * item, prod(map(min, variable.chunks, variable.shape)) * item
     # Values are read twice over where images differ in size, or channels are put together.
-    piece = Piece(tile=2 * region, changed=0, reading=reading_bytes(region, chunk), looking=WORKING, writing=0)
+    piece = Piece(tile=2 * region, changed=0, found=0, reading=reading_bytes(region, chunk), looking=WORKING, writing=0)
 
     def bytes_with(threads: int) -> int:
         lazy = 0 if variable.lazy is None else LAZY

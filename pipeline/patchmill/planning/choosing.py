@@ -45,16 +45,25 @@ what a walk finds does not depend."""
 _WORKING = 24 * 2**20
 """Working space of statistics, at most; they go through a tile in strips."""
 
+_SHARE, _FIELDS, _PATCH = 8, 4, 24
+"""Bytes of the share of a patch that is valid, channel by channel; how many fields there are besides, in single
+precision for 16 bits, in double for more; and bytes of what is found out about a patch with all its channels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A cut to be planned: everything but memory and cores."""
+    """A cut to be planned: everything but memory and cores.
+
+    A shard is seen as a `whole`, halo included, where the share of each patch that is valid is to be found; `looked_at`
+    tells whether all else that the catalog may hold is, `handed_over` whether a function gets the patches.
+    """
 
     grids: ImageGrids
     layout: Layout
     variables: tuple[PlannedVariable, ...]
     shard: tuple[int, ...]
     whole: bool
+    looked_at: bool
     handed_over: bool
     lazy: bool
     held: int
@@ -317,13 +326,22 @@ def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: 
         looking += patches + patches // variable.pixel * (variable.source_pixel + (variable.channels or 1) * 8)
     if case.handed_over:
         looking += 2 * patches
+    found = _found(case, variable, _positions(units) * images)
+    looking += found if case.looked_at else 0  # for the journal, or to decide which to keep
     return Piece(
         tile=pixels * variable.source_pixel,
         changed=changed,
+        found=found,
         reading=_reading(case, variable, units, tile),
         looking=looking,
         writing=shard * (2 if variable.copied else 1),
     )
+
+
+def _found(case: Case, variable: PlannedVariable, patches: int) -> int:
+    """Bytes of what is found out about so many patches."""
+    fields = _FIELDS * (4 if variable.itemsize <= 2 else 8) if case.looked_at else 0
+    return patches * ((variable.channels or 1) * (_SHARE + fields) + _PATCH) if case.whole else 0
 
 
 def _positions(units: Sequence[Units]) -> int:

@@ -85,11 +85,12 @@ def make_plan(
     nbytes = pixels * sum((part.channels or 1) * np.dtype(part.dtype).itemsize for part in parts)
     compiler = compiler and nbytes >= _COMPILED_BYTES and limit >= _COMPILED_LIMIT
     for each in layouts:
-        variables = _variables(grids, parts, each)
-        kept = _keeps_statistics(grids, variables, each) if statistics is None else statistics
+        kept = _keeps_statistics(grids, parts, each) if statistics is None else statistics
         looked = kept or looked_at
+        variables = _variables(grids, parts, each, looked_at=looked)
         beyond = held + (COMPILER if compiled or (compiler and looked) else 0)
-        case = _case(grids, variables, each, whole=looked, handed_over=handed_over, lazy=lazy, held=beyond)
+        facts = {"looked_at": looked, "handed_over": handed_over, "lazy": lazy}
+        case = _case(grids, variables, each, **facts, held=beyond)
         try:
             choice = choose(case, limit=limit, workers=workers, tuning=tuning)
         except PatchmillError:
@@ -124,20 +125,22 @@ def make_plan(
     )
 
 
-def _variables(grids: ImageGrids, parts: Sequence[Part], layout: Layout) -> tuple[PlannedVariable, ...]:
+def _variables(
+    grids: ImageGrids, parts: Sequence[Part], layout: Layout, *, looked_at: bool
+) -> tuple[PlannedVariable, ...]:
     grid = grids.canvas
     sizes = [np.dtype(part.dtype).itemsize for part in parts]
     if layout == "patches":
         counts = tuple(max(1, n) for n in grid.counts)
         pitch = tuple(min(axis.step, axis.n) for axis in grid.axes)
         shapes = [
-            patch_shapes(part.channels, counts, grid.patch_shape, size, pitch)
+            patch_shapes(part.channels, counts, grid.patch_shape, size, pitch, looked_at=looked_at)
             for part, size in zip(parts, sizes, strict=True)
         ]
         common = aligned(shapes, grid.ndim)
     else:
         shapes = [
-            canvas_shapes(part.channels, grid.shape, grid.patch_shape, grid.step, size)
+            canvas_shapes(part.channels, grid.shape, grid.patch_shape, grid.step, size, looked_at=looked_at)
             for part, size in zip(parts, sizes, strict=True)
         ]
         common = aligned_canvas(shapes, grid.shape)
@@ -152,7 +155,7 @@ def _is_alone(shapes: Shapes, axes: int) -> bool:
     return shapes.chunk[0] == 1 and set(shapes.chunk[-2 * axes : -axes]) == {1}
 
 
-def _keeps_statistics(grids: ImageGrids, variables: Sequence[PlannedVariable], layout: Layout) -> bool:
+def _keeps_statistics(grids: ImageGrids, variables: Sequence[Part], layout: Layout) -> bool:
     grid = grids.canvas
     pixels = prod(grid.patch_shape) if layout == "patches" else prod(min(axis.step, axis.n) for axis in grid.axes)
     needed = sum(4 * (4 if v.itemsize <= 2 else 8) * (v.channels or 1) for v in variables)
@@ -164,7 +167,7 @@ def _case(
     variables: Sequence[PlannedVariable],
     layout: Layout,
     *,
-    whole: bool,
+    looked_at: bool,
     handed_over: bool,
     lazy: bool,
     held: int,
@@ -176,7 +179,8 @@ def _case(
         layout=layout,
         variables=tuple(variables),
         shard=(first[0], *spatial),
-        whole=whole or any(v.missing for v in variables),
+        whole=looked_at or any(v.missing for v in variables),
+        looked_at=looked_at,
         handed_over=handed_over,
         lazy=lazy,
         held=held,

@@ -12,7 +12,8 @@
     waiting      tiles that wait for their neighbors: two rows of a wave, since halos reach into the next row
     loose        what the allocator has got back, and not given back yet
 
-    task         tile + changed + the most of reading, looking, writing, which come one after the other;
+    task         tile + changed + the most of reading, looking, writing, which come one after the other,
+                 the last two beside what was found out about the patches;
                  no reading where another task has just unpacked its chunks, and the cache keeps them
 
                  read              look                     write
@@ -78,6 +79,8 @@ class Piece:
         Its source pixels, halo included.
     changed : int
         What becomes of them, all the time that the task has them; 0 where nothing does.
+    found : int
+        What is found out about its patches: there while they are looked at and written.
     reading : int
         Source chunks that are on their way in, packed and unpacked.
     looking : int
@@ -88,6 +91,7 @@ class Piece:
 
     tile: int
     changed: int
+    found: int
     reading: int
     looking: int
     writing: int
@@ -103,7 +107,9 @@ def task_bytes(pieces: Sequence[Piece], *, reads: bool = True) -> int:
         Whether it unpacks chunks itself, rather than wait until another task has.
     """
     tiles = sum(piece.tile + piece.changed for piece in pieces)
-    return tiles + max(max(piece.reading if reads else 0, piece.looking, piece.writing) for piece in pieces)
+    found = sum(piece.found for piece in pieces)
+    reading = max(piece.reading for piece in pieces) if reads else 0
+    return tiles + max(reading, found + max(max(piece.looking, piece.writing) for piece in pieces))
 
 
 def reading_bytes(touched: int, chunk: int) -> int:

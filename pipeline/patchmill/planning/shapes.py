@@ -11,6 +11,9 @@ by image has the same bytes as one that was cut in one go.
     +-------+-------+-------+   neighbors up to 64 KiB, very many channels are split at 4 MiB
     |       |       |       |
     +-------+-------+-------+
+
+Where patches are looked at, a shard also has no more than a million of them, channel by channel: what was found out
+about them would take far more memory than their pixels otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ _SMALL = 64 * 2**10  # lz4 looks back 64 KiB: overlap inside a chunk up to that 
 _CHUNK = 4 * 2**20
 _SHARD = 32 * 2**20
 _ROWS = 2**18
+_LOOKED_AT = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ def patch_shapes(
     patch_shape: tuple[int, ...],
     itemsize: int,
     pitch: tuple[int, ...] | None = None,
+    *,
+    looked_at: bool = False,
 ) -> Shapes:
     """Shapes for layout "patches": (image, channel, grid_y, grid_x, patch_y, patch_x).
 
@@ -57,6 +63,8 @@ def patch_shapes(
     pitch : tuple of int, optional
         Pixels of the source that go with a position: where patches lie far apart, a shard of them reaches over far more
         pixels than it holds, and its task must read those. The patch's own by default.
+    looked_at : bool
+        Whether statistics of each patch are computed, or decided which to keep.
 
     Examples
     --------
@@ -66,7 +74,7 @@ def patch_shapes(
     (1, 3, 8, 8, 16, 16)
     """
     read = prod(max(a, b) for a, b in zip(patch_shape, pitch or patch_shape, strict=True))
-    chunk, shard = _units(channels or 1, counts, prod(patch_shape) * itemsize, read * itemsize)
+    chunk, shard = _units(channels or 1, counts, prod(patch_shape) * itemsize, read * itemsize, int(looked_at))
     axes = [0, *range(2, len(chunk))] if channels is None else range(len(chunk))
     return Shapes(
         chunk=(*(chunk[axis] for axis in axes), *patch_shape), shard=(*(shard[axis] for axis in axes), *patch_shape)
@@ -129,11 +137,17 @@ def image_shapes(channels: int | None, sizes: tuple[int, ...], itemsize: int) ->
     (64, 28, 28)
     """
     tile = tuple(min(TILE, n) for n in sizes)
-    return _tiled(channels, sizes, tile, itemsize)
+    return _tiled(channels, sizes, tile, itemsize, 0)
 
 
 def canvas_shapes(
-    channels: int | None, sizes: tuple[int, ...], patch_shape: tuple[int, ...], step: tuple[int, ...], itemsize: int
+    channels: int | None,
+    sizes: tuple[int, ...],
+    patch_shape: tuple[int, ...],
+    step: tuple[int, ...],
+    itemsize: int,
+    *,
+    looked_at: bool = False,
 ) -> Shapes:
     """Shapes for layout "canvas": (image, channel, y, x), to read windows of `patch_shape` from.
 
@@ -149,6 +163,8 @@ def canvas_shapes(
         Pixels between neighboring origins.
     itemsize : int
         Bytes of an element.
+    looked_at : bool
+        As for `patch_shapes`.
 
     Examples
     --------
@@ -161,7 +177,8 @@ def canvas_shapes(
     """
     axes = zip(patch_shape, step, sizes, strict=True)
     tile = tuple(min(canvas_side(patch, along), n) for patch, along, n in axes)
-    shapes = _tiled(channels, sizes, tile, itemsize)
+    positions = prod(-(-side // along) for side, along in zip(tile, step, strict=True)) if looked_at else 0
+    shapes = _tiled(channels, sizes, tile, itemsize, positions)
     return aligned_canvas([shapes], sizes)[0]
 
 
@@ -220,11 +237,13 @@ def aligned_canvas(shapes: list[Shapes], sizes: tuple[int, ...]) -> list[Shapes]
     ]
 
 
-def _tiled(channels: int | None, sizes: tuple[int, ...], tile: tuple[int, ...], itemsize: int) -> Shapes:
-    """Chunk and shard of (image, channel, y, x), grown from one `tile` of pixels."""
+def _tiled(
+    channels: int | None, sizes: tuple[int, ...], tile: tuple[int, ...], itemsize: int, positions: int
+) -> Shapes:
+    """Chunk and shard of (image, channel, y, x), grown from one `tile` of pixels with so many positions to look at."""
     counts = tuple(-(-n // side) for n, side in zip(sizes, tile, strict=True))
     unit = prod(tile) * itemsize
-    chunk, shard = _units(channels or 1, counts, unit, unit)
+    chunk, shard = _units(channels or 1, counts, unit, unit, positions)
     axes = (0,) if channels is None else (0, 1)
     return Shapes(
         *(
@@ -234,10 +253,12 @@ def _tiled(channels: int | None, sizes: tuple[int, ...], tile: tuple[int, ...], 
     )
 
 
-def _units(channels: int, counts: tuple[int, ...], unit: int, read: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _units(
+    channels: int, counts: tuple[int, ...], unit: int, read: int, positions: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Chunk and shard as (image, channel, *counts), counted in units (patches, tiles).
 
-    A unit has `unit` bytes a channel, and makes its task read `read` of them.
+    A unit has `unit` bytes a channel, makes its task read `read` of them, and look at `positions` patches.
     """
     most = max(1, _CHUNK // unit)
     together = -(-channels // -(-channels // most))
@@ -245,14 +266,15 @@ def _units(channels: int, counts: tuple[int, ...], unit: int, read: int) -> tupl
     chunk = _grown(chunk, counts, (unit, _SMALL), (read, _SHARD), whole=together == channels)
     stacked = together * min(-(-channels // together), max(1, _SHARD // (prod(chunk) * unit)))
     shard = (chunk[0], stacked, *chunk[2:])
-    shard = _grown(shard, counts, (unit, _SHARD), (read, _SHARD), whole=stacked >= channels)
+    limits = ((unit, _SHARD), (read, _SHARD), (positions, _LOOKED_AT))
+    shard = _grown(shard, counts, *limits, whole=stacked >= channels)
     return chunk, shard
 
 
 def _grown(start: tuple[int, ...], counts: tuple[int, ...], *limits: tuple[int, int], whole: bool) -> tuple[int, ...]:
     """`start` doubled within `limits`: the shorter side first, images once grid and channels are whole.
 
-    Each limit is a pair: bytes of a unit, and most bytes of all.
+    Each limit is a pair: bytes, or positions, of a unit, and the most of all.
     """
     size = list(start)
     spatial = range(2, len(start))
