@@ -306,6 +306,28 @@ def test_workers_that_may_hold_too_little_are_told_of(tmp_path):
         patchmill.write_patches(IMAGE, tmp_path / "out", 16)
 
 
+def test_one_that_comes_later_is_looked_at_too(tmp_path, tiny, stored, monkeypatch):
+    monkeypatch.setattr(clusters, "_LOOK", 0.1)
+    come = []
+
+    def slowly(patches):
+        time.sleep(0.3)
+        return patches
+
+    def progress(_):
+        if not come:
+            cluster.new_spec["options"]["memory_limit"] = "150MiB"
+            come.append(cluster.scale(2))
+
+    with (
+        dask.config.set(QUICK),
+        started(1, 1) as cluster,
+        distributed.Client(cluster),
+        pytest.raises(PatchmillError, match="and one may hold 150 MiB"),
+    ):
+        patchmill.write_patches(stored, tmp_path / "out", 16, 8, transform=slowly, progress=progress)
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
