@@ -392,6 +392,23 @@ def test_the_root_stays_small(tmp_path):
     assert sizes[1] < sizes[0] + 100
 
 
+# -- what is cut from it ----------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_was_made_again_is_another_source_and_one_that_grew_is_the_same(tmp_path):
+    """The same shape and other pixels: nothing but the ingest tells them apart."""
+    source, target = tmp_path / "t.zarr", tmp_path / "p.zarr"
+    save(tmp_path / "in", filled([(8, 8)]))
+    patchmill.ingest(tmp_path / "in", source)
+    patchmill.write_patches(source, target, 4)
+    save(tmp_path / "in", filled([(8, 8), (8, 8)]))
+    patchmill.ingest(tmp_path / "in", source, mode="append")
+    assert len(patchmill.write_patches(source, target, 4, mode="append")) == 8
+    patchmill.ingest(tmp_path / "in", source, mode="overwrite")
+    with pytest.raises(PatchmillError, match=r"another request, which differs in source\.ingest"):
+        patchmill.write_patches(source, target, 4)
+
+
 # -- targets --------------------------------------------------------------------------------------------------------
 
 

@@ -228,10 +228,11 @@ def write_patches(
 
     Notes
     -----
-    "resume" must know the source again. A stored one is known by its metadata, or a file by its name, size and time; an
-    array in memory by all its values, which takes a second for some GB, longer where its axes lie crosswise. So is one
-    that `numpy.memmap` maps for writing; one mapped with mode "r" is known by its file's name, size and time and some
-    pages of it, a Dask array by its name, an xarray object that is not loaded by its file and what was cut out of it.
+    "resume" must know the source again. A stored one is known by its metadata, and by which ingest made it where one
+    did, or a file by its name, size and time; an array in memory by all its values, which takes a second for some GB,
+    longer where its axes lie crosswise. So is one that `numpy.memmap` maps for writing; one mapped with mode "r" is
+    known by its file's name, size and time and some pages of it, a Dask array by its name, an xarray object that is not
+    loaded by its file and what was cut out of it.
 
     Examples
     --------

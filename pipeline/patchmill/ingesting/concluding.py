@@ -59,11 +59,11 @@ def _own(
 ) -> dict[str, Any]:
     """What the root says about how the store came about."""
     standing = state.standing
-    created = standing.group.own["provenance"]["created"] if standing is not None else None
+    before = standing.group.own["provenance"] if standing is not None else None
     return {
         "generation": standing.generation + 1 if standing is not None else 0,
         "arguments": order.arguments,
-        "provenance": provenance(candidates, state.skipped(agreement), ignored, created),
+        "provenance": provenance(candidates, state.skipped(agreement), ignored, before),
     }
 
 

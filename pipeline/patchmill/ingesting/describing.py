@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -238,7 +239,10 @@ def declared(specs: Sequence[ArraySpec], variables: Sequence[str], own: Mapping[
 
 
 def provenance(
-    candidates: Sequence[Candidate], skipped: Sequence[tuple[str, str]], ignored: int, created: str | None
+    candidates: Sequence[Candidate],
+    skipped: Sequence[tuple[str, str]],
+    ignored: int,
+    before: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """From how many files the store was made, when, and by what; the files themselves stand in a group of their own.
 
@@ -247,13 +251,15 @@ def provenance(
     candidates : sequence of Candidate
     skipped : sequence of (str, str)
     ignored : int
-    created : str, optional
-        When the store was begun; now, where it is not there yet.
+    before : mapping, optional
+        The same of the store that this appends to; None where one is begun.
     """
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    begun = {"id": uuid.uuid4().hex, "created": now} | dict(before or {})
     files = {each.file.path: each.marks[IMAGE].nbytes for each in candidates}
     return {
-        "created": created or now,
+        "id": begun["id"],  # of this store and what it grows into: whoever was cut from another one knows
+        "created": begun["created"],
         "changed": now,
         "patchmill": __version__,
         "files": {"count": len(files), "bytes": sum(files.values())},

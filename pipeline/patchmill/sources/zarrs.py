@@ -71,9 +71,15 @@ def open_zarr_source(
         names=own.values("name") if own and "name" in own.arrays else None,
         crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node),
         transform=_transform(own),
-        identity={"url": place.url, "arrays": check.without_length(_image_axes(parts, arrays))},
+        identity={"url": place.url, "arrays": check.without_length(_image_axes(parts, arrays)), **_made(own)},
         check=check,
     )
+
+
+def _made(own: StoredGroup | None) -> dict[str, str]:
+    """Which ingest made a store: another one may have put other pixels under the same metadata."""
+    made = None if own is None else own.own.get("provenance", {}).get("id")
+    return {} if made is None else {"ingest": str(made)}
 
 
 def _open_node(place: Location) -> Any:
