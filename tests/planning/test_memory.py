@@ -15,6 +15,7 @@ import pytest
 import zarr
 
 import patchmill
+from patchmill.errors import PatchmillError
 from patchmill.planning import choosing
 from patchmill.planning.memory import INTERPRETER, READING, Piece, crowded, held_beyond, peak, reading_bytes, with_room
 from patchmill.storage import Location, bulk, open_bulk
@@ -61,6 +62,43 @@ def test_whatever_the_source(tmp_path, case, layout):
     check(row, 512 * MIB)
     if row["decoded"]:  # what Dask reads, tensorstore does not count
         assert row["decoded"] <= 1.1 * row["read"]
+
+
+CUT = """
+import re, sys, patchmill
+source, target = sys.argv[1:]
+arguments = {arguments}
+planned = patchmill.plan(source, **arguments).memory
+patchmill.write_patches(source, target, **arguments)
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
+print(planned, peak)
+"""
+ODD = [
+    {"side": 3000, "patch_shape": 100, "step": 1, "layout": "canvas", "keep": "std > 3"},
+    {"side": 3000, "patch_shape": 256, "step": 2, "layout": "canvas", "keep": "valid_fraction > 0.5"},
+    {"side": 3000, "patch_shape": 256, "step": 2, "layout": "canvas", "statistics": True},
+    {"side": 60, "patch_shape": 2, "dilation": 10_000, "edge": "pad", "pad_mode": "reflect"},
+    {"side": 5000, "patch_shape": 2500, "step": 700, "edge": "pad", "transform": "standardize()"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_patches_that_overlap_or_reach_far_are_planned_for(tmp_path, odd):
+    arguments = odd | {"memory": "512MiB", "workers": 3}
+    side = arguments.pop("side")
+    pixels = np.random.default_rng(0).integers(0, 255, (1, side, side), "uint8")
+    zarr.create_array(tmp_path / "source.zarr", data=pixels, chunks=(1, min(side, 500), min(side, 500)))
+    command = [sys.executable, "-c", CUT.format(arguments=arguments), tmp_path / "source.zarr", tmp_path / "out"]
+    planned, peak = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert peak <= planned <= 512 * MIB
+
+
+@pytest.mark.parametrize("far", [{"patch_shape": 10**12}, {"patch_shape": 3, "dilation": 10**9}])
+def test_what_reaches_beyond_all_memory_is_refused_at_once(tmp_path, far):
+    with pytest.raises(PatchmillError, match="choose a smaller patch"):
+        patchmill.write_patches(np.zeros((40, 50), "u1"), tmp_path / "out", edge="pad", **far)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

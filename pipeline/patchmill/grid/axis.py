@@ -229,4 +229,5 @@ def _lattice_points(count: int, patch: int, step: int, dilation: int, limit: int
         return 0
     if (count - 1) * step + (patch - 1) * dilation < limit:
         return count * patch
-    return sum(min(count, max(0, _ceil(limit - k * dilation, step))) for k in range(patch))
+    begun = min(patch, _ceil(max(limit, 0), dilation))  # pixels of the first patch below `limit`: later ones add none
+    return sum(min(count, _ceil(limit - k * dilation, step)) for k in range(begun))

@@ -45,6 +45,9 @@ what a walk finds does not depend."""
 _WORKING = 24 * 2**20
 """Working space of statistics, at most; they go through a tile in strips."""
 
+_COPIES = 3
+"""Copies of one patch in double precision that standardizing it takes, beside those of all patches."""
+
 _SHARE, _FIELDS, _PATCH = 8, 4, 24
 """Bytes of the share of a patch that is valid, channel by channel; how many fields there are besides, in single
 precision for 16 bits, in double for more; and bytes of what is found out about a patch with all its channels."""
@@ -322,10 +325,14 @@ def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: 
         looking += changed
     if variable.transformed:
         # The patches in a row, for the function as much again in double precision, and what it makes of that.
-        changed = patches
-        looking += patches + patches // variable.pixel * (variable.source_pixel + (variable.channels or 1) * 8)
+        changed, values = patches, patches // variable.itemsize
+        looking += values * 8 + patches // variable.pixel * variable.source_pixel + patches
+        looking += _COPIES * 8 * prod(case.grids.canvas.patch_shape) * (variable.channels or 1)
     if case.handed_over:
         looking += 2 * patches
+    continued = _continued(units) * images * max(variable.pixel, variable.source_pixel)
+    if case.layout == "patches" or variable.transformed or case.handed_over:
+        looking += continued
     found = _found(case, variable, _positions(units) * images)
     looking += found if case.looked_at else 0  # for the journal, or to decide which to keep
     return Piece(
@@ -334,8 +341,22 @@ def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: 
         found=found,
         reading=_reading(case, variable, units, tile),
         looking=looking,
-        writing=shard * (2 if variable.copied else 1),
+        writing=shard * (2 if variable.copied else 1) + (continued if case.layout == "patches" else 0),
     )
+
+
+def _continued(units: Sequence[Units]) -> int:
+    """Pixels of the largest tile that is continued beyond the border, as far as its patches reach; 0 where none is."""
+    if all(side.axis.edge != "pad" or side.axis.reach <= side.axis.n for side in units):
+        return 0
+    return prod(_farthest(side) for side in units)
+
+
+@lru_cache(maxsize=_PRICES)
+def _farthest(side: Units) -> int:
+    """Pixels along an axis that the patches of a unit reach over, beyond the border too."""
+    owned = ((side.source(unit)[0], side.positions(unit)) for unit in _some(range(len(side))))
+    return max((side.axis[stop - 1] + side.axis.span - low for low, (start, stop) in owned if stop > start), default=0)
 
 
 def _found(case: Case, variable: PlannedVariable, patches: int) -> int:
