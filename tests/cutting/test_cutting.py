@@ -428,3 +428,26 @@ def test_arguments_that_say_nothing_are_refused(tmp_path, wrong, error, words):
     with pytest.raises(error, match=words):
         patchmill.write_patches(np.zeros((40, 50), "uint8"), tmp_path / "out", 16, **wrong)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "how", "stored"),
+    [
+        ("uint16", 65535, {"transform": "clip(0, 10000)"}, None),  # so are all bright pixels
+        ("uint16", 65535, {"transform": "scale(0.02)|clip(0, 200)", "dtype": "uint8"}, None),
+        ("uint16", 0, {"transform": "scale(0.001)", "dtype": "uint8"}, None),  # so are all below 500
+        ("uint16", 0, {"transform": "clip(0, 10000)"}, 0),
+        ("uint16", 65535, {"transform": "scale(2)"}, 131070),
+        ("uint16", 255, {"dtype": "uint8"}, 255),
+        ("float32", -9999, {"dtype": "int16"}, -9999),
+        ("float32", -1e30, {"transform": "clip(-1, 1)"}, None),
+    ],
+)
+def test_nodata_is_what_no_pixel_has_become(tmp_path, dtype, nodata, how, stored):
+    values = np.arange(16 * 16).reshape(1, 16, 16).astype(dtype)
+    values[0, 0, :2] = nodata
+    array = xr.DataArray(values, dims=("image", "y", "x"), attrs={"nodata": nodata}, name="image")
+    patchmill.write_patches(array, tmp_path / "out", 8, statistics=True, **how)
+    kept = zarr.open_array(tmp_path / "out" / "patches", mode="r").attrs.get("nodata")
+    assert kept == stored
+    assert patchmill.verify(tmp_path / "out", deep=True).ok

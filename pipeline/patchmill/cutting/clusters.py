@@ -215,9 +215,11 @@ class Cluster:
             ) from error
         if threads:
             self._seen = now
-            self._tell_share([each for each in threads if each not in self._at_a_time])
+            come = [each for each in threads if each not in self._at_a_time]
+            self._tell_share(come)
             self._expect({each: tasks_at_a_time(self._ticket, n) for each, n in threads.items()})
-            self._check_workers(next(iter(threads)))
+            self._check_memory(come)
+            self._check_trimming(next(iter(threads)))
         elif now - self._seen > _patience():
             raise PatchmillError(
                 f"no worker of the cluster at {self._address} has been there for {now - self._seen:.0f} s: "
@@ -236,18 +238,21 @@ class Cluster:
         wanted = sum(at_a_time.values()) + len(at_a_time)
         self.inflight = 1 + -(-wanted // (work.rows * work.band)) if work.read == "overlap" else wanted
 
-    def _check_workers(self, address: str) -> None:
-        """Once: whether a worker may hold what the plan takes, and whether it gives memory back all the time."""
-        if self._checked:
-            return
-        self._checked = True
-        known = self.client.scheduler_info(n_workers=-1)["workers"]
-        limits = [each["memory_limit"] for each in known.values() if each.get("memory_limit")]
+    def _check_memory(self, workers: list[str]) -> None:
+        """Whether workers that have come may hold what the plan takes."""
+        known = self.client.scheduler_info(n_workers=-1)["workers"] if workers else {}
+        limits = [known[each]["memory_limit"] for each in workers if known.get(each, {}).get("memory_limit")]
         if limits and min(limits) < self.plan.memory:
             raise PatchmillError(
                 f"cutting takes {shown_bytes(self.plan.memory)} of each worker process, and one may hold "
                 f"{shown_bytes(min(limits))}: pass a memory= below that, or give workers more"
             )
+
+    def _check_trimming(self, address: str) -> None:
+        """Once: whether workers give memory back all the time."""
+        if self._checked:
+            return
+        self._checked = True
         threshold = self.client.run(trimming, workers=[address], on_error="ignore").get(address)
         if isinstance(threshold, int) and threshold < 2**20:
             _warn_of_trimming(threshold)

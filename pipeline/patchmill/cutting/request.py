@@ -316,15 +316,34 @@ def _as_stored(change: Change, variable: Variable, value: Any, where: str) -> An
 
 
 def _nodata(change: Change, variable: Variable) -> Any:
-    """What "nothing measured" has become; None where it is not one value any more."""
+    """What "nothing measured" has become; None where it is not one value any more, or others have become the same."""
     if variable.nodata is None:
         return None
+    own = _become(change, variable, variable.nodata)
+    if own is None or any(value != own[0] for value in own):
+        return None
+    beside = (_become(change, variable, value) for value in _neighbors(variable.nodata, variable.dtype))
+    return None if any(values is not None and own[0] in values for values in beside) else own[0]
+
+
+def _become(change: Change, variable: Variable, value: Any) -> list[Any] | None:
+    """What a source value is stored as, in each channel; None where it can't be."""
     try:
-        values = _as_stored(change, variable, variable.nodata, "nodata")
+        return list(_as_stored(change, variable, value, "nodata").ravel().tolist())
     except (ValueError, OverflowError):
         return None
-    first = values.ravel()[0].item()
-    return first if all(value == first for value in values.ravel().tolist()) else None
+
+
+def _neighbors(value: Any, dtype: np.dtype[Any]) -> list[Any]:
+    """The values one below and one above, of those that `dtype` has: what is clipped or rounded away becomes like them."""
+    if dtype.kind in "ui":
+        info = np.iinfo(dtype)
+        return [each for each in (int(value) - 1, int(value) + 1) if info.min <= each <= info.max]
+    if dtype.kind != "f":
+        return []
+    with np.errstate(all="ignore"):
+        far = max(1.0, float(np.spacing(np.abs(dtype.type(value)))))
+        return [each for each in (float(value) - far, float(value) + far) if np.isfinite(dtype.type(each))]
 
 
 def _of(value: Any, source: Source, variable: Variable, name: str) -> Any:
