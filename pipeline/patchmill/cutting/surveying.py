@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,6 +50,10 @@ class Survey:
         Its `requested` is true once somebody asked to stop.
     comparing : Comparing or None
         Compares pixels with the catalog.
+    growing : bool
+        Whether a generation of it was begun and not finished, so that objects of more images may be there.
+    following : StoredGroup or None
+        What it will be, where an append of `ingest` is putting its objects in their places.
     """
 
     group: StoredGroup
@@ -56,6 +61,8 @@ class Survey:
     watch: Watch | None
     stop: Any
     comparing: Comparing | None = None
+    growing: bool = False
+    following: StoredGroup | None = None
     objects: int = 0
     nbytes: int = 0
     total: int = 0
@@ -66,13 +73,14 @@ class Survey:
 
     def everything(self) -> None:
         """Metadata, every object that must be there, and every object that is there."""
+        self._unfinished()
         self._metadata()
         expected = expected_of(self.group)
         self.total = self.objects + sum(len(each) for each in expected.values() if each is not None)
         self._note_unknown(expected)
         self.these((name, index) for name, each in expected.items() if each is not None for index in each)
         self._strangers(expected)
-        if self.group.own.get("kind") == "source":
+        if self.group.own.get("kind") == "source" and not self.growing:
             self._record()
         self._tell(self.total)
 
@@ -118,7 +126,7 @@ class Survey:
         if expected is None:
             return None, 0
         place, key = self.group.place.child(name), expected.form.key(index)
-        look = look_at(place, key, expected.form, expected.chunks(index))
+        look = look_at(place, key, expected.form, expected.chunks(index), growing=self.growing)
         if not look.ok:
             return finding_of(self.group, name, index, expected, look), max(0, look.nbytes)
         return None if self.comparing is None else self.comparing.differs(name, index, expected), look.nbytes
@@ -129,6 +137,29 @@ class Survey:
                 self.notes.append(
                     f"{name} was not checked, since the extents of the images are damaged: repair these first"
                 )
+
+    # -- what is not finished -----------------------------------------------------------------------------------------
+
+    def _unfinished(self) -> None:
+        """Find out whether the store is just being added to, or whoever did that was killed."""
+        place = self.group.place
+        request = begun(place)
+        if request is not None:
+            self.growing = not request.get("aside", False)
+            self.notes.append("a generation was begun and not finished: its objects are not looked at")
+        elif self.group.own.get("kind") == "source" and place.is_local:
+            self._published()
+
+    def _published(self) -> None:
+        # Here, since the room of ingesting loads readers of images, which the check of a patch set does without.
+        from patchmill.ingesting.appending import following, is_publishing
+
+        if is_publishing(self.group.place):
+            self.growing, self.following = True, following(self.group.place)
+            self.notes.append(
+                "an append was begun and not finished: its objects and the record of files are not looked at; "
+                "call ingest again, which finishes it"
+            )
 
     # -- metadata ---------------------------------------------------------------------------------------------------
 
@@ -141,12 +172,19 @@ class Survey:
                 self.findings.append(Finding(name, key, None, "the metadata of an array is missing", kind="missing"))
                 continue
             self.nbytes += len(data)
-            try:
-                self.group.check_metadata(name)
-            except CorruptChunkError:
+            if not self._is_metadata(name):
                 self.findings.append(
                     Finding(name, key, None, "the metadata of an array is not what the root says of it")
                 )
+
+    def _is_metadata(self, name: str) -> bool:
+        """Whether the metadata of an array are what the root says, or the one that comes."""
+        for group in (self.group, self.following):
+            with suppress(CorruptChunkError):
+                if group is not None:
+                    group.check_metadata(name)
+                    return True
+        return False
 
     def _record(self) -> None:
         """What `ingest` recorded of its files, in the same way."""
@@ -172,23 +210,21 @@ class Survey:
 
     def _strangers(self, expected: Mapping[str, Expected | None]) -> None:
         """Objects that belong to no array; those of one where nothing may be are damage, since readers see them."""
-        growing = begun(self.group.place) is not None
-        if growing:
-            self.notes.append("a generation was begun and not finished: its objects are not looked at")
+        coming = {RECORD} if self.following is None else {RECORD, *self.following.arrays}
         for key in self.group.place.keys():  # noqa: SIM118 - not a mapping
             name, _, rest = key.partition("/")
             if key == "zarr.json" or (rest == "zarr.json" and name in self.group.arrays):
                 continue
             if name not in expected:
-                if name != RECORD or self.group.own.get("kind") != "source":
+                if name not in coming or self.group.own.get("kind") != "source":
                     self.foreign.append(key)
                 continue
             each = expected[name]
             index = None if each is None else each.form.index_of(rest)
             if index is not None and each is not None:
-                if index not in each:
+                if index not in each and not self.growing:
                     self.findings.append(_extra(self.group, name, index, each, key))
-            elif each is not None and not (growing and rest.startswith("c/")):
+            elif each is not None and not (self.growing and rest.startswith("c/")):
                 self.foreign.append(key)
 
 

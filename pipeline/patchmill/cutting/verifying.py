@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -78,7 +79,7 @@ def verify(
     Raises
     ------
     NotAPatchSetError, IncompleteError
-        If there is no committed store at `target`.
+        If there is no committed store at `target`; the latter also of a repair, if an append to it must be finished.
     HeldError
         If somebody writes there, of a repair.
     SourceError, ValueError
@@ -105,8 +106,8 @@ def verify(
         if not repair:
             survey, _ = call.survey()
             return call.report(survey, [], began)
-        call.group_and_root()  # before a workshop is made beside what is none
-        with take(place.workshop) as lease:
+        group, _ = call.group_and_root()  # before a workshop is made beside what is none
+        with _not_ingested(place, group), take(place.workshop) as lease:
             remake = partial(
                 request_from_stored,
                 source=source,
@@ -226,6 +227,15 @@ def _no_set(place: Location) -> Exception:
 
 
 # -- repair ------------------------------------------------------------------------------------------------------------
+
+
+def _not_ingested(place: Location, group: StoredGroup | None) -> AbstractContextManager[None]:
+    """Inside, `ingest` leaves a source alone; only it knows of that lock, which other stores do without."""
+    if group is None or group.own["kind"] != "source" or not place.is_local:
+        return nullcontext()
+    from patchmill.ingesting.publishing import kept_whole
+
+    return kept_whole(place)
 
 
 def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], began: float) -> Report:
