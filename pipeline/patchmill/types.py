@@ -114,7 +114,7 @@ def as_called(value: Any, name: str) -> Any:
     return value
 
 
-def as_axes(value: Any, name: str, ndim: int, *, least: int = 1) -> tuple[int, ...]:
+def as_axes(value: Any, name: str, ndim: int, *, least: int = 1, unit: str = " of pixels") -> tuple[int, ...]:
     """One integer an axis, from one integer for all or a sequence of `ndim`.
 
     Raises
@@ -123,14 +123,14 @@ def as_axes(value: Any, name: str, ndim: int, *, least: int = 1) -> tuple[int, .
         As `as_int`, and if the sequence has another length than `ndim`.
     """
     if not _is_sequence(value):
-        return (as_int(value, name, least=least),) * ndim
+        return (as_int(value, name, least=least, unit=unit),) * ndim
     items = tuple(value)
     if len(items) != ndim:
         axes = "axis" if ndim == 1 else "axes"
         raise ValueError(
             f"{name} must have one number for each of the {ndim} spatial {axes}, got {len(items)}: {_shown(value)}"
         )
-    return tuple(as_int(item, f"{name}[{axis}]", least=least) for axis, item in enumerate(items))
+    return tuple(as_int(item, f"{name}[{axis}]", least=least, unit=unit) for axis, item in enumerate(items))
 
 
 def as_shape(value: Any, name: str, *, least: int = 0) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import in_use
 from patchmill.transforms import Transform, as_transform, cast, is_storable
 from patchmill.transforms.functions import Function
-from patchmill.types import Edge, Layout, PadMode, PerAxis, as_bytes, as_flag, as_int, as_word
+from patchmill.types import Edge, Layout, PadMode, PerAxis, as_axes, as_bytes, as_flag, as_int, as_word
 
 PerVariable = Mapping[str, Any]
 
@@ -204,7 +204,7 @@ def make_request(
         held=opened.held + (WORKER if in_processes else max(LAZY if lazy else 0, _here_beyond(opened.held))),
         limit=limit,
         workers=threads,
-        tuning=_tuning(tuning),
+        tuning=_tuning(tuning, grids.canvas.ndim),
         free=None if target is None else target.free(),
         compiler=compiled.installed(),
         compiled=not in_processes and compiled.kernels() is not None,
@@ -341,8 +341,8 @@ def _of(value: Any, source: Source, variable: Variable, name: str) -> Any:
     return value.get(variable.name)
 
 
-def _tuning(tuning: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the user decided about how work is cut, as fields of `Work`."""
+def _tuning(tuning: Mapping[str, Any] | None, ndim: int) -> dict[str, Any]:
+    """What the user decided about how work is cut, as fields of `Work`, along `ndim` spatial axes."""
     if tuning is not None and not isinstance(tuning, Mapping):
         raise TypeError(f"tuning must be a mapping such as {{'inflight': 4}}, got {tuning!r}")
     given = dict(tuning or {})
@@ -356,7 +356,7 @@ def _tuning(tuning: Mapping[str, Any] | None) -> dict[str, Any]:
     if "cache" in given:
         given["cache"] = as_bytes(given["cache"], "tuning['cache']") if given["cache"] else 0
     if "block" in given:
-        given["block"] = tuple(as_int(n, "tuning['block']", least=1, unit=" of shards") for n in given["block"])
+        given["block"] = as_axes(given["block"], "tuning['block']", ndim, unit=" of shards")
     if given.get("read") not in (None, "region", "overlap"):
         raise ValueError(f"tuning['read'] must be 'region' or 'overlap', got {given['read']!r}")
     return given

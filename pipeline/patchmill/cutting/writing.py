@@ -200,7 +200,8 @@ def write_patches(
     storage_options, target_options : mapping, optional
         For remote sources and targets, in fsspec's spelling; no secrets, which come from the environment.
     tuning : mapping, optional
-        Decide what the plan would: read ("region" or "overlap"), block, band, rows, inflight, cache.
+        Decide what the plan would: read ("region" or "overlap"), block (shards, one number or one for each axis),
+        band, rows, inflight, cache.
     progress : callable, optional
         Called with a `patchmill.types.Progress` now and then, from this thread: patches, bytes and shards done so far.
     say : callable, optional
