@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from patchmill.cutting.comparing import Comparing
 from patchmill.cutting.expected import Expected, Index, expected_of
 from patchmill.cutting.reports import Finding
+from patchmill.cutting.stopping import Stop
 from patchmill.errors import CorruptChunkError, Interrupted
 from patchmill.storage import StoredGroup, begun, read_group
 from patchmill.storage.checking import Look, look_at
@@ -46,8 +46,7 @@ class Survey:
         Objects that are read at a time.
     watch : callable or None
         Told how far it is: objects, and stored bytes.
-    stop : Any
-        Its `requested` is true once somebody asked to stop.
+    stop : Stop
     comparing : Comparing or None
         Compares pixels with the catalog.
     growing : bool
@@ -59,7 +58,7 @@ class Survey:
     group: StoredGroup
     workers: int
     watch: Watch | None
-    stop: Any
+    stop: Stop
     comparing: Comparing | None = None
     growing: bool = False
     following: StoredGroup | None = None

@@ -19,7 +19,7 @@ from patchmill.cutting.lease import Lease, take
 from patchmill.cutting.remaking import request_from_stored
 from patchmill.cutting.repairing import bench_for, repair_metadata
 from patchmill.cutting.reports import Finding, Report
-from patchmill.cutting.stopping import stoppable
+from patchmill.cutting.stopping import Stop, stoppable
 from patchmill.cutting.surveying import RECORD, Survey
 from patchmill.errors import CorruptChunkError, IncompleteError, NotAPatchSetError, PatchmillError
 from patchmill.planning import memory_limit, worker_count
@@ -130,7 +130,7 @@ class _Call:
     workers: int | None
     progress: Watch | None
     deep: bool
-    stop: Any
+    stop: Stop
 
     def group_and_root(self) -> tuple[StoredGroup | None, list[Finding]]:
         """The group, as its root was sealed where that can be told, and what is wrong with the root."""
