@@ -485,17 +485,27 @@ def test_very_many_shards_are_walked_one_by_one(monkeypatch):
     assert list(itertools.islice(many, 2)) == [(0, 0, 0, 0), (0, 0, 0, 1)]
     looked, ahead = [], []
     survey = Survey(StoredGroup(None, {}, {}), 2, None, type("Stop", (), {"requested": False, "signal": 2}))
-    monkeypatch.setattr("patchmill.cutting.surveying.expected_of", lambda group: {"image": many})
     monkeypatch.setattr(Survey, "_look", lambda self, name, index, expected: (looked.append(index), (None, 1))[1])
 
     def targets():
         for number, index in enumerate(itertools.islice(many, 5000)):
             ahead.append(number - survey.objects)
-            yield "image", index
+            yield "image", index, many
 
     survey.these(targets())
     assert len(looked) == survey.objects == 5000
     assert max(ahead) <= 4
+
+
+def test_the_catalog_is_opened_once(tmp_path, monkeypatch):
+    patchmill.write_patches(stored(tmp_path), place := tmp_path / "set.zarr", 8, statistics=True)
+    opened, bulk = [], StoredGroup.bulk
+    monkeypatch.setattr(
+        StoredGroup, "bulk", lambda self, name, **how: (opened.append(name), bulk(self, name, **how))[1]
+    )
+    assert patchmill.verify(place, deep=True).ok
+    catalog = [name for name in opened if name.startswith("stat_")]
+    assert len(catalog) == len(set(catalog)) == 6
 
 
 def test_a_stop_ends_it(place, monkeypatch):

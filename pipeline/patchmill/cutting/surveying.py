@@ -28,8 +28,8 @@ _TOLD_SECONDS = 0.2
 RECORD = "provenance"
 """The record that `ingest` keeps of its files in a source: a group of its own, which the root does not vouch for."""
 
-Target = tuple[str, Index]
-"""An array, and one of its objects."""
+Target = tuple[str, Index, Expected]
+"""An array, one of its objects, and what the array must hold."""
 
 Seen = tuple[Finding | None, int]
 """What is wrong with an object, and its stored bytes."""
@@ -77,7 +77,7 @@ class Survey:
         expected = expected_of(self.group)
         self.total = self.objects + sum(len(each) for each in expected.values() if each is not None)
         self._note_unknown(expected)
-        self.these((name, index) for name, each in expected.items() if each is not None for index in each)
+        self.these((name, index, each) for name, each in expected.items() if each is not None for index in each)
         self._strangers(expected)
         if self.group.own.get("kind") == "source" and not self.growing:
             self._record()
@@ -85,12 +85,11 @@ class Survey:
 
     def these(self, targets: Iterable[Target]) -> None:
         """Look at some objects."""
-        expected = expected_of(self.group)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="patchmill-verify") as pool:
             under_way: set[Future[Seen]] = set()
             try:
-                for name, index in targets:
-                    under_way.add(pool.submit(self._look, name, index, expected[name]))
+                for target in targets:
+                    under_way.add(pool.submit(self._look, *target))
                     if len(under_way) >= 2 * self.workers:
                         under_way = self._collected(under_way)
                 while under_way:
@@ -121,9 +120,7 @@ class Survey:
 
     # -- objects that must be there ---------------------------------------------------------------------------------
 
-    def _look(self, name: str, index: Index, expected: Expected | None) -> Seen:
-        if expected is None:
-            return None, 0
+    def _look(self, name: str, index: Index, expected: Expected) -> Seen:
         place, key = self.group.place.child(name), expected.form.key(index)
         look = look_at(place, key, expected.form, expected.chunks(index), growing=self.growing)
         if not look.ok:
