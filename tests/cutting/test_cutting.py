@@ -240,6 +240,12 @@ def test_blocks_do_not_change_a_byte(tmp_path, tiny_shards, monkeypatch):  # noq
     assert places[0] == places[1] == places[2]
 
 
+def test_the_size_of_blocks_is_one_number_or_one_for_each_axis():
+    image = pixels((1, 3, 50, 60), "uint8")
+    for block, blocks in ((2, (2, 2)), ([2, 3], (2, 3)), (np.int64(1), (1, 1))):
+        assert patchmill.plan(image, 8, tuning={"read": "overlap", "block": block}).work.block == blocks
+
+
 def test_one_write_a_shard_and_each_source_pixel_once(tmp_path, monkeypatch):
     """What a task asks of the store, recorded."""
     from patchmill.storage import TensorStoreArray
@@ -419,6 +425,14 @@ def test_a_folder_that_can_not_be_made_is_no_other_writer():
         ({"say": 1}, TypeError, "say must be a function"),
         ({"progress": 1}, TypeError, "progress must be a function"),
         ({"tuning": []}, TypeError, "tuning must be a mapping"),
+        (
+            {"tuning": {"block": (1,)}},
+            ValueError,
+            r"tuning\['block'\] must have one number for each of the 2 .*, got 1:",
+        ),
+        ({"tuning": {"block": (1, 1, 1), "read": "overlap"}}, ValueError, r"tuning\['block'\] must have .*, got 3:"),
+        ({"tuning": {"block": 2.5}}, TypeError, r"tuning\['block'\] must be a whole number of shards, got 2.5"),
+        ({"tuning": {"block": (0, 1)}}, ValueError, r"tuning\['block'\]\[0\] must be at least 1, got 0"),
         ({"variables": []}, ValueError, "variables must name at least one"),
         ({"channels": ()}, ValueError, "channels must name at least one"),
         ({"workers": 10**9}, ValueError, "workers must be at most 4,096"),

@@ -165,12 +165,33 @@ def test_what_can_not_fit_is_refused_before_the_first_byte(tmp_path, monkeypatch
     before = sorted(tmp_path.rglob("*"))
     with_room(monkeypatch, 1000)
     with pytest.raises(
-        DiskFullError, match=r"set.zarr has 1000 B free, and about .* are needed: make room, .* a larger step or keep="
+        DiskFullError,
+        match=r"set.zarr has 1000 B free, and about .* are needed: make room, (or )?choose another target",
     ) as caught:
         patchmill.write_patches(IMAGE, target, 4, 1, layout=layout, mode=mode)
     is_a_sentence(caught.value)
-    assert ("canvas" in str(caught.value)) == (layout == "patches")
+    for way in ("canvas", "a larger step", "keep="):
+        assert (way in str(caught.value)) == (layout == "patches")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_canvas_is_no_way_out_where_patches_do_not_overlap(tmp_path, monkeypatch):
+    with_room(monkeypatch, 1000)
+    with pytest.raises(DiskFullError, match=r"or use a larger step or keep=$"):
+        patchmill.write_patches(IMAGE, tmp_path / "set.zarr", 5)
+
+
+def test_what_keep_may_drop_is_not_refused(tmp_path, monkeypatch):
+    """Nobody knows how much that is, so a cut that would fit must not be turned away."""
+    with_room(monkeypatch, 1000)
+    with pytest.warns(
+        UserWarning, match="1000 B free, and about .* are needed if keep drops nothing: make room"
+    ) as told:
+        ps = patchmill.write_patches(IMAGE, tmp_path / "set.zarr", 4, 1, keep="min > 200")
+    assert len(ps) < 20
+    assert [each.filename for each in told] == [__file__]
+    with pytest.raises(DiskFullError, match=r"make room, or choose another target$"):
+        patchmill.write_patches(IMAGE, tmp_path / "canvas.zarr", 4, 1, keep="min > 200", layout="canvas")
 
 
 def test_what_packs_well_is_not_refused(tmp_path, monkeypatch):

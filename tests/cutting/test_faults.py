@@ -62,6 +62,21 @@ def test_killed_before_any_verb_of_the_store(tmp_path, case):
         goes_on(stage)
 
 
+@pytest.mark.parametrize("mode", ["resume", "append"])
+def test_a_set_that_was_swapped_in_is_tidied_up_by_a_call_of_any_mode(tmp_path, mode):
+    stage, found = Stage(tmp_path, next(case for case in CASES if str(case) == "overwrite patches")), 0
+    count = steps_of(stage, VERBS + SHARDS)
+    for at in range(count - 12, count):
+        stage.reset()
+        killed(stage, at, VERBS + SHARDS)
+        if stage.is_swapped():
+            found += stage.work.exists()
+            stage.write(mode=mode)
+            stage.check()
+            assert not (stage.work / "request.json").exists()
+    assert found > 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_killed_before_any_call_of_the_system(tmp_path, case):

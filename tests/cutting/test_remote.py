@@ -16,7 +16,7 @@ import zarr
 
 import patchmill
 from cuts import tiny_shards  # noqa: F401 - a fixture
-from patchmill.cutting import tasks
+from patchmill.cutting import tasks, workplace
 from patchmill.errors import HeldError, PatchmillError, SourceError, TargetExistsError
 from patchmill.sources import open_source
 from patchmill.storage import ArraySpec, Location, declare, read_group
@@ -152,6 +152,36 @@ def test_a_swap_that_was_killed_is_completed(bucket, killed_at, monkeypatch):
     ps = patchmill.write_patches(IMAGE, target.url, 20, mode="overwrite")
     np.testing.assert_array_equal(ps[0], IMAGE[0, :, :20, :20])
     assert target.beside("").workshop.entries() == []
+
+
+@pytest.mark.parametrize("mode", ["resume", "append", "overwrite"])
+@pytest.mark.parametrize("killed_at", ["all of next is there", "half of next is there"])
+def test_after_a_swap_that_was_not_noted_the_next_call_leaves_nothing(bucket, killed_at, mode, monkeypatch):
+    target = Location.parse(f"{bucket}/sets/a.zarr")
+    patchmill.write_patches(IMAGE, target.url, 16)
+    real = workplace._swap
+
+    class Killed(BaseException):
+        pass
+
+    def kill(place):
+        aside = place.workshop.child("next")
+        before = everything(aside)
+        real(place)
+        for key in sorted(before)[3:] if killed_at == "half of next is there" else before:
+            if key != "zarr.json" or killed_at == "all of next is there":
+                aside.write(key, before[key])
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workplace, "_swap", kill)
+        with pytest.raises(Killed):
+            patchmill.write_patches(IMAGE, target.url, 20, mode="overwrite")
+    swapped = everything(target)
+    ps = patchmill.write_patches(IMAGE, target.url, 20, mode=mode)
+    np.testing.assert_array_equal(ps[0], IMAGE[0, :, :20, :20])
+    assert everything(target) == swapped
+    assert target.workshop.entries() == []
 
 
 def test_no_credential_is_ever_written_or_shown(stored, s3):

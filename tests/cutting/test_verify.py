@@ -366,6 +366,27 @@ def test_a_set_that_grew(tmp_path):
     assert objects(place) == healthy
 
 
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_a_set_that_is_growing_is_not_damaged(tmp_path, monkeypatch, layout):
+    """Its last shard holds images that the root knows nothing of yet."""
+    monkeypatch.setattr(shapes, "_SHARD", 40_000_000)
+    data, place, cut = dataset(), tmp_path / "set.zarr", {"layout": layout, "variables": ["image"]}
+    data.isel(time=slice(0, 2)).to_zarr(tmp_path / "source.zarr", zarr_format=2)
+    patchmill.write_patches(tmp_path / "source.zarr", place, 8, **cut)
+    before = objects(place)
+    data.isel(time=slice(2, 3)).to_zarr(tmp_path / "source.zarr", append_dim="time")
+    monkeypatch.setattr("patchmill.cutting.conducting.commit", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        patchmill.write_patches(tmp_path / "source.zarr", place, 8, mode="append", **cut)
+    assert objects(place) != before
+    report = patchmill.verify(place)
+    assert report.ok, report.lines()
+    assert report.notes == ("a generation was begun and not finished: its objects are not looked at",)
+    between = objects(place)
+    assert patchmill.verify(place, repair=True).repaired == ()
+    assert objects(place) == between
+
+
 def test_more_than_one_wrong_byte_of_the_root(place):
     root = (place / "zarr.json").read_bytes()
     (place / "zarr.json").write_bytes(flipped(flipped(root, 300), 900))
@@ -464,17 +485,27 @@ def test_very_many_shards_are_walked_one_by_one(monkeypatch):
     assert list(itertools.islice(many, 2)) == [(0, 0, 0, 0), (0, 0, 0, 1)]
     looked, ahead = [], []
     survey = Survey(StoredGroup(None, {}, {}), 2, None, type("Stop", (), {"requested": False, "signal": 2}))
-    monkeypatch.setattr("patchmill.cutting.surveying.expected_of", lambda group: {"image": many})
     monkeypatch.setattr(Survey, "_look", lambda self, name, index, expected: (looked.append(index), (None, 1))[1])
 
     def targets():
         for number, index in enumerate(itertools.islice(many, 5000)):
             ahead.append(number - survey.objects)
-            yield "image", index
+            yield "image", index, many
 
     survey.these(targets())
     assert len(looked) == survey.objects == 5000
     assert max(ahead) <= 4
+
+
+def test_the_catalog_is_opened_once(tmp_path, monkeypatch):
+    patchmill.write_patches(stored(tmp_path), place := tmp_path / "set.zarr", 8, statistics=True)
+    opened, bulk = [], StoredGroup.bulk
+    monkeypatch.setattr(
+        StoredGroup, "bulk", lambda self, name, **how: (opened.append(name), bulk(self, name, **how))[1]
+    )
+    assert patchmill.verify(place, deep=True).ok
+    catalog = [name for name in opened if name.startswith("stat_")]
+    assert len(catalog) == len(set(catalog)) == 6
 
 
 def test_a_stop_ends_it(place, monkeypatch):

@@ -18,9 +18,9 @@ import patchmill
 from ingesting.looking import dataset_of, images_of
 from ingesting.test_append import filled, root_of, save
 from ingesting.test_store import every_object_of as objects_of
-from patchmill.errors import PatchmillError
+from patchmill.errors import HeldError, IncompleteError, PatchmillError
 from patchmill.ingesting import appending, publishing
-from patchmill.storage import TensorStoreArray
+from patchmill.storage import Location, TensorStoreArray
 
 EXTENTS = [(600, 700), (30, 40), (600, 500)]
 
@@ -91,6 +91,7 @@ def test_killed_before_any_of_the_moves(tmp_path, monkeypatch):
                 pass
         images = looks_right(target, [(30, 40)] * 3 + [(20, 20)], 2)
         assert len(dataset_of(target).image) == images
+        is_unfinished_and_whole(target)
         report = append(tmp_path)
         assert report.added == 0  # the append was finished from what had been made
         assert len(report) == 4
@@ -100,6 +101,32 @@ def test_killed_before_any_of_the_moves(tmp_path, monkeypatch):
         step += 1
         subprocess.run(["rm", "-r", target], check=True)
     assert step > 10
+
+
+def is_unfinished_and_whole(target):
+    """A check says what is under way and finds no damage; a repair leaves it alone."""
+    before, report = objects_of(target), patchmill.verify(target)
+    assert report.ok, report.lines()
+    assert report.foreign == ()
+    assert any("an append was begun and not finished" in note for note in report.notes)
+    with pytest.raises(IncompleteError, match="call ingest again, which finishes it, then repair"):
+        patchmill.verify(target, repair=True)
+    assert objects_of(target) == before
+
+
+def test_what_is_damaged_beside_an_unfinished_append_is_found(tmp_path, monkeypatch):
+    target, _ = begun(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing.appending, "is_publishing", lambda target: True)
+        killed_at(12, patch)
+        with pytest.raises(Killed):
+            append(tmp_path)
+    is_unfinished_and_whole(target)
+    for key in ("height/zarr.json", "height/c/0", "image/c/0/0/0"):
+        data = (target / key).read_bytes()
+        (target / key).write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+        assert [each.object for each in patchmill.verify(target).damaged] == [key]
+        (target / key).write_bytes(data)
 
 
 def test_the_root_comes_last(tmp_path, monkeypatch):
@@ -359,6 +386,28 @@ def test_one_writer_at_a_time(tmp_path):
             append(tmp_path)
     assert objects_of(target) == before
     assert append(tmp_path).added == 3
+
+
+def test_who_repairs_and_who_ingests_wait_for_each_other(tmp_path, monkeypatch):
+    target, expected = begun(tmp_path)
+    beside, sweep, refused = target.with_name("t.zarr.patchmill"), Location.sweep, []
+
+    def meanwhile(place):
+        sweep(place)
+        for call in (lambda: append(tmp_path), lambda: patchmill.verify(target, repair=True)):
+            with pytest.raises(HeldError, match="held by another process that ingests or repairs") as caught:
+                call()
+            refused.append(caught.value)
+
+    (target / "image/zarr.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Location, "sweep", meanwhile)
+        report = patchmill.verify(target, repair=True)
+    assert len(refused) == 2
+    assert [each.object for each in report.repaired] == ["image/zarr.json"]
+    assert not beside.exists()
+    append(tmp_path)
+    assert objects_of(target) == expected
 
 
 def test_overwrite_finishes_what_was_being_published_before_it_replaces(tmp_path, monkeypatch):

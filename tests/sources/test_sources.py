@@ -227,6 +227,21 @@ def test_nodata_that_json_has_no_word_for(tmp_path, nodata):
         assert report.ok, report
 
 
+@pytest.mark.parametrize("name", ["nodata", "_FillValue", "missing_value"])
+def test_nodata_in_a_list_of_one(tmp_path, name):
+    """As NetCDF's attributes come through some converters; of several values none is the one."""
+    values = np.full((20, 20), 5, "int16")
+    values[:7] = -9999
+    for attributes, share in (({name: [-9999]}, 13 / 20), ({name: [-9999, 5]}, 1)):
+        zarr.create_array(tmp_path / "a.zarr", data=values, attributes=attributes, overwrite=True)
+        (variable,) = open_source(tmp_path / "a.zarr").variables
+        assert variable.nodata == (-9999 if share < 1 else None)
+        ps = patchmill.write_patches(tmp_path / "a.zarr", tmp_path / "set.zarr", 20, mode="overwrite")
+        assert float(ps.catalog["valid_fraction"].squeeze()) == pytest.approx(share)
+    array = xr.DataArray(values, dims=("y", "x"), attrs={name: np.array([-9999], "int16")})
+    assert open_source(array).variables[0].nodata == -9999
+
+
 def test_infinite_nodata_that_is_transformed(tmp_path):
     image = np.arange(64, dtype="float32").reshape(8, 8)
     image[:4, :2] = -np.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import tensorstore as ts
 import zarr
 
 import patchmill
-from patchmill.errors import PatchmillError
+from patchmill.errors import PatchmillError, SourceError
 from patchmill.storage import Location
 from patchmill.storage.options import translate
 
@@ -98,6 +99,26 @@ def test_a_disk_without_hard_links(tmp_path, monkeypatch):
     assert not place.write_new("lease", b"two")
     assert place.read("lease") == b"one"
     assert place.entries() == ["lease"]
+
+
+def test_a_folder_that_does_not_let_look_into_it_is_one_sentence(tmp_path, monkeypatch):
+    """Told by the calls of the system: who is root may look into anything."""
+    place, real = Location.parse(tmp_path), os.scandir
+    place.write("a/b", b"1")
+
+    def refuse(path):
+        if os.fspath(path).endswith("/a"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.scandir", refuse)
+        for look in (place.keys, place.sizes):
+            with pytest.raises(SourceError, match=rf"^{tmp_path}/a can't be read: Permission denied$"):
+                list(look())
+    (tmp_path / "a/c").symlink_to("c")  # a link that leads to itself has no size
+    with pytest.raises(SourceError, match=f"^{tmp_path}/a/c can't be read: Too many levels of symbolic links$"):
+        list(place.sizes())
 
 
 def test_a_move_takes_everything(place):

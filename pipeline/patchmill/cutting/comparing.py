@@ -20,7 +20,7 @@ from patchmill.errors import PatchmillError
 from patchmill.reading import PatchSet
 from patchmill.reading.patchset import SetVariable
 from patchmill.sources.zarrs import nodata_of
-from patchmill.storage import StoredGroup
+from patchmill.storage import BulkArray, StoredGroup
 
 Array = NDArray[Any]
 Region = tuple[slice, slice, slice]
@@ -30,6 +30,8 @@ _VALUES = 2**20
 
 WORKING = 4 * 8 * _VALUES
 """Bytes that a comparison holds beside a shard: its values in double precision, and what counts of them."""
+
+_COMPARED = ("min", "max", "mean")
 
 _NAMED = {"scale", "clip", "standardize"}
 
@@ -45,17 +47,20 @@ class Comparing:
         The same, opened.
     nodata : mapping
         Name of an array to the value that its statistics leave out, of those arrays that can be compared.
+    known : mapping
+        Name of such an array to its statistics in the catalog, opened, by field.
     """
 
     group: StoredGroup
     ps: PatchSet
     nodata: dict[str, Any]
+    known: dict[str, dict[str, BulkArray]]
 
     @classmethod
     def of(cls, group: StoredGroup, ps: PatchSet) -> Comparing:
         """Of a patch set."""
         described, asked = group.own["source"]["variables"], group.own["request"]["variables"]
-        nodata = {}
+        nodata, known = {}, {}
         for each in asked:
             name = described[each["name"]]["array"]
             attributes, dtype = group.arrays[name]["attributes"], np.dtype(each["dtype"])
@@ -63,8 +68,8 @@ class Comparing:
             steps = {key for step in each["transform"] or () for key in step}
             told = stored is not None or each["nodata"] in (None, "nan")
             if told and steps <= _NAMED and _field(group, each["name"], "min") in group.arrays:
-                nodata[name] = stored
-        return cls(group, ps, nodata)
+                nodata[name], known[name] = stored, _opened(group, each["name"])
+        return cls(group, ps, nodata, known)
 
     def differs(self, name: str, index: Index, expected: Expected) -> Finding | None:
         """What is wrong with one shard; None where all agrees, or nothing can be compared."""
@@ -121,8 +126,7 @@ class Comparing:
         patches = patches if has else patches[:, None]
         found = _statistics(patches, self._counted(patches, self.nodata[name], region))
         wrong = np.zeros(exists.shape, bool)
-        for field in ("min", "max", "mean"):
-            array = self.group.bulk(_field(self.group, variable.name, field), cache_bytes=CATALOG_CACHE)
+        for field, array in self.known[name].items():
             known = (
                 array.read((images, slice(0, patches.shape[1]), rows, columns)) if has else array.read(region)[:, None]
             )
@@ -161,6 +165,12 @@ class Comparing:
 def _field(group: StoredGroup, variable: str, field: str) -> str:
     several = len(group.own["request"]["variables"]) > 1
     return f"stat_{variable}_{field}" if several else f"stat_{field}"
+
+
+def _opened(group: StoredGroup, variable: str) -> dict[str, BulkArray]:
+    """What is compared, from the catalog; opened once, since a check asks for it part by part."""
+    names = {field: _field(group, variable, field) for field in _COMPARED}
+    return {field: group.bulk(name, cache_bytes=CATALOG_CACHE // len(names)) for field, name in names.items()}
 
 
 def _statistics(patches: Array, counted: Array | None) -> dict[str, Array]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from patchmill.cutting.holders import LEASES
 from patchmill.errors import TargetExistsError
-from patchmill.storage import Location, begun, read_group
+from patchmill.storage import Location, begun, digest, read_group
 from patchmill.storage.makers import is_mine, is_stale, task
 from patchmill.types import Mode
 
@@ -100,13 +100,19 @@ def _look(target: Location) -> State:
         begun_by.get("request"),
         int(begun_by.get("old", 0)),
         str(begun_by.get("mode", "resume")),
-        bool(begun_by.get("aside", False)),
+        bool(begun_by.get("aside", False)) and not _is_swapped(target, begun_by),
         begun_by.get("trusted"),
         begun_by.get("slices"),
         str(begun_by.get("task", "")),
         is_mine({"provenance": begun_by} if group is None else group.own),
         group is not None and is_stale(group.own),
     )
+
+
+def _is_swapped(target: Location, begun_by: Mapping[str, Any]) -> bool:
+    """Whether the root that was to come into the place of an old one is there: it comes last, so all else is."""
+    root = target.read("zarr.json")
+    return root is not None and digest(root) == begun_by.get("root")
 
 
 def _understood(found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -27,6 +27,7 @@ from patchmill.cutting.journal import Journal, Record
 from patchmill.cutting.lease import Lease
 from patchmill.cutting.reports import Finding
 from patchmill.cutting.request import Request
+from patchmill.cutting.stopping import Stop
 from patchmill.cutting.tasks import cut_shards
 from patchmill.cutting.workplace import Workplace
 from patchmill.errors import Interrupted, PatchmillError, SourceError
@@ -65,7 +66,7 @@ def repair_metadata(group: StoredGroup, findings: Iterable[Finding]) -> Iterator
 
 
 @contextmanager
-def bench_for(group: StoredGroup, request: Request, lease: Lease, stop: Any) -> Iterator[Bench]:
+def bench_for(group: StoredGroup, request: Request, lease: Lease, stop: Stop) -> Iterator[Bench]:
     """A place in memory to cut in, gone afterwards."""
     aside = Location.parse(f"memory://patchmill-repair-{uuid.uuid4().hex}/set")
     journal = Noted(aside.workshop)
@@ -93,8 +94,7 @@ class Bench:
         In the memory of this process.
     lease : Lease
         On the target.
-    stop : Any
-        Its `requested` is true once somebody asked to stop.
+    stop : Stop
     """
 
     group: StoredGroup
@@ -103,7 +103,7 @@ class Bench:
     journal: Noted
     aside: Location
     lease: Lease
-    stop: Any
+    stop: Stop
 
     # -- catalog and coordinates ------------------------------------------------------------------------------------
 

@@ -39,8 +39,6 @@ class Change:
     transform : Transform or None
     dtype : numpy.dtype
         As stored.
-    cast_to : bool
-        Whether `dtype` was asked for, rather than left to the transform.
     padding : Padding
         What continues an image: as stored, where the transform is pointwise or absent, else as the source has it.
     nodata : number or None
@@ -49,7 +47,6 @@ class Change:
 
     transform: Transform | None
     dtype: np.dtype[Any]
-    cast_to: bool
     padding: Padding
     nodata: Any
 
@@ -284,11 +281,11 @@ def _change(
     )
     stored = natural if asked is None else _as_dtype(asked)
     fill = as_fill(value, variable.dtype, "pad_value")
-    plain = Change(transform, stored, asked is not None, Padding(mode, fill), variable.nodata)
+    plain = Change(transform, stored, Padding(mode, fill), variable.nodata)
     if not plain.pointwise or (transform is None and stored == variable.dtype):
-        return plain if plain.pointwise else Change(transform, stored, asked is not None, plain.padding, None)
+        return plain if plain.pointwise else Change(transform, stored, plain.padding, None)
     padding = Padding(mode, _as_stored(plain, variable, fill, "pad_value")) if mode == "constant" else plain.padding
-    return Change(transform, stored, asked is not None, padding, _nodata(plain, variable))
+    return Change(transform, stored, padding, _nodata(plain, variable))
 
 
 _NAMES = (

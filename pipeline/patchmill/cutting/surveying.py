@@ -8,14 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from patchmill.cutting.comparing import Comparing
 from patchmill.cutting.expected import Expected, Index, expected_of
 from patchmill.cutting.reports import Finding
+from patchmill.cutting.stopping import Stop
 from patchmill.errors import CorruptChunkError, Interrupted
 from patchmill.storage import StoredGroup, begun, read_group
 from patchmill.storage.checking import Look, look_at
@@ -27,8 +28,8 @@ _TOLD_SECONDS = 0.2
 RECORD = "provenance"
 """The record that `ingest` keeps of its files in a source: a group of its own, which the root does not vouch for."""
 
-Target = tuple[str, Index]
-"""An array, and one of its objects."""
+Target = tuple[str, Index, Expected]
+"""An array, one of its objects, and what the array must hold."""
 
 Seen = tuple[Finding | None, int]
 """What is wrong with an object, and its stored bytes."""
@@ -45,17 +46,22 @@ class Survey:
         Objects that are read at a time.
     watch : callable or None
         Told how far it is: objects, and stored bytes.
-    stop : Any
-        Its `requested` is true once somebody asked to stop.
+    stop : Stop
     comparing : Comparing or None
         Compares pixels with the catalog.
+    growing : bool
+        Whether a generation of it was begun and not finished, so that objects of more images may be there.
+    following : StoredGroup or None
+        What it will be, where an append of `ingest` is putting its objects in their places.
     """
 
     group: StoredGroup
     workers: int
     watch: Watch | None
-    stop: Any
+    stop: Stop
     comparing: Comparing | None = None
+    growing: bool = False
+    following: StoredGroup | None = None
     objects: int = 0
     nbytes: int = 0
     total: int = 0
@@ -66,24 +72,24 @@ class Survey:
 
     def everything(self) -> None:
         """Metadata, every object that must be there, and every object that is there."""
+        self._unfinished()
         self._metadata()
         expected = expected_of(self.group)
         self.total = self.objects + sum(len(each) for each in expected.values() if each is not None)
         self._note_unknown(expected)
-        self.these((name, index) for name, each in expected.items() if each is not None for index in each)
+        self.these((name, index, each) for name, each in expected.items() if each is not None for index in each)
         self._strangers(expected)
-        if self.group.own.get("kind") == "source":
+        if self.group.own.get("kind") == "source" and not self.growing:
             self._record()
         self._tell(self.total)
 
     def these(self, targets: Iterable[Target]) -> None:
         """Look at some objects."""
-        expected = expected_of(self.group)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="patchmill-verify") as pool:
             under_way: set[Future[Seen]] = set()
             try:
-                for name, index in targets:
-                    under_way.add(pool.submit(self._look, name, index, expected[name]))
+                for target in targets:
+                    under_way.add(pool.submit(self._look, *target))
                     if len(under_way) >= 2 * self.workers:
                         under_way = self._collected(under_way)
                 while under_way:
@@ -114,11 +120,9 @@ class Survey:
 
     # -- objects that must be there ---------------------------------------------------------------------------------
 
-    def _look(self, name: str, index: Index, expected: Expected | None) -> Seen:
-        if expected is None:
-            return None, 0
+    def _look(self, name: str, index: Index, expected: Expected) -> Seen:
         place, key = self.group.place.child(name), expected.form.key(index)
-        look = look_at(place, key, expected.form, expected.chunks(index))
+        look = look_at(place, key, expected.form, expected.chunks(index), growing=self.growing)
         if not look.ok:
             return finding_of(self.group, name, index, expected, look), max(0, look.nbytes)
         return None if self.comparing is None else self.comparing.differs(name, index, expected), look.nbytes
@@ -129,6 +133,29 @@ class Survey:
                 self.notes.append(
                     f"{name} was not checked, since the extents of the images are damaged: repair these first"
                 )
+
+    # -- what is not finished -----------------------------------------------------------------------------------------
+
+    def _unfinished(self) -> None:
+        """Find out whether the store is just being added to, or whoever did that was killed."""
+        place = self.group.place
+        request = begun(place)
+        if request is not None:
+            self.growing = not request.get("aside", False)
+            self.notes.append("a generation was begun and not finished: its objects are not looked at")
+        elif self.group.own.get("kind") == "source" and place.is_local:
+            self._published()
+
+    def _published(self) -> None:
+        # Here, since the room of ingesting loads readers of images, which the check of a patch set does without.
+        from patchmill.ingesting.appending import following, is_publishing
+
+        if is_publishing(self.group.place):
+            self.growing, self.following = True, following(self.group.place)
+            self.notes.append(
+                "an append was begun and not finished: its objects and the record of files are not looked at; "
+                "call ingest again, which finishes it"
+            )
 
     # -- metadata ---------------------------------------------------------------------------------------------------
 
@@ -141,12 +168,19 @@ class Survey:
                 self.findings.append(Finding(name, key, None, "the metadata of an array is missing", kind="missing"))
                 continue
             self.nbytes += len(data)
-            try:
-                self.group.check_metadata(name)
-            except CorruptChunkError:
+            if not self._is_metadata(name):
                 self.findings.append(
                     Finding(name, key, None, "the metadata of an array is not what the root says of it")
                 )
+
+    def _is_metadata(self, name: str) -> bool:
+        """Whether the metadata of an array are what the root says, or the one that comes."""
+        for group in (self.group, self.following):
+            with suppress(CorruptChunkError):
+                if group is not None:
+                    group.check_metadata(name)
+                    return True
+        return False
 
     def _record(self) -> None:
         """What `ingest` recorded of its files, in the same way."""
@@ -172,23 +206,21 @@ class Survey:
 
     def _strangers(self, expected: Mapping[str, Expected | None]) -> None:
         """Objects that belong to no array; those of one where nothing may be are damage, since readers see them."""
-        growing = begun(self.group.place) is not None
-        if growing:
-            self.notes.append("a generation was begun and not finished: its objects are not looked at")
+        coming = {RECORD} if self.following is None else {RECORD, *self.following.arrays}
         for key in self.group.place.keys():  # noqa: SIM118 - not a mapping
             name, _, rest = key.partition("/")
             if key == "zarr.json" or (rest == "zarr.json" and name in self.group.arrays):
                 continue
             if name not in expected:
-                if name != RECORD or self.group.own.get("kind") != "source":
+                if name not in coming or self.group.own.get("kind") != "source":
                     self.foreign.append(key)
                 continue
             each = expected[name]
             index = None if each is None else each.form.index_of(rest)
             if index is not None and each is not None:
-                if index not in each:
+                if index not in each and not self.growing:
                     self.findings.append(_extra(self.group, name, index, each, key))
-            elif each is not None and not (growing and rest.startswith("c/")):
+            elif each is not None and not (self.growing and rest.startswith("c/")):
                 self.foreign.append(key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -18,7 +19,7 @@ from patchmill.cutting.lease import Lease, take
 from patchmill.cutting.remaking import request_from_stored
 from patchmill.cutting.repairing import bench_for, repair_metadata
 from patchmill.cutting.reports import Finding, Report
-from patchmill.cutting.stopping import stoppable
+from patchmill.cutting.stopping import Stop, stoppable
 from patchmill.cutting.surveying import RECORD, Survey
 from patchmill.errors import CorruptChunkError, IncompleteError, NotAPatchSetError, PatchmillError
 from patchmill.planning import memory_limit, worker_count
@@ -78,7 +79,7 @@ def verify(
     Raises
     ------
     NotAPatchSetError, IncompleteError
-        If there is no committed store at `target`.
+        If there is no committed store at `target`; the latter also of a repair, if an append to it must be finished.
     HeldError
         If somebody writes there, of a repair.
     SourceError, ValueError
@@ -105,8 +106,8 @@ def verify(
         if not repair:
             survey, _ = call.survey()
             return call.report(survey, [], began)
-        call.group_and_root()  # before a workshop is made beside what is none
-        with take(place.workshop) as lease:
+        group, _ = call.group_and_root()  # before a workshop is made beside what is none
+        with _not_ingested(place, group), take(place.workshop) as lease:
             remake = partial(
                 request_from_stored,
                 source=source,
@@ -129,7 +130,7 @@ class _Call:
     workers: int | None
     progress: Watch | None
     deep: bool
-    stop: Any
+    stop: Stop
 
     def group_and_root(self) -> tuple[StoredGroup | None, list[Finding]]:
         """The group, as its root was sealed where that can be told, and what is wrong with the root."""
@@ -226,6 +227,15 @@ def _no_set(place: Location) -> Exception:
 
 
 # -- repair ------------------------------------------------------------------------------------------------------------
+
+
+def _not_ingested(place: Location, group: StoredGroup | None) -> AbstractContextManager[None]:
+    """Inside, `ingest` leaves a source alone; only it knows of that lock, which other stores do without."""
+    if group is None or group.own["kind"] != "source" or not place.is_local:
+        return nullcontext()
+    from patchmill.ingesting.publishing import kept_whole
+
+    return kept_whole(place)
 
 
 def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], began: float) -> Report:

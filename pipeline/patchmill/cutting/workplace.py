@@ -21,7 +21,7 @@ from patchmill.cutting.holders import LEASES
 from patchmill.cutting.journal import Journal
 from patchmill.cutting.looking import REQUEST, Prefix, State, look, refuse
 from patchmill.errors import TargetExistsError
-from patchmill.storage import FORMAT, Location
+from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.makers import signature
 from patchmill.types import Mode
 
@@ -70,6 +70,8 @@ class Workplace:
     def finish(self) -> None:
         """The set is complete: put it in its place, and remove what only a resume needs."""
         if self.building != self.target:
+            # By this whoever comes after a crash knows that the swap is done, though the note below was not written.
+            _note(self.work, root=digest(self.building.read("zarr.json") or b""))
             _swap(self.target)
             _note(self.work, aside=False)  # from now on there is nothing to build
         tidy(self.work)

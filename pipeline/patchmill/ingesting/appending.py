@@ -3,7 +3,7 @@
 ::
 
     out.zarr.patchmill/      only while something is appended
-      ingest.lock
+      ingest.lock            as in `patchmill.ingesting.publishing`
       append.json            which generation, of which root; "building", then "publishing"
       append/                the objects that are new or other than before, complete before the first of them is moved
     out.zarr/                changes only by whole objects that are put in place, the root zarr.json last
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from patchmill.errors import PatchmillError
-from patchmill.storage import Location, digest
+from patchmill.storage import Location, StoredGroup, digest, read_group
 from patchmill.storage.local import sync_folder
 
 _RECORD, _ASIDE = "append.json", "append"
@@ -93,6 +93,12 @@ def is_publishing(target: Location) -> bool:
     """Whether objects of an append are on their way to their places."""
     record = _read(target)
     return record is not None and record.state == "publishing"
+
+
+def following(target: Location) -> StoredGroup | None:
+    """What the store will be once what is being published is in its place; None where it is that already."""
+    group = read_group(target.workshop.child(_ASIDE))
+    return None if group is None else replace(group, place=target)
 
 
 def finish(target: Location) -> None:

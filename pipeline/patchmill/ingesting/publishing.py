@@ -3,7 +3,8 @@
 ::
 
     out.zarr.patchmill/      only while it is built
-      ingest.lock            held by the process that builds; the system lets go of it when that process dies
+      ingest.lock            held by the process that builds, or repairs what is there; the system lets go of it when
+                             that process dies
       source/                the new store
       old/                   the one it replaces, for the moment of the swap
     out.zarr/                the new store, once all is well
@@ -20,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from patchmill.errors import PatchmillError, TargetExistsError
+from patchmill.errors import HeldError, IncompleteError, PatchmillError, TargetExistsError
 from patchmill.ingesting import appending
 from patchmill.storage import Location, begun, read_group
 
@@ -62,8 +63,8 @@ def built_aside(target: Location, mode: IngestMode) -> Iterator[Location]:
     ------
     TargetExistsError
         As `refuse_taken`, now and again before the end.
-    PatchmillError
-        If another process builds the same target.
+    HeldError
+        If another process builds the same target, or repairs what is there.
     """
     refuse_taken(target, mode)
     made: list[Path] = []
@@ -90,12 +91,42 @@ def kept_open(target: Location) -> Iterator[None]:
 
     Raises
     ------
+    HeldError
+        If another process holds it.
     PatchmillError
-        If another process holds it, or it can't be written.
+        If it can't be written.
     """
     _parents(target)
     with _held(target):
         yield
+
+
+@contextmanager
+def kept_whole(target: Location) -> Iterator[None]:
+    """Keep `ingest` from a store that is repaired.
+
+    Raises
+    ------
+    HeldError
+        If another process holds it.
+    IncompleteError
+        If an append to it must be finished before.
+    PatchmillError
+        If it can't be written.
+    """
+    _parents(target)
+    with _locked(target) as lock:
+        try:
+            if appending.is_publishing(target):
+                raise IncompleteError(
+                    f"an append to {target.url} was begun and not finished: call ingest again, which finishes it, "
+                    "then repair"
+                )
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+                lock.parent.rmdir()
 
 
 def _parents(target: Location) -> list[Path]:
@@ -113,6 +144,20 @@ def _parents(target: Location) -> list[Path]:
 @contextmanager
 def _held(target: Location) -> Iterator[None]:
     """Keep other processes out of the workshop, and remove it at the end, unless that must still be published."""
+    with _locked(target):
+        try:
+            _restore(target)
+            appending.finish(target)
+            yield
+        finally:
+            if not appending.is_publishing(target):
+                with suppress(OSError):
+                    target.workshop.remove()
+
+
+@contextmanager
+def _locked(target: Location) -> Iterator[Path]:
+    """Hold the lock in the workshop, which is this file; whoever removes it does so before letting go."""
     workshop = target.workshop
     path = workshop.path / "ingest.lock"
     try:
@@ -123,21 +168,14 @@ def _held(target: Location) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise PatchmillError(
-                f"{workshop.url} is held by another process that ingests: wait for it to end"
+            raise HeldError(
+                f"{workshop.url} is held by another process that ingests or repairs: wait for it to end"
             ) from error
         except OSError:
             pass  # a file system without locks
         if not path.exists() or os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
-            raise PatchmillError(f"{workshop.url} was just given up by another process: try again")
-        try:
-            _restore(target)
-            appending.finish(target)
-            yield
-        finally:
-            if not appending.is_publishing(target):
-                with suppress(OSError):
-                    workshop.remove()
+            raise HeldError(f"{workshop.url} was just given up by another process: try again")
+        yield path
 
 
 def _swap(building: Location, target: Location) -> None:

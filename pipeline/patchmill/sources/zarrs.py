@@ -174,9 +174,14 @@ def _canonical(values: Sequence[int], axes: Mapping[str, int]) -> tuple[int, int
 
 
 def nodata_of(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
-    """The value for "nothing measured", from ``nodata`` or CF's ``_FillValue`` and ``missing_value``."""
+    """The value for "nothing measured", from ``nodata`` or CF's ``_FillValue`` and ``missing_value``.
+
+    Some writers put it into a list of one.
+    """
     for key in ("nodata", "_FillValue", "missing_value"):
         value = attributes.get(key)
+        if isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
         if isinstance(value, str):
             value = _from_text(value, dtype)
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -184,7 +184,7 @@ def opened(place: Location, key: str) -> Iterator[Blob | None]:
         os.close(descriptor)
 
 
-def look_at(place: Location, key: str, form: ObjectFormat, expected: Flags | None) -> Look:
+def look_at(place: Location, key: str, form: ObjectFormat, expected: Flags | None, *, growing: bool = False) -> Look:
     """Check one object.
 
     Parameters
@@ -195,15 +195,17 @@ def look_at(place: Location, key: str, form: ObjectFormat, expected: Flags | Non
     form : ObjectFormat
     expected : ndarray of bool, or None
         Which chunks of a shard must be there, row-major; all others must not. None where that can't be told.
+    growing : bool
+        Whether others may be there too, of images that are just being added.
     """
     try:
         with opened(place, key) as blob:
-            return Look() if blob is None else check(blob, form, expected)
+            return Look() if blob is None else check(blob, form, expected, growing=growing)
     except OSError as error:  # a folder in its place, or a disk that does not give it
         return Look(0, f"it can't be read: {error.strerror or error}")
 
 
-def check(blob: Blob, form: ObjectFormat, expected: Flags | None) -> Look:
+def check(blob: Blob, form: ObjectFormat, expected: Flags | None, *, growing: bool = False) -> Look:
     """The same for stored bytes that are open."""
     look = Look(blob.size)
     if not form.sharded:
@@ -216,7 +218,8 @@ def check(blob: Blob, form: ObjectFormat, expected: Flags | None) -> Look:
         return look
     there = index[:, 0] != ABSENT
     if expected is not None:
-        for number in np.flatnonzero(there != expected).tolist():
+        wrong = expected & ~there if growing else expected != there
+        for number in np.flatnonzero(wrong).tolist():
             look.chunks[number] = "must not be there" if there[number] else "is missing"
     look.whole = _gaps(index[there], blob.size - 16 * len(index) - 4)
     if not look.whole:

@@ -28,7 +28,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
-            raise SourceError(f"{self.path / key} can't be read: {error.strerror or error}") from error
+            raise _unreadable(self.path / key, error) from error
 
     def write(self, key: str, data: bytes) -> None:
         """Put the object `key`, whole or not at all."""
@@ -65,9 +65,12 @@ class Folder:
         """Keys of all objects below `prefix`, with their bytes."""
         for key, entry in self._files(prefix):
             try:
-                yield key, entry.stat(follow_symlinks=True).st_size
+                size = entry.stat(follow_symlinks=True).st_size
             except FileNotFoundError:  # it went while we looked
                 continue
+            except OSError as error:
+                raise _unreadable(self.path / key, error) from error
+            yield key, size
 
     def _files(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         waiting = [prefix.strip("/")]
@@ -77,6 +80,8 @@ class Folder:
                 entries = list(os.scandir(self.path / inside))
             except (FileNotFoundError, NotADirectoryError):
                 continue
+            except OSError as error:
+                raise _unreadable(self.path / inside, error) from error
             for entry in entries:
                 key = f"{inside}/{entry.name}" if inside else entry.name
                 if entry.is_dir(follow_symlinks=False):
@@ -91,7 +96,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise SourceError(f"{self.path} can't be read: {error.strerror or error}") from error
+            raise _unreadable(self.path, error) from error
 
     def sweep(self) -> None:
         """Delete what killed writers left unfinished."""
@@ -138,6 +143,11 @@ class Folder:
 def unwritable(place: str, reason: str) -> PatchmillError:
     """The error for a place that takes no more bytes."""
     return PatchmillError(f"{place} can't be written: {reason}: mend that, then call again to go on from here")
+
+
+def _unreadable(place: Path, error: OSError) -> SourceError:
+    """The error for a place that does not give what it holds."""
+    return SourceError(f"{place} can't be read: {error.strerror or error}")
 
 
 @contextmanager
