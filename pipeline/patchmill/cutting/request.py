@@ -332,7 +332,7 @@ def _become(change: Change, variable: Variable, value: Any) -> list[Any] | None:
 
 
 def _neighbors(value: Any, dtype: np.dtype[Any]) -> list[Any]:
-    """The values one below and one above, of those that `dtype` has: what is clipped or rounded away becomes like them."""
+    """The values one below and one above, of those that `dtype` has: what is clipped away becomes like them."""
     if dtype.kind in "ui":
         info = np.iinfo(dtype)
         return [each for each in (int(value) - 1, int(value) + 1) if info.min <= each <= info.max]
