@@ -285,6 +285,35 @@ def test_a_stage_that_does_not_write_its_output_has_failed(tmp_path):
     assert patchmill.run(config).state == "done"
 
 
+def test_a_stage_that_leaves_its_output_as_it_was_before_has_failed_until_it_writes_there(tmp_path):
+    declared = 'target: str = "temp:a"  # out: a file\ntext: str = "a"  # what to write'
+    writes = "open(target, 'w').write('a')"
+    write_notebook(tmp_path / "works.ipynb", declared, writes)
+
+    def run(text: str = "a", **how):
+        stages = {"works": {"params": {"target": "${root}/a", "text": text}}}
+        return patchmill.run(write_config(tmp_path / "pipeline.yaml", stages), check=False, **how)
+
+    assert run().state == "done"
+    assert run(force=True).state == "done"  # the same bytes, written again
+    write_notebook(tmp_path / "works.ipynb", declared, f"import os\nif not os.path.exists(target):\n    {writes}")
+    for _ in range(2):  # what is gone on with was begun before the first of them
+        left = run("b")
+        assert (left.state, left.exit_code) == ("failed", 1)
+        assert f"it left {tmp_path}/out/a, its target, as it was before" in left.failed.failure.sentence
+    (tmp_path / "out" / "a").touch()
+    assert run("b").state == "done"
+
+
+def test_an_output_that_an_earlier_attempt_wrote_may_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(conducting, "_PAUSE_SECONDS", 0.1)
+    steps = "import os\nif not os.path.exists(target):\n    open(target, 'w').close()\n    os.kill(os.getpid(), 9)"
+    write_notebook(tmp_path / "works.ipynb", 'target: str = "temp:a"  # out: a file', steps)
+    stages = {"works": {"params": {"target": "${root}/a"}, "retries": 1}}
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", stages), check=False)
+    assert (run.state, run.stages[0].attempt) == ("done", 2)
+
+
 def test_two_configs_do_not_write_to_one_place_at_a_time(tmp_path):
     declared = 'target: str = "temp:a"  # out: a file'
     write_notebook(tmp_path / "sleeps.ipynb", declared, *SLEEPS[1:])

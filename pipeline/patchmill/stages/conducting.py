@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from patchmill.errors import HeldError, PatchmillError
 from patchmill.show.progress import shown_seconds
 from patchmill.stages import attempts
-from patchmill.stages.deciding import Decision, decide, left_by, unwritten
+from patchmill.stages.deciding import Decision, before, decide, left_by, unwritten
 from patchmill.stages.graph import width
 from patchmill.stages.holding import hold
 from patchmill.stages.ledger import Ledger
@@ -211,7 +211,8 @@ class Conductor:
         )
         self._again.pop(stage.name, None)
         run = os.path.basename(self._ledger.record.folder)
-        work = Work(run, decision.basis, decision.task(run), decision.anew, {path: {} for path in stage.all_outputs})
+        task = decision.task(run)
+        work = Work(run, decision.basis, task, decision.anew, before(stage, self._memos[stage.name], task))
         told = {_STAGE: f"{self._pipeline.name}/{stage.name}@{work.task}", _ANEW: str(work.anew)}
         # A process that nobody knows of would be left behind.
         with self._signals.held():
@@ -229,7 +230,8 @@ class Conductor:
         if status is not None:
             attempt.child.sweep()
             record, folder = self._ledger.stage(attempt.stage.name), self._ledger.record.folder
-            self._end(attempt, *attempts.judged(record, folder, status, missing=unwritten(attempt.stage)))
+            missing = unwritten(attempt.stage, attempt.work.outputs)
+            self._end(attempt, *attempts.judged(record, folder, status, missing=missing))
         elif limit is not None and moment - attempt.began > limit:
             self._end_late(attempt, limit)
         elif moment - attempt.looked >= _LOOK_SECONDS:
