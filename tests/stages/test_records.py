@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 
 import patchmill
 from patchmill.errors import ConfigError, HeldError, PatchmillError, TargetExistsError
-from patchmill.stages import ledger, records
+from patchmill.stages import cleaning, ledger, records
 from patchmill.stages.cleaning import clean
 from patchmill.stages.finding import find_runs, latest_run, trouble
 from patchmill.stages.records import Run, StageRecord, point_to, read_status, this_runner, write_status
@@ -227,6 +228,27 @@ def test_cleaning_keeps_the_latest_of_each_config_those_that_run_and_all_data(tm
     assert (tmp_path / "data").read_text() == "data"
     clean(str(tmp_path), keep=0)
     assert sorted(os.listdir(runs)) == ["mine", "r01", "r99"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_cleaning_leaves_no_pointer_to_a_record_that_is_gone(tmp_path, monkeypatch, links):
+    def refused(*_, **__):
+        raise PermissionError(13, "not allowed")
+
+    if not links:
+        monkeypatch.setattr("os.symlink", refused)
+    one, two = record(tmp_path, "r01"), record(tmp_path, "r02", name="other")
+    point_to(one)
+    clean(str(tmp_path), keep=1)
+    assert sorted(os.listdir(tmp_path)) == ["latest" if links else "latest.txt", "r01", "r02"]
+    with monkeypatch.context() as patched:
+        patched.setattr(cleaning, "_remove", lambda path: refused() if path == two else shutil.rmtree(path))
+        with pytest.raises(PermissionError):
+            clean(str(tmp_path), keep=0)
+    assert os.listdir(tmp_path) == ["r02"]
+    point_to(two)
+    clean(str(tmp_path), keep=0)
+    assert os.listdir(tmp_path) == []
 
 
 def test_cleaning_never_touches_a_record_with_data_in_it(tmp_path):
