@@ -11,12 +11,28 @@ from datetime import UTC, datetime
 from patchmill.errors import ConfigError, PatchmillError
 from patchmill.stages.around import check_place, configs_around, records_around
 from patchmill.stages.records import LATEST, STATUS, Run, read_status
+from patchmill.stages.refusals import refused_since
 
 SILENT_SECONDS = 30.0
 """A runner that has not told for so long that it lives is looked for."""
 
 _MOST = 20
 """Records of one folder that are opened for the latest, of the many that years of nights leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a run's own record can't know."""
+
+    trouble: str
+    """See `trouble`."""
+    remark: str
+    """A sentence, where it stalls, or where the last attempt at a later run was refused."""
+
+    @property
+    def sentences(self) -> list[str]:
+        """What there is to tell."""
+        return [sentence for sentence in (self.trouble, self.remark) if sentence]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,12 @@ def last_of(runs: Sequence[Run]) -> Run:
     last = max(runs, key=_in_time)
     pointed = _pointed(os.path.dirname(last.folder))
     return next((run for run in runs if run.folder == pointed and run.began == last.began), last)
+
+
+def condition(run: Run) -> Condition:
+    """How a run really is, for whoever shows its record."""
+    gone = trouble(run)
+    return Condition(gone, (not gone and stall(run)) or refused_since(run))
 
 
 def trouble(run: Run) -> str:
