@@ -301,7 +301,7 @@ WRONG = {
     "status a b": r"%patchmill status: unrecognized arguments: b; it is used as %patchmill status \[CONFIG or FOLDER\]",
     "status 'a": r"No closing quotation",
     "status ../notebooks/first.ipynb": r"(?s:first.ipynb:1: name is missing.*)",
-    "status .": r"there is no run yet of .: \S+ holds no record that can be read",
+    "status .": r"there is no run yet of .: \S+ holds no record",
 }
 
 

@@ -20,7 +20,7 @@ import patchmill
 from patchmill.errors import ConfigError, HeldError, PatchmillError, TargetExistsError
 from patchmill.stages import cleaning, ledger, records
 from patchmill.stages.cleaning import clean
-from patchmill.stages.finding import find_runs, latest_run, trouble
+from patchmill.stages.finding import condition, find_runs, latest_run, trouble
 from patchmill.stages.records import Run, StageRecord, point_to, read_status, this_runner, write_status
 from stages.notebook_files import running_below, wait_until, write_config, write_notebook
 
@@ -189,6 +189,29 @@ def test_records_are_found_from_wherever_they_can_be_named(tmp_path, monkeypatch
         find_runs(str(tmp_path))
     with pytest.raises(ConfigError, match=r"there is no .*nowhere; no config lies around here"):
         find_runs(str(tmp_path / "nowhere"))
+
+
+def test_records_that_can_not_be_read_are_told_of(tmp_path, monkeypatch):
+    config = str(write_config(tmp_path / "pipeline.yaml", {"a": {}}, name="demo"))
+    runs = tmp_path / "out" / "records"
+    record(runs, "20250104-000001-other", name="other")
+    names = ["20250101-000001-demo", "20250102-000001-demo", "20250102-000001-demo-2"]
+    first, *rest = [Path(record(runs, name, began=records.now())) for name in names]
+    assert condition(read_status(str(first))).sentences == []
+    for folder in rest:
+        (folder / "status.json").write_text("{")
+    assert latest_run(config).folder == str(first)
+    (told,) = condition(latest_run(config)).sentences
+    assert told.startswith(f"{rest[-1]}/status.json is no record that this version of patchmill can read")
+    assert told.endswith(f"; nor can 1 more in {runs}")
+    (first / "status.json").write_text("[]")
+    with pytest.raises(PatchmillError, match=r"20250102-000001-demo-2/status.json is no record .*; nor can 2 more in"):
+        latest_run(config)
+    shutil.rmtree(runs / "20250104-000001-other")
+    monkeypatch.chdir(tmp_path / "out")
+    for where in (str(tmp_path / "out"), None):
+        with pytest.raises(PatchmillError, match=r"20250102-000001-demo-2/status.json is no record"):
+            find_runs(where)
 
 
 def test_of_two_runs_that_began_in_one_second_the_pointer_knows_the_last(tmp_path):

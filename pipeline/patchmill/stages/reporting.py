@@ -71,7 +71,7 @@ def run_table(record: Run) -> RunTable:
     from patchmill.show.runs import RunTable
 
     known = condition(record)
-    return RunTable(run_page(record), os.getcwd(), known.trouble, known.remark)
+    return RunTable(run_page(record), os.getcwd(), known.trouble, known.remarks)
 
 
 def written(record: Run) -> dict[str, str]:
