@@ -128,6 +128,8 @@ class Conductor:
                 for attempt in self._active.values():
                     leases.enter_context(attempt.leases)
                 end_all(attempt.child for attempt in self._active.values())
+            with suppress(PatchmillError):  # the first reason is the one to tell
+                self._ledger.put(*map(self._measured, self._active.values()))
             raise
         finally:
             self._draw()
@@ -207,6 +209,7 @@ class Conductor:
             why=decision.why,
             seconds=None,
             began=now(),
+            ended="",
             attempt=record.attempt + 1,
         )
         self._again.pop(stage.name, None)
@@ -267,15 +270,7 @@ class Conductor:
             self._ledger.put(replace(waiting[0], state="failed", failure=failure), exit_code=EXIT_LATE)
 
     def _end(self, attempt: _Attempt, state: State, failure: Failure | None, code: int) -> None:
-        child = attempt.child
-        ended = replace(
-            self._ledger.stage(attempt.stage.name),
-            state=state,
-            failure=failure,
-            seconds=round(time.monotonic() - attempt.began, 2),
-            cpu_seconds=child.cpu_seconds,
-            peak_bytes=child.peak_bytes or None,
-        )
+        ended = replace(self._measured(attempt), state=state, failure=failure)
         if state == "done":
             self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
         attempt.leases.close()  # not before: what somebody else wrote there is not what it left
@@ -287,6 +282,16 @@ class Conductor:
                 self._ledger.put(ended, exit_code=self._ledger.record.exit_code or code)
         self._undrawn.append(ended)
         self._ledger.note()
+
+    def _measured(self, attempt: _Attempt) -> StageRecord:
+        """The stage of an attempt that has just ended, with what that took."""
+        return replace(
+            self._ledger.stage(attempt.stage.name),
+            ended=now(),
+            seconds=round(time.monotonic() - attempt.began, 2),
+            cpu_seconds=attempt.child.cpu_seconds,
+            peak_bytes=attempt.child.peak_bytes or None,
+        )
 
     def _may_try_again(self, ended: StageRecord, retries: int) -> bool:
         return ended.attempt <= retries and self._ledger.record.failed is None and not self._is_late()

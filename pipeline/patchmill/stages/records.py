@@ -105,6 +105,8 @@ class StageRecord:
     """Bytes that each of its processes that work may hold: ``compute.memory``, or its share of it; None if not told."""
     limit: float | None = None
     """Seconds that one attempt may take."""
+    ended: str = ""
+    """When its last attempt did: ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
