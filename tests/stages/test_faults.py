@@ -204,6 +204,18 @@ def test_what_a_kernel_detached_ends_with_its_stage(tmp_path):
     assert running_below(tmp_path) == []
 
 
+def test_the_sockets_of_a_stage_that_was_killed_are_removed_by_the_next_run(tmp_path):
+    kills = "import os\nopen(told, 'w').write(os.environ['JUPYTER_RUNTIME_DIR'])\nos.kill(os.getppid(), 9)"
+    write_notebook(tmp_path / "kills.ipynb", "told: str = ''  # a file", kills)
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number")
+    params = {"params": {"told": str(tmp_path / "told")}}
+    assert patchmill.run(write_config(tmp_path / "one.yaml", {"kills": params}), check=False).exit_code == 137
+    left = Path((tmp_path / "told").read_text())
+    assert left.is_dir()
+    assert patchmill.run(write_config(tmp_path / "two.yaml", {"adds": {}})).state == "done"
+    assert not left.exists()
+
+
 @pytest.mark.slow
 def test_what_a_kernel_detached_ends_though_the_process_between_was_killed(tmp_path):
     detached = "import subprocess; subprocess.Popen(['sleep', '300'], start_new_session=True)"

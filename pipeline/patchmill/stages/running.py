@@ -35,6 +35,7 @@ from patchmill.stages.records import (
 from patchmill.stages.refusals import note_refusal
 from patchmill.stages.reporting import write_notebook_html, write_reports
 from patchmill.stages.selecting import Names, selection
+from patchmill.stages.sockets import remove_left
 from patchmill.types import as_int, shown_bytes
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watc
     from patchmill.stages.conducting import Conductor, environment_of
 
     with _held(pipeline):
+        remove_left()
         # Not those that were looked at before: another run may have ended meanwhile.
         memos = Memos(pipeline.runs, pipeline.name)
         with_what = provenance(pipeline, jobs)
