@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,33 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_ends_well(tmp_path):
     assert "No space left on device" in ended.stderr
     assert "Traceback" not in ended.stderr
     wait_until(lambda: running_below(tmp_path) == [], seconds=10)
+    assert patchmill.run(config).state == "done"
+
+
+@pytest.mark.parametrize("part", ["leases", "notebooks", "config.yaml", "status.json", "latest.txt"])
+def test_a_run_that_can_not_be_recorded_says_so_and_so_does_status(tmp_path, capsys, monkeypatch, part):
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number", "print(x + 1)")
+    config = str(write_config(tmp_path / "pipeline.yaml", {"adds": {}}))
+    first = patchmill.run(config)
+    records = Path(first.folder).parent
+    before = sorted(records.iterdir())
+
+    def full(real, *paths, **how):
+        if {os.path.basename(str(path)) for path in paths} & {part, "latest"}:
+            raise OSError(28, "No space left on device", str(paths[0]))
+        return real(*paths, **how)
+
+    with monkeypatch.context() as patched:
+        for name in ("mkdir", "replace"):
+            patched.setattr(os, name, partial(full, getattr(os, name)))
+        assert main(["run", config]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("patchmill: the run could not begin, and nothing is recorded of it: ")
+    assert "No space left on device" in said
+    assert sorted(records.iterdir()) == before
+    assert os.path.realpath(records / "latest") == first.folder
+    assert main(["status", config]) == 1
+    assert "a later run was refused" in capsys.readouterr().err
     assert patchmill.run(config).state == "done"
 
 

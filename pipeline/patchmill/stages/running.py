@@ -30,9 +30,11 @@ from patchmill.stages.records import (
     now,
     point_to,
     this_runner,
+    whole_or_none,
+    write_status,
     write_whole,
 )
-from patchmill.stages.refusals import note_refusal
+from patchmill.stages.refusals import note, note_refusal
 from patchmill.stages.reporting import write_notebook_html, write_reports
 from patchmill.stages.selecting import Names, selection
 from patchmill.stages.sockets import remove_left
@@ -161,7 +163,8 @@ def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watc
         # Not those that were looked at before: another run may have ended meanwhile.
         memos = Memos(pipeline.runs, pipeline.name)
         with_what = provenance(pipeline, jobs)
-        ledger = Ledger(_begin(pipeline), watch)
+        with _told_if_unrecorded(pipeline):
+            ledger = Ledger(_begin(pipeline), watch)
         environment = cache(partial(environment_of, pipeline, jobs))
         cluster = SharedCluster(pipeline.cluster, ledger.record.folder, environment, ledger.beat)
         try:
@@ -189,17 +192,31 @@ def _held(pipeline: Pipeline) -> Iterator[None]:
     from patchmill.cutting.lease import take
     from patchmill.storage.locations import Location
 
-    os.makedirs(pipeline.runs, exist_ok=True)
-    work = Location.local(os.path.join(pipeline.runs, pipeline.name)).workshop
-    try:
-        lease = take(work)
-    except HeldError as error:
-        who = ", ".join(str(holder) for holder in holders(work)) or "somebody else"
-        raise HeldError(
-            f"{pipeline.path} is being run by {who}: wait until that has ended, or end it there, then call again"
-        ) from error
+    with _told_if_unrecorded(pipeline):
+        os.makedirs(pipeline.runs, exist_ok=True)
+        work = Location.local(os.path.join(pipeline.runs, pipeline.name)).workshop
+        try:
+            lease = take(work)
+        except HeldError as error:
+            who = ", ".join(str(holder) for holder in holders(work)) or "somebody else"
+            raise HeldError(
+                f"{pipeline.path} is being run by {who}: wait until that has ended, or end it there, then call again"
+            ) from error
     with lease:
         yield
+
+
+@contextmanager
+def _told_if_unrecorded(pipeline: Pipeline) -> Iterator[None]:
+    """Inside, a run gets its record. Where the disk does not take that, the error says so, and so does `status`."""
+    try:
+        yield
+    except HeldError:
+        raise
+    except (OSError, PatchmillError) as error:
+        sentence = f"the run could not begin, and nothing is recorded of it: {error}"
+        note(pipeline.runs, pipeline.name, sentence)
+        raise PatchmillError(sentence) from error
 
 
 def _begin(pipeline: Pipeline) -> Run:
@@ -209,10 +226,8 @@ def _begin(pipeline: Pipeline) -> Run:
     if is_local(pipeline.root):
         os.makedirs(pipeline.root, exist_ok=True)
     folder = new_folder(pipeline.runs, pipeline.name)
-    write_whole(os.path.join(folder, "config.yaml"), config_text(pipeline))
     place = pipeline.root if is_local(pipeline.root) else folder
-    point_to(folder)
-    return Run(
+    run = Run(
         name=pipeline.name,
         config=pipeline.path,
         root=pipeline.root,
@@ -224,6 +239,11 @@ def _begin(pipeline: Pipeline) -> Run:
         stages=tuple(_waiting(stage, folder) for stage in pipeline.stages),
         runner=this_runner(),
     )
+    with whole_or_none(folder):
+        write_whole(os.path.join(folder, "config.yaml"), config_text(pipeline))
+        write_status(run)
+        point_to(folder)
+    return run
 
 
 def _waiting(stage: Stage, folder: str) -> StageRecord:
