@@ -17,7 +17,7 @@ from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
 from patchmill.stages.manifest import Provenance, provenance, write_manifest
 from patchmill.stages.memos import Memos
-from patchmill.stages.owning import refuse_foreign
+from patchmill.stages.owning import checked_pipeline
 from patchmill.stages.places import is_local
 from patchmill.stages.processes import signals_raise, signals_wait
 from patchmill.stages.records import (
@@ -110,14 +110,10 @@ def run(
     '/project/runs/demo/report.html'
     """
     _require_libraries()
-    from patchmill.stages.pipelines import read_pipeline
-
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
     try:
-        pipeline = read_pipeline(os.fspath(config), overrides, chosen)
-        forced = chosen.forced(pipeline.names)
-        refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
+        pipeline, forced = checked_pipeline(os.fspath(config), overrides, chosen)
     except (ConfigError, TargetExistsError) as error:
         note_refusal(os.fspath(config), overrides, str(error))
         raise
