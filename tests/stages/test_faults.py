@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,33 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_ends_well(tmp_path):
     assert "No space left on device" in ended.stderr
     assert "Traceback" not in ended.stderr
     wait_until(lambda: running_below(tmp_path) == [], seconds=10)
+    assert patchmill.run(config).state == "done"
+
+
+@pytest.mark.parametrize("part", ["leases", "notebooks", "config.yaml", "status.json", "latest.txt"])
+def test_a_run_that_can_not_be_recorded_says_so_and_so_does_status(tmp_path, capsys, monkeypatch, part):
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number", "print(x + 1)")
+    config = str(write_config(tmp_path / "pipeline.yaml", {"adds": {}}))
+    first = patchmill.run(config)
+    records = Path(first.folder).parent
+    before = sorted(records.iterdir())
+
+    def full(real, *paths, **how):
+        if {os.path.basename(str(path)) for path in paths} & {part, "latest"}:
+            raise OSError(28, "No space left on device", str(paths[0]))
+        return real(*paths, **how)
+
+    with monkeypatch.context() as patched:
+        for name in ("mkdir", "replace"):
+            patched.setattr(os, name, partial(full, getattr(os, name)))
+        assert main(["run", config]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("patchmill: the run could not begin, and nothing is recorded of it: ")
+    assert "No space left on device" in said
+    assert sorted(records.iterdir()) == before
+    assert os.path.realpath(records / "latest") == first.folder
+    assert main(["status", config]) == 1
+    assert "a later run was refused" in capsys.readouterr().err
     assert patchmill.run(config).state == "done"
 
 
@@ -204,6 +232,18 @@ def test_what_a_kernel_detached_ends_with_its_stage(tmp_path):
     assert running_below(tmp_path) == []
 
 
+def test_the_sockets_of_a_stage_that_was_killed_are_removed_by_the_next_run(tmp_path):
+    kills = "import os\nopen(told, 'w').write(os.environ['JUPYTER_RUNTIME_DIR'])\nos.kill(os.getppid(), 9)"
+    write_notebook(tmp_path / "kills.ipynb", "told: str = ''  # a file", kills)
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number")
+    params = {"params": {"told": str(tmp_path / "told")}}
+    assert patchmill.run(write_config(tmp_path / "one.yaml", {"kills": params}), check=False).exit_code == 137
+    left = Path((tmp_path / "told").read_text())
+    assert left.is_dir()
+    assert patchmill.run(write_config(tmp_path / "two.yaml", {"adds": {}})).state == "done"
+    assert not left.exists()
+
+
 @pytest.mark.slow
 def test_what_a_kernel_detached_ends_though_the_process_between_was_killed(tmp_path):
     detached = "import subprocess; subprocess.Popen(['sleep', '300'], start_new_session=True)"
@@ -283,6 +323,35 @@ def test_a_stage_that_does_not_write_its_output_has_failed(tmp_path):
     assert run.failed.failure.sentence.startswith(f"it ended without having written {tmp_path}/out/a, its target")
     write_notebook(tmp_path / "idles.ipynb", 'target: str = "temp:a"  # out: a file', "open(target, 'w').close()")
     assert patchmill.run(config).state == "done"
+
+
+def test_a_stage_that_leaves_its_output_as_it_was_before_has_failed_until_it_writes_there(tmp_path):
+    declared = 'target: str = "temp:a"  # out: a file\ntext: str = "a"  # what to write'
+    writes = "open(target, 'w').write('a')"
+    write_notebook(tmp_path / "works.ipynb", declared, writes)
+
+    def run(text: str = "a", **how):
+        stages = {"works": {"params": {"target": "${root}/a", "text": text}}}
+        return patchmill.run(write_config(tmp_path / "pipeline.yaml", stages), check=False, **how)
+
+    assert run().state == "done"
+    assert run(force=True).state == "done"  # the same bytes, written again
+    write_notebook(tmp_path / "works.ipynb", declared, f"import os\nif not os.path.exists(target):\n    {writes}")
+    for _ in range(2):  # what is gone on with was begun before the first of them
+        left = run("b")
+        assert (left.state, left.exit_code) == ("failed", 1)
+        assert f"it left {tmp_path}/out/a, its target, as it was before" in left.failed.failure.sentence
+    (tmp_path / "out" / "a").touch()
+    assert run("b").state == "done"
+
+
+def test_an_output_that_an_earlier_attempt_wrote_may_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(conducting, "_PAUSE_SECONDS", 0.1)
+    steps = "import os\nif not os.path.exists(target):\n    open(target, 'w').close()\n    os.kill(os.getpid(), 9)"
+    write_notebook(tmp_path / "works.ipynb", 'target: str = "temp:a"  # out: a file', steps)
+    stages = {"works": {"params": {"target": "${root}/a"}, "retries": 1}}
+    run = patchmill.run(write_config(tmp_path / "pipeline.yaml", stages), check=False)
+    assert (run.state, run.stages[0].attempt) == ("done", 2)
 
 
 def test_two_configs_do_not_write_to_one_place_at_a_time(tmp_path):

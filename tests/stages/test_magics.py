@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from IPython.core.completer import provisionalcompleter
 from nbformat.v4 import new_code_cell
 
 import patchmill
+from patchmill.cli import main
+from patchmill.errors import ConfigError
 from patchmill.show.runs import RunTable, ValueTable
 from patchmill.stages.packaged import notebook_path
 from patchmill.stages.records import Failure, Run, StageRecord, new_folder, read_status, this_runner, write_status
@@ -146,6 +149,32 @@ def test_status_tells_that_a_runner_was_killed(here, cells, shown):
     assert "is gone: it was killed" in shown[0]._repr_html_()
 
 
+def said_on_the_command_line(capsys, place: str) -> list[str]:
+    """The sentences of `patchmill status` behind what failed."""
+    capsys.readouterr()
+    assert main(["status", place]) == 1
+    return [line.removeprefix("patchmill: ") for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.mark.parametrize("silent", ["gone", "stalled", "ended"])
+def test_status_tells_of_stalled_and_refused_runs_what_the_command_line_does(here, cells, shown, capsys, silent):
+    run = record(here)
+    if silent != "ended":
+        runner = replace(this_runner(), began="another time") if silent == "gone" else this_runner()
+        write_status(replace(run, state="running", stages=run.stages[:1], runner=runner))
+    else:
+        write_status(replace(run, stages=run.stages[:1]))
+    (here / "notebooks" / "first.ipynb").unlink()
+    with pytest.raises(ConfigError):
+        patchmill.run(here / "configs" / "some.yaml")
+    told = said_on_the_command_line(capsys, "../out")
+    sentence = "has not told for" if silent == "stalled" else "a later run was refused, "
+    assert any(sentence in line for line in told)
+    cells(LOAD_EXT, "%patchmill status")
+    assert repr(shown[0]).splitlines()[3 : 3 + len(told)] == told
+    assert all(html.escape(sentence) in shown[0]._repr_html_() for sentence in told)
+
+
 def test_a_table_is_displayed_wherever_in_its_cell_the_line_stands(here, cells, capsys):
     record(here)
     cells(LOAD_EXT, "%patchmill status\nx = 1")
@@ -272,7 +301,7 @@ WRONG = {
     "status a b": r"%patchmill status: unrecognized arguments: b; it is used as %patchmill status \[CONFIG or FOLDER\]",
     "status 'a": r"No closing quotation",
     "status ../notebooks/first.ipynb": r"(?s:first.ipynb:1: name is missing.*)",
-    "status .": r"there is no run yet of .: \S+ holds no record that can be read",
+    "status .": r"there is no run yet of .: \S+ holds no record",
 }
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -17,9 +18,9 @@ import pytest
 
 import patchmill
 from patchmill.errors import ConfigError, HeldError, PatchmillError, TargetExistsError
-from patchmill.stages import ledger, records
+from patchmill.stages import cleaning, ledger, records
 from patchmill.stages.cleaning import clean
-from patchmill.stages.finding import find_runs, latest_run, trouble
+from patchmill.stages.finding import condition, find_runs, latest_run, trouble
 from patchmill.stages.records import Run, StageRecord, point_to, read_status, this_runner, write_status
 from stages.notebook_files import running_below, wait_until, write_config, write_notebook
 
@@ -190,6 +191,29 @@ def test_records_are_found_from_wherever_they_can_be_named(tmp_path, monkeypatch
         find_runs(str(tmp_path / "nowhere"))
 
 
+def test_records_that_can_not_be_read_are_told_of(tmp_path, monkeypatch):
+    config = str(write_config(tmp_path / "pipeline.yaml", {"a": {}}, name="demo"))
+    runs = tmp_path / "out" / "records"
+    record(runs, "20250104-000001-other", name="other")
+    names = ["20250101-000001-demo", "20250102-000001-demo", "20250102-000001-demo-2"]
+    first, *rest = [Path(record(runs, name, began=records.now())) for name in names]
+    assert condition(read_status(str(first))).sentences == []
+    for folder in rest:
+        (folder / "status.json").write_text("{")
+    assert latest_run(config).folder == str(first)
+    (told,) = condition(latest_run(config)).sentences
+    assert told.startswith(f"{rest[-1]}/status.json is no record that this version of patchmill can read")
+    assert told.endswith(f"; nor can 1 more in {runs}")
+    (first / "status.json").write_text("[]")
+    with pytest.raises(PatchmillError, match=r"20250102-000001-demo-2/status.json is no record .*; nor can 2 more in"):
+        latest_run(config)
+    shutil.rmtree(runs / "20250104-000001-other")
+    monkeypatch.chdir(tmp_path / "out")
+    for where in (str(tmp_path / "out"), None):
+        with pytest.raises(PatchmillError, match=r"20250102-000001-demo-2/status.json is no record"):
+            find_runs(where)
+
+
 def test_of_two_runs_that_began_in_one_second_the_pointer_knows_the_last(tmp_path):
     began = "2025-01-01T00:00:00+00:00"
     one, two = record(tmp_path, "r01", began=began), record(tmp_path, "r02", began=began)
@@ -227,6 +251,27 @@ def test_cleaning_keeps_the_latest_of_each_config_those_that_run_and_all_data(tm
     assert (tmp_path / "data").read_text() == "data"
     clean(str(tmp_path), keep=0)
     assert sorted(os.listdir(runs)) == ["mine", "r01", "r99"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_cleaning_leaves_no_pointer_to_a_record_that_is_gone(tmp_path, monkeypatch, links):
+    def refused(*_, **__):
+        raise PermissionError(13, "not allowed")
+
+    if not links:
+        monkeypatch.setattr("os.symlink", refused)
+    one, two = record(tmp_path, "r01"), record(tmp_path, "r02", name="other")
+    point_to(one)
+    clean(str(tmp_path), keep=1)
+    assert sorted(os.listdir(tmp_path)) == ["latest" if links else "latest.txt", "r01", "r02"]
+    with monkeypatch.context() as patched:
+        patched.setattr(cleaning, "_remove", lambda path: refused() if path == two else shutil.rmtree(path))
+        with pytest.raises(PermissionError):
+            clean(str(tmp_path), keep=0)
+    assert os.listdir(tmp_path) == ["r02"]
+    point_to(two)
+    clean(str(tmp_path), keep=0)
+    assert os.listdir(tmp_path) == []
 
 
 def test_cleaning_never_touches_a_record_with_data_in_it(tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,22 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path, number, code
     assert f"stage sleeps interrupted in cell In [3]\ninterrupted by {number.name}" in said
     assert "Traceback" not in said
     assert (tmp_path / "out" / "report.html").is_file()
+    assert is_measured(tmp_path, 0)
+
+
+def test_the_times_of_a_stage_that_failed_are_told_as_the_runner_measured_them(half_failed):
+    folder, run = half_failed
+    assert run.stages[1].state == "failed"
+    assert is_measured(folder, 1)
+
+
+def is_measured(folder: Path, number: int) -> bool:
+    """Whether the manifest of the latest run says when a stage began and ended, and how long that took."""
+    manifest = json.loads((folder / "out" / "records" / "latest" / "manifest.json").read_text())
+    stage = manifest["stages"][number]
+    began, ended = (datetime.fromisoformat(stage[name]) for name in ("began", "ended"))
+    # Moments are told to the second.
+    return stage["seconds"] > 0.5 and abs((ended - began).total_seconds() - stage["seconds"]) <= 2
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from patchmill.stages.contents import content_at
 from patchmill.stages.memos import Memos
 from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.pipelines import read_pipeline
-from patchmill.stages.traces import is_known, only_grew, trace
+from patchmill.stages.traces import is_known, is_trace, only_grew, stamp, trace
 from patchmill.storage import Location
 from stages.notebook_files import write_config, write_notebook
 
@@ -40,6 +40,39 @@ def test_what_is_hidden_or_unfinished_does_not_count(tmp_path, name):
     before = trace(str(tmp_path / "a"))
     (tmp_path / "a" / name).write_text("1")
     assert trace(str(tmp_path / "a")) == before
+
+
+@pytest.mark.parametrize("place", ["a", "a/b", "a/*", "a/b:depth"])
+def test_whoever_writes_leaves_another_stamp_be_it_the_same_bytes_and_times(tmp_path, place):
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "b"
+    file.write_text("1")
+    path, then = f"{tmp_path}/{place}", file.stat()
+    first = stamp(path)
+    assert first == stamp(path)
+    assert is_trace(first)
+    file.write_text("1")
+    os.utime(file, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert stamp(path) != first
+
+
+def test_a_link_that_is_made_again_and_a_folder_that_is_touched_are_told(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_text("1")
+    (tmp_path / "c").symlink_to("a/b")
+    link, folder = stamp(str(tmp_path / "c")), stamp(str(tmp_path / "a"))
+    (tmp_path / "c").unlink()
+    (tmp_path / "c").symlink_to("a/b")
+    (tmp_path / "a").touch()
+    assert stamp(str(tmp_path / "c")) != link
+    assert stamp(str(tmp_path / "a")) != folder
+
+
+def test_what_is_not_there_and_sets_that_patchmill_wrote_have_no_stamp(tmp_path):
+    (tmp_path / "empty").mkdir()
+    patchmill.write_patches(np.zeros((1, 1, 4, 4)), tmp_path / "sets" / "a.zarr", 2)
+    places = ["nowhere", "no*", "empty", "sets/a.zarr", "sets", "sets/*.zarr"]
+    assert [stamp(f"{tmp_path}/{place}") for place in places] == [{}] * 6
 
 
 def test_links_are_followed_and_circles_end(tmp_path):

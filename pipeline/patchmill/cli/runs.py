@@ -15,24 +15,22 @@ if TYPE_CHECKING:
 def status(given: argparse.Namespace) -> int:
     """Say how the latest run is."""
     from patchmill.show.progress import shown_moment
-    from patchmill.stages.finding import latest_run, stall, trouble
-    from patchmill.stages.refusals import refused_since
+    from patchmill.stages.finding import condition, latest_run
 
     run = latest_run(given.where)
-    gone = trouble(run)
-    other = (not gone and stall(run)) or refused_since(run)
-    code = 0 if run.state in {"done", "running"} and not (gone or other) else 1
+    known = condition(run)
+    gone = known.trouble
+    code = 0 if run.state in {"done", "running"} and not known.sentences else 1
     if given.json:
-        say(_as_json(run, gone or other))
+        say(_as_json(run, known.sentences))
         return code
     say(f"{run.name}: {_state(run, gone)}, began {shown_moment(run.began)}, record {shown_path(run.folder)}")
     width = max(len(stage.name) for stage in run.stages)
     for number, stage in enumerate(run.stages, 1):
         say(f"[{number}/{len(run.stages)}] {stage.name:<{width}}  {_row(stage, gone)}")
     _tell_failures(run)
-    for sentence in (gone, other):
-        if sentence:
-            complain(f"patchmill: {sentence}")
+    for sentence in known.sentences:
+        complain(f"patchmill: {sentence}")
     return code
 
 
@@ -74,12 +72,11 @@ def _head(stage: StageRecord) -> str:
     return f"==> {stage.name}: {shown_path(stage.log)}"
 
 
-def _as_json(run: Run, gone: str) -> str:
+def _as_json(run: Run, sentences: list[str]) -> str:
     import json
     from dataclasses import asdict
 
-    # What the record can't know: that who keeps it is gone.
-    return json.dumps(asdict(run) | {"trouble": gone or None}, indent=2, default=str)
+    return json.dumps(asdict(run) | {"trouble": next(iter(sentences), None)}, indent=2, default=str)
 
 
 def clean(given: argparse.Namespace) -> int:

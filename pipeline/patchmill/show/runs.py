@@ -25,6 +25,8 @@ class RunTable:
     """Folder that links are relative to: that of the notebook in which this is drawn."""
     trouble: str = ""
     """A sentence, where the record says that the run is running and it is not."""
+    remarks: Sequence[str] = ()
+    """Sentences about what else the record can't know."""
 
     def __repr__(self) -> str:
         rows = [[*self._cells(stage), self._path(stage.executed)] for stage in self.page.stages]
@@ -51,7 +53,7 @@ class RunTable:
         failed = [stage for stage in self.page.stages if stage.error]
         left = [stage for stage in self.page.stages if self.trouble and stage.state == "running"]
         lines = [f"{stage.name} {stage.state} in {stage.where}: {stage.error}" for stage in failed]
-        lines += [self.trouble] if self.trouble else []
+        lines += [line for sentence in (self.trouble, *self.remarks) for line in sentence.splitlines()]
         again = [
             f"to go on from there: %patchmill load {stage.name} --run {shlex.quote(self.page.folder)}"
             for stage in [*failed, *left]

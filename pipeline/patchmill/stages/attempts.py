@@ -48,7 +48,7 @@ def begin(stage: StageRecord, folder: str, environment: Mapping[str, str]) -> Ch
 def judged(stage: StageRecord, folder: str, status: int, *, missing: str = "") -> tuple[State, Failure | None, int]:
     """How an attempt that ended with `status` went, and the exit code that it gives the run.
 
-    `missing` says which output it should have left and did not, if there is one.
+    `missing` says which output it should have written and did not, if there is one.
     """
     # The process has the last word: an answer says "done" only where nothing came after it.
     answer = _read(stage, folder)

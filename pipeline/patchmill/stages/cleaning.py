@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 
 from patchmill.errors import PatchmillError
 from patchmill.stages.finding import find_runs, trouble
@@ -44,11 +45,11 @@ def clean(where: str | None = None, *, keep: int) -> list[tuple[str, int]]:
     if where is not None and os.path.isfile(os.path.join(where, STATUS)):
         raise ValueError(f"{where} is itself a record; name the folder {folders[0]}, in which it lies")
     removed = [(run.folder, bytes_at(run.folder) or 0) for run in _old(runs, keep)]
-    for folder, _ in removed:
-        _remove(folder)
-    link = os.path.join(folders[0], LATEST)
-    if os.path.islink(link) and not os.path.exists(link):
-        os.remove(link)
+    try:
+        for folder, _ in removed:
+            _remove(folder)
+    finally:
+        _drop_pointers(folders[0])
     return removed
 
 
@@ -76,6 +77,16 @@ def _holds_data(run: Run) -> bool:
     # No config of ours puts data there. Should one do, it is not ours to remove.
     within = run.folder + os.sep
     return any(path.startswith(within) for stage in run.stages for path in stage.outputs.values())
+
+
+def _drop_pointers(folder: str) -> None:
+    """Remove what points to a record that is gone: the link, or the file that stands for one."""
+    link = os.path.join(folder, LATEST)
+    if os.path.islink(link) and not os.path.exists(link):
+        os.remove(link)
+    with suppress(OSError), open(f"{link}.txt", encoding="utf-8") as file:
+        if not os.path.exists(os.path.join(folder, file.read().strip(), STATUS)):
+            os.remove(f"{link}.txt")
 
 
 def _remove(folder: str) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from patchmill.errors import HeldError, PatchmillError
 from patchmill.show.progress import shown_seconds
 from patchmill.stages import attempts
-from patchmill.stages.deciding import Decision, decide, left_by, unwritten
+from patchmill.stages.deciding import Decision, before, decide, left_by, unwritten
 from patchmill.stages.graph import width
 from patchmill.stages.holding import hold
 from patchmill.stages.ledger import Ledger
@@ -128,6 +128,8 @@ class Conductor:
                 for attempt in self._active.values():
                     leases.enter_context(attempt.leases)
                 end_all(attempt.child for attempt in self._active.values())
+            with suppress(PatchmillError):  # the first reason is the one to tell
+                self._ledger.put(*map(self._measured, self._active.values()))
             raise
         finally:
             self._draw()
@@ -207,11 +209,13 @@ class Conductor:
             why=decision.why,
             seconds=None,
             began=now(),
+            ended="",
             attempt=record.attempt + 1,
         )
         self._again.pop(stage.name, None)
         run = os.path.basename(self._ledger.record.folder)
-        work = Work(run, decision.basis, decision.task(run), decision.anew, {path: {} for path in stage.all_outputs})
+        task = decision.task(run)
+        work = Work(run, decision.basis, task, decision.anew, before(stage, self._memos[stage.name], task))
         told = {_STAGE: f"{self._pipeline.name}/{stage.name}@{work.task}", _ANEW: str(work.anew)}
         # A process that nobody knows of would be left behind.
         with self._signals.held():
@@ -229,7 +233,8 @@ class Conductor:
         if status is not None:
             attempt.child.sweep()
             record, folder = self._ledger.stage(attempt.stage.name), self._ledger.record.folder
-            self._end(attempt, *attempts.judged(record, folder, status, missing=unwritten(attempt.stage)))
+            missing = unwritten(attempt.stage, attempt.work.outputs)
+            self._end(attempt, *attempts.judged(record, folder, status, missing=missing))
         elif limit is not None and moment - attempt.began > limit:
             self._end_late(attempt, limit)
         elif moment - attempt.looked >= _LOOK_SECONDS:
@@ -265,15 +270,7 @@ class Conductor:
             self._ledger.put(replace(waiting[0], state="failed", failure=failure), exit_code=EXIT_LATE)
 
     def _end(self, attempt: _Attempt, state: State, failure: Failure | None, code: int) -> None:
-        child = attempt.child
-        ended = replace(
-            self._ledger.stage(attempt.stage.name),
-            state=state,
-            failure=failure,
-            seconds=round(time.monotonic() - attempt.began, 2),
-            cpu_seconds=child.cpu_seconds,
-            peak_bytes=child.peak_bytes or None,
-        )
+        ended = replace(self._measured(attempt), state=state, failure=failure)
         if state == "done":
             self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
         attempt.leases.close()  # not before: what somebody else wrote there is not what it left
@@ -285,6 +282,16 @@ class Conductor:
                 self._ledger.put(ended, exit_code=self._ledger.record.exit_code or code)
         self._undrawn.append(ended)
         self._ledger.note()
+
+    def _measured(self, attempt: _Attempt) -> StageRecord:
+        """The stage of an attempt that has just ended, with what that took."""
+        return replace(
+            self._ledger.stage(attempt.stage.name),
+            ended=now(),
+            seconds=round(time.monotonic() - attempt.began, 2),
+            cpu_seconds=attempt.child.cpu_seconds,
+            peak_bytes=attempt.child.peak_bytes or None,
+        )
 
     def _may_try_again(self, ended: StageRecord, retries: int) -> bool:
         return ended.attempt <= retries and self._ledger.record.failed is None and not self._is_late()

@@ -19,7 +19,7 @@ from patchmill.stages.codes import module_digests, notebook_digest
 from patchmill.stages.measuring import matching, place_at
 from patchmill.stages.memos import Basis, Memo, Memos, Work
 from patchmill.stages.places import TEMPORARY, is_local
-from patchmill.stages.traces import Trace, difference, is_known, is_left, left_at, only_grew, trace
+from patchmill.stages.traces import Trace, difference, is_known, is_left, left_at, only_grew, stamp, trace
 from patchmill.types import shown_value
 
 if TYPE_CHECKING:
@@ -93,12 +93,25 @@ def left_by(stage: Stage) -> dict[str, Trace]:
     return {path: left_at(path, stage.options("out")) for _, path in stage.paths("out")}
 
 
-def unwritten(stage: Stage) -> str:
-    """A sentence, where a local output is not there after the stage has ended; of a slice's the workshop will do."""
+def before(stage: Stage, memo: Memo, task: str) -> dict[str, Trace]:
+    """Stamps of a stage's outputs before it began with a task; of one that is gone on with, before that was begun."""
+    if memo.begun is not None and memo.begun.task == task:
+        return dict(memo.begun.outputs)
+    return {path: stamp(path) if is_local(path) else {} for path in stage.all_outputs}
+
+
+def unwritten(stage: Stage, were: Mapping[str, Trace]) -> str:
+    """A sentence, where a local output is not there after a stage has ended, or is what it was before; see `before`."""
     for param, path in stage.local_outputs:
+        # Of a slice's the workshop will do.
         there = place_at(path) is not None or any(matching(path)) or os.path.isdir(f"{path}.patchmill")
         if not there:
             return f"it ended without having written {path}, its {param}: write there, or name the parameter otherwise"
+        if were.get(path) and stamp(path) == were[path]:
+            return (
+                f"it left {path}, its {param}, as it was before it began: write it anew, "
+                "or touch it where what is there is right"
+            )
     return ""
 
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from patchmill.show.sparing import without_grammars
 from patchmill.stages.processes import adopt, end_here, end_rest, reap_adopted, wait_for_parent
 from patchmill.stages.pulse import Pulse, longest_silence
 from patchmill.stages.records import write_whole
+from patchmill.stages.sockets import socket_folder
 
 _log = logging.getLogger(__name__)
 
@@ -101,9 +100,8 @@ def _execute(job: Job, answer: Answer) -> None:
         answer.write()
 
     patience = longest_silence()
-    runtime = tempfile.mkdtemp(prefix="pm-", dir=_short_folder())
-    os.environ["JUPYTER_RUNTIME_DIR"] = runtime
-    try:
+    with socket_folder() as runtime:
+        os.environ["JUPYTER_RUNTIME_DIR"] = runtime
         papermill.execute_notebook(
             job.notebook,
             job.executed,
@@ -118,8 +116,6 @@ def _execute(job: Job, answer: Answer) -> None:
             config=Config(KernelManager={"transport": "ipc"}),
             on_cell_execute=began,
         )
-    finally:
-        shutil.rmtree(runtime, ignore_errors=True)
 
 
 def _watching(answer: Answer, patience: float) -> type:
@@ -159,11 +155,6 @@ def _watching(answer: Answer, patience: float) -> type:
         cleanup_resources = _async_cleanup_resources
 
     return WatchingManager
-
-
-def _short_folder() -> str | None:
-    # The address of a socket has at most 107 bytes; temporary folders of schedulers can be longer.
-    return "/tmp" if os.path.isdir("/tmp") and os.access("/tmp", os.W_OK) else None  # noqa: S108
 
 
 def _death(answer: Answer) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +12,28 @@ from datetime import UTC, datetime
 from patchmill.errors import ConfigError, PatchmillError
 from patchmill.stages.around import check_place, configs_around, records_around
 from patchmill.stages.records import LATEST, STATUS, Run, read_status
+from patchmill.stages.refusals import refused_since
 
 SILENT_SECONDS = 30.0
 """A runner that has not told for so long that it lives is looked for."""
 
 _MOST = 20
 """Records of one folder that are opened for the latest, of the many that years of nights leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a run's own record can't know."""
+
+    trouble: str
+    """See `trouble`."""
+    remarks: list[str]
+    """Sentences: that it stalls, that a later run was refused, that records of later ones can't be read."""
+
+    @property
+    def sentences(self) -> list[str]:
+        """All that there is to tell."""
+        return [sentence for sentence in (self.trouble, *self.remarks) if sentence]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ def find_runs(where: str | None = None, *, most: int | None = None) -> list[Run]
     ConfigError
         If `where` is a config that can't be read, or is not there.
     PatchmillError
-        If `where` is a record that can't be read.
+        If `where` is a record that can't be read, or there are no others.
     """
     place = os.path.expanduser(where or os.curdir)
     if os.path.isfile(os.path.join(place, STATUS)):
@@ -57,6 +74,9 @@ def find_runs(where: str | None = None, *, most: int | None = None) -> list[Run]
     known = [_records_of(place)] if where else list(_records_around())
     found = {run.folder: run for each in known for run in runs_in(each.folder, each.name, most)}
     if not found:
+        damaged = next((text for each in known if (text := _unreadable(each.folder, each.name))), "")
+        if damaged:
+            raise PatchmillError(damaged)
         raise FileNotFoundError(_none_yet(where, known))
     return sorted(found.values(), key=_in_time)
 
@@ -71,6 +91,14 @@ def last_of(runs: Sequence[Run]) -> Run:
     last = max(runs, key=_in_time)
     pointed = _pointed(os.path.dirname(last.folder))
     return next((run for run in runs if run.folder == pointed and run.began == last.began), last)
+
+
+def condition(run: Run) -> Condition:
+    """How a run really is, for whoever shows its record."""
+    gone = trouble(run)
+    folder, behind = os.path.split(run.folder)
+    remarks = ["" if gone else stall(run), refused_since(run), _unreadable(folder, run.name, behind)]
+    return Condition(gone, [sentence for sentence in remarks if sentence])
 
 
 def trouble(run: Run) -> str:
@@ -116,17 +144,39 @@ def runs_in(folder: str, name: str = "", most: int | None = None) -> list[Run]:
         Only so many, the last by the names of their records, which begin with the time.
     """
     found: list[Run] = []
-    folder = os.path.realpath(folder)
-    for inside in sorted(os.listdir(folder), reverse=True) if os.path.isdir(folder) else []:
-        path = os.path.join(folder, inside)
-        if os.path.islink(path) or not os.path.isfile(os.path.join(path, STATUS)):
-            continue
+    for path in _paths(folder):
         with suppress(PatchmillError):
             run = read_status(path)
             found += [run] if name in {"", run.name} else []
         if len(found) == most:
             break
     return found
+
+
+def _paths(folder: str) -> Iterator[str]:
+    """What is or was a record in a folder, the last by its name first."""
+    folder = os.path.realpath(folder)
+    for inside in sorted(os.listdir(folder), reverse=True) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, inside)
+        if not os.path.islink(path) and os.path.isfile(os.path.join(path, STATUS)):
+            yield path
+
+
+def _unreadable(folder: str, name: str, behind: str = "") -> str:
+    """A sentence, if records of a pipeline can't be read, of those whose names come behind `behind`; else ""."""
+    sentences = []
+    for path in _paths(folder):
+        inside = os.path.basename(path)
+        if inside <= behind:
+            break
+        if name and not re.fullmatch(rf"\d+-\d+-{re.escape(name)}(-\d+)?", inside):  # all that tells whose it is
+            continue
+        try:
+            read_status(path)
+        except PatchmillError as error:
+            sentences.append(str(error))
+    more = f"; nor can {len(sentences) - 1} more in {folder}" if len(sentences) > 1 else ""
+    return f"{sentences[0]}{more}" if sentences else ""
 
 
 def silence(run: Run) -> float:
@@ -176,7 +226,7 @@ def _none_yet(where: str | None, known: Sequence[_Records]) -> str:
             "it, in configs or in ../configs; name a config, or a folder of records"
         )
     begin = f"; begin one with: patchmill run {where}" if known[0].name else ""
-    return f"there is no run yet of {where}: {known[0].folder} holds no record that can be read{begin}"
+    return f"there is no run yet of {where}: {known[0].folder} holds no record{begin}"
 
 
 def _pointed(runs: str) -> str:

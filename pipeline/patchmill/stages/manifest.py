@@ -25,12 +25,12 @@ _GIT_SECONDS = 10.0
 """What git is given to answer: a large repository on a slow disk shall not hold up a run."""
 
 _MEASURES = (
-    "seconds: of the last attempt, by the clock. cpu_seconds: of its process and all that this waited for, as the "
-    "system counts them; what was killed in mid-work is missing. peak_bytes: resident memory of its processes "
-    "together, the most that one look a second saw, pages that several share counted in each. memory_bytes: what each "
-    "of them that works was given. figures: what the notebook handed over; bytes there are raw bytes of pixels that "
-    "were written, before compression, or bytes that were read where nothing is written. sha256: of what, `of` says; "
-    "the content of a store is vouched for by its own checksums."
+    "began, ended, seconds: of the last attempt, by the runner's clock. cpu_seconds: of its process and all that this "
+    "waited for, as the system counts them; what was killed in mid-work is missing. peak_bytes: resident memory of its "
+    "processes together, the most that one look a second saw, pages that several share counted in each. memory_bytes: "
+    "what each of them that works was given. figures: what the notebook handed over; bytes there are raw bytes of "
+    "pixels that were written, before compression, or bytes that were read where nothing is written. sha256: of what, "
+    "`of` says; the content of a store is vouched for by its own checksums."
 )
 
 
@@ -101,6 +101,7 @@ def _stage(stage: StageRecord, began_with: Provenance) -> dict[str, Any]:
         "sha256": began_with.digests[stage.name],
         "parameters": stage.parameters,
         "began": stage.began or None,
+        "ended": stage.ended or None,
         "attempts": stage.attempt,
         "seconds": stage.seconds,
         "limit_seconds": stage.limit,

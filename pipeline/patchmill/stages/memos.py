@@ -64,7 +64,7 @@ class Work:
     anew: bool = False
     """Whether it was told that what earlier ones had written is out of date."""
     outputs: Mapping[str, Trace] = field(default_factory=dict)
-    """By path, as it left them; of one that was only begun, those that it may have touched."""
+    """By path, as it left them; of one that was only begun, the stamps of those that it may touch, from before."""
 
 
 @dataclass(frozen=True, slots=True)

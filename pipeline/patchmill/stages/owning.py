@@ -9,20 +9,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from patchmill.errors import PatchmillError, TargetExistsError
+from patchmill.stages.memos import Memo, Memos
 from patchmill.stages.places import is_local
 from patchmill.stages.traces import Trace, is_left, own_attributes, trace
 
 if TYPE_CHECKING:
-    from patchmill.stages.memos import Memo, Memos
     from patchmill.stages.pipelines import Pipeline, Stage
+    from patchmill.stages.selecting import Selection
 
 _ON_REQUEST = ("overwrite", "append", "resume")
 """Modes that say, in the config, what becomes of something that nobody is named for."""
+
+
+def checked_pipeline(config: str, overrides: Sequence[str], chosen: Selection) -> tuple[Pipeline, frozenset[str]]:
+    """The pipeline of a config, as `read_pipeline` reads it, and names of the stages that are forced.
+
+    Raises
+    ------
+    ConfigError
+        If the config can't be run.
+    TargetExistsError
+        If a stage would write where something is that it did not write.
+    """
+    from patchmill.stages.pipelines import read_pipeline
+
+    pipeline = read_pipeline(config, overrides, chosen)
+    forced = chosen.forced(pipeline.names)
+    refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
+    return pipeline, forced
 
 
 def refuse_foreign(pipeline: Pipeline, memos: Memos, forced: Collection[str] = ()) -> None:

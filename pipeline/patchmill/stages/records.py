@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -105,6 +107,8 @@ class StageRecord:
     """Bytes that each of its processes that work may hold: ``compute.memory``, or its share of it; None if not told."""
     limit: float | None = None
     """Seconds that one attempt may take."""
+    ended: str = ""
+    """When its last attempt did: ISO 8601, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +176,20 @@ def new_folder(runs: str, name: str) -> str:
         except FileExistsError:
             count += 1
             continue
-        for part in ("notebooks", "logs"):
-            os.mkdir(os.path.join(folder, part))
+        with whole_or_none(folder):
+            for part in ("notebooks", "logs"):
+                os.mkdir(os.path.join(folder, part))
         return folder
+
+
+@contextmanager
+def whole_or_none(folder: str) -> Iterator[None]:
+    """Inside, a new folder is filled; where that fails it goes."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def this_runner() -> Runner:

@@ -36,11 +36,17 @@ def note_refusal(config: str, overrides: Sequence[str], sentences: str) -> None:
         return
     with suppress(ConfigError, OSError):
         found = read_config(config, overrides)
-        runs = runs_folder(found)
-        if runs and os.path.isdir(runs):
-            path = _path(runs, found.model.name)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_whole(path, json.dumps({"when": now(), "why": sentences}, indent=1) + "\n")
+        note(runs_folder(found), found.model.name, sentences)
+
+
+def note(runs: str, name: str, sentences: str) -> None:
+    """Note that a run of the pipeline `name` was refused, if there is a folder of its records and the disk takes it."""
+    if not os.path.isdir(runs):
+        return
+    path = _path(runs, name)
+    with suppress(OSError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_whole(path, json.dumps({"when": now(), "why": sentences}, indent=1) + "\n")
 
 
 def refused_since(run: Run) -> str:

@@ -9,8 +9,8 @@ from patchmill.stages.deciding import Decision, decide
 from patchmill.stages.graph import width
 from patchmill.stages.measuring import bytes_at
 from patchmill.stages.memos import Memos
-from patchmill.stages.owning import refuse_foreign
-from patchmill.stages.pipelines import Pipeline, Stage, read_pipeline
+from patchmill.stages.owning import checked_pipeline
+from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.places import is_local
 from patchmill.stages.selecting import Names, selection
 from patchmill.types import as_int, shown_bytes
@@ -37,14 +37,12 @@ def rehearse(
     """
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
-    pipeline = read_pipeline(config, overrides, chosen)
+    pipeline, forced = checked_pipeline(config, overrides, chosen)
+    return list(_lines(pipeline, _decisions(pipeline, forced), jobs))
+
+
+def _decisions(pipeline: Pipeline, forced: Collection[str]) -> dict[str, Decision]:
     memos = Memos(pipeline.runs, pipeline.name)
-    forced = chosen.forced(pipeline.names)
-    refuse_foreign(pipeline, memos, forced)
-    return list(_lines(pipeline, _decisions(pipeline, memos, forced), jobs))
-
-
-def _decisions(pipeline: Pipeline, memos: Memos, forced: Collection[str]) -> dict[str, Decision]:
     found: dict[str, Decision] = {}
     for stage in pipeline.stages:
         ahead = [name for name, decision in found.items() if decision.runs]

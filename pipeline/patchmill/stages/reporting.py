@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from patchmill.stages.finding import trouble
+from patchmill.stages.finding import condition
 from patchmill.stages.manifest import read_manifest
 from patchmill.stages.records import STATUS, Run, StageRecord, write_whole
 from patchmill.stages.telling import Notebook, read_notebook
@@ -70,7 +70,8 @@ def run_table(record: Run) -> RunTable:
     """What a notebook in the current folder shows of a run."""
     from patchmill.show.runs import RunTable
 
-    return RunTable(run_page(record), os.getcwd(), trouble(record))
+    known = condition(record)
+    return RunTable(run_page(record), os.getcwd(), known.trouble, known.remarks)
 
 
 def written(record: Run) -> dict[str, str]:

@@ -17,7 +17,7 @@ from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
 from patchmill.stages.manifest import Provenance, provenance, write_manifest
 from patchmill.stages.memos import Memos
-from patchmill.stages.owning import refuse_foreign
+from patchmill.stages.owning import checked_pipeline
 from patchmill.stages.places import is_local
 from patchmill.stages.processes import signals_raise, signals_wait
 from patchmill.stages.records import (
@@ -30,11 +30,14 @@ from patchmill.stages.records import (
     now,
     point_to,
     this_runner,
+    whole_or_none,
+    write_status,
     write_whole,
 )
-from patchmill.stages.refusals import note_refusal
+from patchmill.stages.refusals import note, note_refusal
 from patchmill.stages.reporting import write_notebook_html, write_reports
 from patchmill.stages.selecting import Names, selection
+from patchmill.stages.sockets import remove_left
 from patchmill.types import as_int, shown_bytes
 
 if TYPE_CHECKING:
@@ -107,14 +110,10 @@ def run(
     '/project/runs/demo/report.html'
     """
     _require_libraries()
-    from patchmill.stages.pipelines import read_pipeline
-
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
     try:
-        pipeline = read_pipeline(os.fspath(config), overrides, chosen)
-        forced = chosen.forced(pipeline.names)
-        refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
+        pipeline, forced = checked_pipeline(os.fspath(config), overrides, chosen)
     except (ConfigError, TargetExistsError) as error:
         note_refusal(os.fspath(config), overrides, str(error))
         raise
@@ -156,10 +155,12 @@ def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watc
     from patchmill.stages.conducting import Conductor, environment_of
 
     with _held(pipeline):
+        remove_left()
         # Not those that were looked at before: another run may have ended meanwhile.
         memos = Memos(pipeline.runs, pipeline.name)
         with_what = provenance(pipeline, jobs)
-        ledger = Ledger(_begin(pipeline), watch)
+        with _told_if_unrecorded(pipeline):
+            ledger = Ledger(_begin(pipeline), watch)
         environment = cache(partial(environment_of, pipeline, jobs))
         cluster = SharedCluster(pipeline.cluster, ledger.record.folder, environment, ledger.beat)
         try:
@@ -187,17 +188,31 @@ def _held(pipeline: Pipeline) -> Iterator[None]:
     from patchmill.cutting.lease import take
     from patchmill.storage.locations import Location
 
-    os.makedirs(pipeline.runs, exist_ok=True)
-    work = Location.local(os.path.join(pipeline.runs, pipeline.name)).workshop
-    try:
-        lease = take(work)
-    except HeldError as error:
-        who = ", ".join(str(holder) for holder in holders(work)) or "somebody else"
-        raise HeldError(
-            f"{pipeline.path} is being run by {who}: wait until that has ended, or end it there, then call again"
-        ) from error
+    with _told_if_unrecorded(pipeline):
+        os.makedirs(pipeline.runs, exist_ok=True)
+        work = Location.local(os.path.join(pipeline.runs, pipeline.name)).workshop
+        try:
+            lease = take(work)
+        except HeldError as error:
+            who = ", ".join(str(holder) for holder in holders(work)) or "somebody else"
+            raise HeldError(
+                f"{pipeline.path} is being run by {who}: wait until that has ended, or end it there, then call again"
+            ) from error
     with lease:
         yield
+
+
+@contextmanager
+def _told_if_unrecorded(pipeline: Pipeline) -> Iterator[None]:
+    """Inside, a run gets its record. Where the disk does not take that, the error says so, and so does `status`."""
+    try:
+        yield
+    except HeldError:
+        raise
+    except (OSError, PatchmillError) as error:
+        sentence = f"the run could not begin, and nothing is recorded of it: {error}"
+        note(pipeline.runs, pipeline.name, sentence)
+        raise PatchmillError(sentence) from error
 
 
 def _begin(pipeline: Pipeline) -> Run:
@@ -207,10 +222,8 @@ def _begin(pipeline: Pipeline) -> Run:
     if is_local(pipeline.root):
         os.makedirs(pipeline.root, exist_ok=True)
     folder = new_folder(pipeline.runs, pipeline.name)
-    write_whole(os.path.join(folder, "config.yaml"), config_text(pipeline))
     place = pipeline.root if is_local(pipeline.root) else folder
-    point_to(folder)
-    return Run(
+    run = Run(
         name=pipeline.name,
         config=pipeline.path,
         root=pipeline.root,
@@ -222,6 +235,11 @@ def _begin(pipeline: Pipeline) -> Run:
         stages=tuple(_waiting(stage, folder) for stage in pipeline.stages),
         runner=this_runner(),
     )
+    with whole_or_none(folder):
+        write_whole(os.path.join(folder, "config.yaml"), config_text(pipeline))
+        write_status(run)
+        point_to(folder)
+    return run
 
 
 def _waiting(stage: Stage, folder: str) -> StageRecord:

@@ -78,6 +78,25 @@ def is_left(path: str, found: Trace, left: Trace) -> bool:
     return alike and "content" in left and _content(path) == left["content"]
 
 
+def stamp(path: str) -> Trace:
+    """What of a local output is another once anybody has written there, be it the same bytes.
+
+    ``{}`` where there is no file, and where patchmill wrote a store: that says itself for what it was made, and may be
+    found to be right.
+    """
+    place = place_at(path)
+    if any(_is_own_root(file) for file in _files(path, place)):
+        return {}
+    # The folder itself too: it may be touched.
+    inside, itself = (
+        listing(((file, file) for file in files), says=_stamped) for files in (_files(path, place), [place or path])
+    )
+    if not inside.files:
+        return {}
+    digest = hashlib.sha256(f"{inside.sha256} {itself.sha256}".encode()).hexdigest()
+    return {"kind": "stamp", "files": inside.files, "digest": digest}
+
+
 def is_known(found: Trace) -> bool:
     """Whether another look tells if it is still the same."""
     return found["kind"] not in {"temporary", "unknown"}
@@ -128,6 +147,26 @@ def _local(path: str) -> Trace:
         listed = _listed((file, file) for file in matching(path))
         return {"kind": "files", **listed} if listed["files"] else {"kind": "nothing"}
     return _folder(place) if os.path.isdir(place) else {"kind": "file", **_listed([(place, place)])}
+
+
+def _files(path: str, place: str | None) -> Iterable[str]:
+    if place is None:
+        return matching(path)
+    return files_below(place) if os.path.isdir(place) else [place]
+
+
+def _is_own_root(path: str) -> bool:
+    if os.path.basename(path) != "zarr.json":
+        return False
+    with suppress(OSError), open(path, "rb") as file:
+        return own_attributes(file.read()) is not None
+    return False
+
+
+def _stamped(path: str, found: os.stat_result) -> str:
+    # Times of content are copied along, that of the last change (ctime) can't be set; and of a link that is made again
+    # what it leads to may stay.
+    return " ".join(f"{each.st_mtime_ns} {each.st_ctime_ns} {each.st_ino}" for each in (found, os.lstat(path)))
 
 
 def _folder(path: str) -> Trace:
