@@ -8,6 +8,7 @@ import os
 import dask
 import numpy as np
 import pytest
+import zarr
 
 import patchmill
 from cuts import array_objects, tiny_shards  # noqa: F401 - a fixture
@@ -131,13 +132,17 @@ def test_a_stage_goes_on_with_what_it_began_on_the_same_inputs_only(tmp_path, mo
 
 @pytest.mark.parametrize("begun", ["demo/cut@1", "demo/other@1"])
 def test_what_is_to_be_made_anew_is_made_once_and_only_by_whom_it_belongs_to(tmp_path, begun):
-    """Another source with the same metadata: the request does not show it."""
+    """Another source with the same metadata, which somebody else wrote: the request does not show it."""
     source, target = tmp_path / "source.zarr", tmp_path / "set.zarr"
+
+    def somebody_writes(value):
+        zarr.create_array(source, data=np.full((1, 16, 16), value, "uint8"), chunks=(1, 8, 8), overwrite=True)
+
+    somebody_writes(1)
     with stage(begun):
-        patchmill.ingest(images(tmp_path / "files", "a"), source, mode="auto")
         patchmill.write_patches(source, target, 8, mode="auto")
     before = array_objects(target)
-    patchmill.ingest(images(tmp_path / "new", "a", value=9), source, mode="overwrite")
+    somebody_writes(9)
     with dask.config.set({"patchmill.stage": "demo/cut@2", "patchmill.anew": True}):
         for _ in range(2):
             ps = patchmill.write_patches(source, target, 8, mode="auto")
