@@ -19,6 +19,7 @@ from cuts import stored_image
 from patchmill.cutting.clients import _deployment
 from patchmill.errors import ConfigError, PatchmillError
 from patchmill.stages.pipelines import config_text, read_pipeline
+from patchmill.stages.records import EXIT_LATE
 from patchmill.storage import Location
 from stages.notebook_files import shown_text, wait_until, write_config, write_notebook
 
@@ -169,3 +170,32 @@ def test_the_cluster_config_cuts_from_s3_to_s3(tmp_path, s3, monkeypatch):
     for secret in SECRETS:
         assert [path for path in everything if secret.encode() in path.read_bytes()] == []
         assert [key for key, _ in written.sizes() if secret.encode() in written.read(key)] == []
+
+
+def test_the_limit_of_a_run_holds_while_its_cluster_starts(tmp_path):
+    """A queue that gives no machines keeps nobody waiting for ever."""
+    (tmp_path / "slow_cluster.py").write_text(
+        "import time\nfrom distributed.deploy.cluster import Cluster\n\n\n"
+        "class Slow(Cluster):\n    def __init__(self, **_):\n        time.sleep(600)\n"
+    )
+    write_notebook(tmp_path / "asks.ipynb", "x = 1", ASKS)
+    config = write_config(
+        tmp_path / "test.yaml",
+        {"asks": {}},
+        compute={"cluster": {"class": "slow_cluster.Slow"}},
+        limit=3,
+    )
+    command = [sys.executable, "-m", "patchmill", "run", str(config)]
+    began = time.monotonic()
+    ended = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert ended.returncode == EXIT_LATE, ended.stderr
+    assert "longer than its limit of 3.0 s before this stage could run" in ended.stdout + ended.stderr
+    assert time.monotonic() - began < 30
+    assert not living(hosts_below(tmp_path))

@@ -61,8 +61,10 @@ class SharedCluster:
         self._host: Child | None = None
         self._address = ""
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, look: Callable[[], None]) -> Mapping[str, str]:
         """The environment of a stage that begins now; the first one waits until there is a scheduler.
+
+        Meanwhile `look` is called now and then; what it raises ends the waiting.
 
         Raises
         ------
@@ -72,7 +74,7 @@ class SharedCluster:
         if self._wanted is None:
             return self._environment()
         if self._host is None:
-            self._address = self._started(self._wanted)
+            self._address = self._started(self._wanted, look)
         return {**self._environment(), "DASK_SCHEDULER_ADDRESS": self._address}
 
     def close(self) -> None:
@@ -98,7 +100,7 @@ class SharedCluster:
     def _answer(self) -> str:
         return os.path.join(self._folder, "cluster.answer.json")
 
-    def _started(self, wanted: Mapping[str, Any]) -> str:
+    def _started(self, wanted: Mapping[str, Any], look: Callable[[], None]) -> str:
         log = os.path.join(self._folder, "logs", LOG)
         write_whole(self._job, json.dumps({**wanted, "answer": self._answer}))
         self._host = Child("patchmill.stages.hosting", self._job, log=log, environment=self._environment())
@@ -110,6 +112,7 @@ class SharedCluster:
                     f"the log {log} says more"
                 )
             self._beat()
+            look()
             time.sleep(_POLL_SECONDS)
         with open(self._answer, encoding="utf-8") as file:
             answer = json.load(file)

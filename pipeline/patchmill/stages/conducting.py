@@ -64,6 +64,10 @@ class _Attempt:
     """Of what it writes."""
 
 
+class _LateError(Exception):
+    """The run has taken too long before a stage could begin."""
+
+
 class Conductor:
     """Begins stages, looks after them, and notes how they end.
 
@@ -79,7 +83,7 @@ class Conductor:
     forced : collection of str
         Stages that run though nothing has changed.
     environment : callable
-        Returns that of each stage's process; called when the first one begins.
+        Returns that of each stage's process; called when one begins, with what it is to call while it waits for more.
     signals : Signals
     """
 
@@ -90,7 +94,7 @@ class Conductor:
         memos: Memos,
         jobs: int,
         forced: Collection[str],
-        environment: Callable[[], Mapping[str, str]],
+        environment: Callable[[Callable[[], None]], Mapping[str, str]],
         signals: Signals,
     ) -> None:
         self._ledger = ledger
@@ -141,7 +145,7 @@ class Conductor:
         return bool(self._active) or (waits and self._ledger.record.failed is None)
 
     def _ready(self) -> list[Stage]:
-        if self._ledger.record.failed is not None:
+        if self._ledger.record.failed is not None or self._is_late():
             return []
         states = {stage.name: stage.state for stage in self._ledger.record.stages}
         return [
@@ -172,7 +176,10 @@ class Conductor:
             if refusal is not None:
                 self._refuse(stage, *refusal)
                 return
-            self._start(stage)
+            try:
+                self._start(stage)
+            except _LateError:  # it goes on waiting, and the run ends with its limit
+                return
             self._active[stage.name].leases = leases.pop_all()
 
     def _hold(self, stage: Stage, leases: ExitStack) -> tuple[Failure, int] | None:
@@ -201,7 +208,7 @@ class Conductor:
         self._ledger.note()
 
     def _start(self, stage: Stage) -> None:
-        environment = dict(self._environment())
+        environment = dict(self._environment(self._refuse_late))
         record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
         begun = replace(
             record,
@@ -254,6 +261,10 @@ class Conductor:
     def _is_late(self) -> bool:
         limit = self._pipeline.limit
         return limit is not None and time.monotonic() - self._began > limit
+
+    def _refuse_late(self) -> None:
+        if self._is_late():
+            raise _LateError
 
     def _keep_to_limit(self) -> None:
         """End everything, if the whole run has taken too long; nothing is tried again."""

@@ -99,7 +99,7 @@ class Child:
 
 
 def end_all(children: Iterable[Child]) -> None:
-    """End processes and all that they started: they are told to, and killed after a few seconds. All are gone then."""
+    """End processes and all that they started: they are told to, and killed after a few seconds."""
     with signals_wait():
         living = [child for child in children if child.poll() is None]
         started = [each for child in living for each in _descendants(child.pid)]
@@ -111,7 +111,8 @@ def end_all(children: Iterable[Child]) -> None:
         # What began while it was told to end belongs to it too.
         for each in [*started, *(late for child in living for late in _descendants(child.pid))]:
             _tell(each, signal.SIGKILL)
-        while any(child.poll() is None for child in living):
+        end = time.monotonic() + _GRACE_SECONDS  # one that waits for a disk that is gone can't even be killed
+        while time.monotonic() < end and any(child.poll() is None for child in living):
             time.sleep(_POLL_SECONDS)
         for child in living:
             child.sweep()

@@ -27,9 +27,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 from patchmill.errors import PatchmillError
+from patchmill.storage.local import sync_folder
 
 T = TypeVar("T")
 
@@ -306,6 +308,8 @@ def write_whole(path: str, text: str, *, durable: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(aside, path)
+        if durable:
+            sync_folder(Path(path).parent)
     finally:
         if os.path.exists(aside):
             os.remove(aside)
