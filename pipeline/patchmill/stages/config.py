@@ -23,7 +23,7 @@ from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, ClusterModel, ComputeModel, PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
-from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment
+from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment, token_problem
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -111,7 +111,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
         _override(tree, text, problems)
     _make_root_absolute(tree, folder)
     raw = OmegaConf.to_container(tree, resolve=False)
-    _refuse_secret_variables(raw, problems)
+    _refuse_secrets(raw, problems)
     values = _without_secrets(_interpolated(tree, (), problems), (), problems)
     model = _shaped(values, problems)
     return Config(path, folder, model, _edges(_references(raw), model, problems), problems)
@@ -213,8 +213,12 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
     return values if isinstance(node, DictConfig) else list(values.values())
 
 
-def _refuse_secret_variables(raw: Any, problems: Problems) -> None:
+def _refuse_secrets(raw: Any, problems: Problems) -> None:
+    # As they are written: what is refused is not interpolated, which could complain of it and repeat it.
     for keys, text in _texts(raw, ()):
+        sentence = token_problem(_called(keys), text)
+        if sentence:
+            problems.add(keys, sentence)
         for variable in taken_from_environment(text):
             problems.add(keys, interpolation_problem(_called(keys), variable))
 
