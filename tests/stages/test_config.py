@@ -205,6 +205,39 @@ def test_a_circle_is_told_without_those_that_wait_for_it(folder):
     assert str(caught.value) == "some.yaml:5: the stages one and two and three wait for each other, in a circle"
 
 
+def test_every_path_of_a_parameter_that_is_a_list_counts(folder):
+    write_notebook(folder.parent / "work.ipynb", f"{DECLARED}further: list[str] = []  # out: more")
+    several = CHAIN.replace("size: 3", 'size: 3, further: ["${root}/c", "${root}/d"]')
+    out = f"{folder.parent}/out"
+    assert read_pipeline(write(folder, several)).stages[0].outputs == {
+        "target": f"{out}/a.zarr",
+        "further.0": f"{out}/c",
+        "further.1": f"{out}/d",
+    }
+    for taken in ("c", "d"):
+        with pytest.raises(ConfigError) as caught:
+            read_pipeline(write(folder, several.replace(BEHIND, f'"${{root}}/{taken}"')))
+        assert str(caught.value) == f"some.yaml:7: second.target: {out}/{taken} is written by first already"
+        with pytest.raises(ConfigError) as caught:
+            early = several.replace(FROM_FIRST, f'"${{root}}/{taken}"').replace(SIZE_OF_FIRST, "3")
+            read_pipeline(write(folder, early))
+        assert f"second.source: {out}/{taken} is written by first, which runs later" in str(caught.value)
+    third = '  third: {notebook: ../work.ipynb, params: {source: "../out/c/x", target: "${root}/e"}}\n'
+    with pytest.raises(ConfigError, match=r"refer to it as \$\{stages\.first\.params\.further\.0\}/x"):
+        read_pipeline(write(folder, several + third))
+    read_pipeline(write(folder, several + third.replace("../out/c", "${stages.first.params.further.0}")))
+    with pytest.raises(ConfigError, match=r"some\.yaml:10: first\.further\.1: .* does not lie under the root"):
+        read_pipeline(write(folder, several.replace("${root}/d", "../d")))
+
+
+def test_two_stages_do_not_write_to_one_url(folder):
+    text = CHAIN.replace('"${root}/a.zarr"', '"s3://bucket/a.zarr"')
+    for met, sentence in (("a.zarr", "is written by first already"), ("a.zarr/b", "lie in each other")):
+        with pytest.raises(ConfigError, match=sentence):
+            read_pipeline(write(folder, text.replace(BEHIND, f'"s3://bucket/{met}"')))
+    assert len(read_pipeline(write(folder, text.replace(BEHIND, '"s3://bucket/b.zarr"'))).stages) == 2
+
+
 def test_a_path_that_is_written_too_late_is_told(folder):
     text = CHAIN.replace("${stages.first.params.target}", "${root}/a.zarr").replace(
         '"${stages.first.params.size}"', "3"

@@ -18,7 +18,7 @@ from patchmill.stages.graph import among, before
 from patchmill.stages.measuring import matching, place_at
 from patchmill.stages.models import StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
-from patchmill.stages.places import absolute, each_path, is_local, is_within
+from patchmill.stages.places import TEMPORARY, absolute, each_path, is_local, is_within
 from patchmill.stages.selecting import EVERYTHING, Selection
 from patchmill.types import as_bytes
 
@@ -44,7 +44,7 @@ class Stage:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Local paths that are written, by parameter; of several that one names the last."""
+        """Local paths that are written, by parameter; of a list each by its number, ``further.0``."""
         return dict(self.local_outputs)
 
     @property
@@ -74,10 +74,10 @@ class Stage:
         return given if isinstance(given, Mapping) else None
 
     def paths(self, way: str) -> Iterator[tuple[str, str]]:
-        """Paths and URLs that are read ("in") or written ("out"), each with its parameter."""
+        """Paths and URLs that are read ("in") or written ("out"), each with its parameter, as `outputs` names it."""
         for name, value in self.params.items():
             if self.declared[name].way == way:
-                yield from ((name, path) for path in _texts(value))
+                yield from _texts(value, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,14 +283,16 @@ def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Confi
     _check_meetings(stages, config)
     written: dict[str, str] = {}
     left_out: dict[str, str] = {}
-    later = {path: stage.name for stage in stages for path in stage.outputs.values()}
+    later = {path: stage.name for stage in stages for path in stage.all_outputs}
     known = {stage.name for stage in stages}
     for stage in stages:
         # What a stage that is itself wrong would have written is nobody else's problem.
         if config.references[stage.name] <= known and stage.name in chosen:
             for param, path in stage.inputs:
                 _note(config, stage, param, _input_problem(path, written, later, left_out))
-        for param, path in stage.local_outputs:
+        for param, path in stage.paths("out"):
+            if path.startswith(TEMPORARY):
+                continue
             _note(config, stage, param, _output_problem(path, config.model.root, written | left_out))
             _note(config, stage, param, _reserved_problem(path, config))
             (written if stage.name in chosen else left_out)[path] = stage.name
@@ -319,7 +321,7 @@ def _meeting_problem(stage: Stage, path: str, other: Stage, *, later: bool) -> s
 
 
 def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:
-    keys = ("stages", stage.name, "params", param)
+    keys = ("stages", stage.name, "params", *param.split("."))
     if sentence and not config.problems.about(*keys):
         config.problems.add(keys, f"{stage.name}.{param}: {sentence}")
 
@@ -341,7 +343,7 @@ def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, st
 def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
     if path in written:
         return f"{path} is written by {written[path]} already"
-    if root != UNKNOWN and not (is_local(root) and path != root and is_within(path, root)):
+    if is_local(path) and root != UNKNOWN and not (is_local(root) and path != root and is_within(path, root)):
         return f"{path} does not lie under the root {root}"
     for place, stage in written.items():
         if is_within(path, place) or is_within(place, path):
@@ -389,9 +391,10 @@ def _folder(config: Config, key: str, path: str) -> str:
     return path
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Texts in a value, each with what it is called there."""
     if isinstance(value, str) and value:
-        yield value
+        yield name, value
     elif isinstance(value, list | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, f"{name}.{key}")
