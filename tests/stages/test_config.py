@@ -218,8 +218,8 @@ def test_every_path_of_a_parameter_that_is_a_list_counts(folder):
         with pytest.raises(ConfigError) as caught:
             read_pipeline(write(folder, several.replace(BEHIND, f'"${{root}}/{taken}"')))
         assert str(caught.value) == f"some.yaml:7: second.target: {out}/{taken} is written by first already"
+        early = several.replace(FROM_FIRST, f'"${{root}}/{taken}"').replace(SIZE_OF_FIRST, "3")
         with pytest.raises(ConfigError) as caught:
-            early = several.replace(FROM_FIRST, f'"${{root}}/{taken}"').replace(SIZE_OF_FIRST, "3")
             read_pipeline(write(folder, early))
         assert f"second.source: {out}/{taken} is written by first, which runs later" in str(caught.value)
     third = '  third: {notebook: ../work.ipynb, params: {source: "../out/c/x", target: "${root}/e"}}\n'
@@ -236,6 +236,26 @@ def test_two_stages_do_not_write_to_one_url(folder):
         with pytest.raises(ConfigError, match=sentence):
             read_pipeline(write(folder, text.replace(BEHIND, f'"s3://bucket/{met}"')))
     assert len(read_pipeline(write(folder, text.replace(BEHIND, '"s3://bucket/b.zarr"'))).stages) == 2
+
+
+def test_paths_are_resolved_once_and_not_for_each_pair_of_stages(folder, monkeypatch):
+    count = 40
+    stages = "".join(
+        f"  s{at}: {{notebook: ../work.ipynb, params: {{source: '../out/{at - 1}/x', target: '${{root}}/{at}'}}}}\n"
+        for at in range(1, count + 1)
+    )
+    (folder.parent / "out" / "0" / "x").mkdir(parents=True)
+    text = f"name: many\nroot: ../out\nstages:\n{stages}"
+    for at in range(2, count + 1):
+        text = text.replace(f"'${{root}}/{at}'}}", f"'${{root}}/{at}'}}, after: s{at - 1}")
+    resolved: list[str] = []
+    resolve = os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path, **kwargs: resolved.append(path) or resolve(path, **kwargs))
+    stages = read_pipeline(write(folder, text)).stages
+    assert stages[-1].needs == {f"s{count - 1}"}
+    # Of each stage what it reads by both parameters and what it writes, and a few of the config's own.
+    assert len(resolved) <= 3 * count + 10
+    assert len(resolved) == len(set(resolved))
 
 
 def test_a_path_that_is_written_too_late_is_told(folder):
