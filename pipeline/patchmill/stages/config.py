@@ -271,9 +271,20 @@ def _without(values: Any, wrong: Sequence[KeyPath]) -> Any:
                 values["stages"].pop(keys[1], None)
             else:
                 stage.pop(keys[2], None)
+        elif keys[0] == "compute" and len(keys) > 1 and isinstance(values["compute"], dict):
+            _drop(values["compute"], keys[1:])
         elif keys[0] != "stages":
             values.pop(keys[0], None)
     return values
+
+
+def _drop(compute: dict[str, Any], keys: KeyPath) -> None:
+    # Of a cluster, what is wrong; all of it, where nothing is left without that.
+    cluster = compute.get(keys[0])
+    if len(keys) > 1 and keys[1] != "class" and isinstance(cluster, dict):
+        cluster.pop(keys[1], None)
+    else:
+        compute.pop(keys[0], None)
 
 
 def _sentence(keys: KeyPath, error: Any) -> str:

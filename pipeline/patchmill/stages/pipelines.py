@@ -11,11 +11,12 @@ from patchmill.errors import ConfigError
 from patchmill.stages.codes import code_cells
 from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
+from patchmill.stages.deploying import import_problem
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
 from patchmill.stages.graph import among
 from patchmill.stages.meeting import Written, check_paths, places_of, writers_of
-from patchmill.stages.models import StageModel
+from patchmill.stages.models import PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
 from patchmill.stages.places import absolute, each_path, is_local
 from patchmill.stages.selecting import EVERYTHING, Selection
@@ -103,7 +104,9 @@ class Pipeline:
         return [stage.name for stage in self.stages]
 
 
-def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING) -> Pipeline:
+def read_pipeline(
+    path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING, *, thorough: bool = False
+) -> Pipeline:
     """Read a config, and check it against the notebooks and the inputs that it names. Nothing is written.
 
     Parameters
@@ -112,6 +115,8 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
         As `read_config` takes them.
     selection : Selection
         Which stages shall run; what they read of others must be there.
+    thorough : bool
+        Whether the class of a cluster is imported and looked at, which takes seconds.
 
     Raises
     ------
@@ -120,6 +125,8 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
     """
     config = read_config(path, overrides)
     model, problems = config.model, config.problems
+    if thorough:
+        _check_cluster(model, problems)
     found = [_stage(config, name, stage) for name, stage in model.stages.items()]
     stages = _ordered([stage for stage in found if stage is not None], config.references, problems)
     for sentence in selection.problems(list(model.stages)):
@@ -268,6 +275,13 @@ def _needs(
     return {
         stage.name: (references[stage.name] & known) | writers_of(stage, written, at) for at, stage in enumerate(stages)
     }
+
+
+def _check_cluster(model: PipelineModel, problems: Problems) -> None:
+    cluster = model.compute.cluster
+    sentence = "" if cluster is None else import_problem(cluster.kind)
+    if sentence:
+        problems.add(("compute", "cluster", "class"), sentence)
 
 
 def _reserved(config: Config) -> dict[str, str]:

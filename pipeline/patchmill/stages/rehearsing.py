@@ -46,7 +46,7 @@ def rehearse(
 
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
-    pipeline = read_pipeline(config, overrides, chosen)
+    pipeline = read_pipeline(config, overrides, chosen, thorough=True)
     memos = Memos(pipeline.runs, pipeline.name)
     forced = chosen.forced(pipeline.names)
     refuse_foreign(pipeline, memos, forced)
