@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchmill.errors import ConfigError
+from patchmill.stages.bounds import followed
 from patchmill.stages.config import read_config
 from patchmill.stages.pipelines import Stage, _ordered, config_text, read_pipeline
 from stages.notebook_files import write_notebook
@@ -147,6 +149,71 @@ def test_each_mistake_is_a_sentence_with_its_line(folder, change, sentence):
     expected = sentence.format(up=folder.parent, here=folder)
     assert expected in str(caught.value)
     assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_a_config_may_be_larger_than_what_yaml_readers_allow_by_themselves(folder):
+    text = CHAIN.replace("size: 3", f"size: [{', '.join(['3'] * 10_000)}]")
+    assert len(read_config(write(folder, text)).model.stages["second"].params["size"]) == 10_000
+
+
+def test_aliases_that_stand_for_too_much_are_refused_with_the_bound(folder):
+    shared = "\n".join(f"l{at}: &l{at} [{', '.join([f'*l{at - 1}'] * 10)}]" for at in range(1, 30))
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(folder, f"l0: &l0 x\n{shared}\n{CHAIN}"))
+    assert str(caught.value) == (
+        "some.yaml: a config has at most 100,000 keys and values, with aliases written out, got more than 10 ** 12: "
+        "make several of it, each with a part of the stages"
+    )
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '"${.a@}${.a@}"',
+        '["${..a@}", "${..a@}"]',
+        '{x: "${..a@}", y: "${..a@}"}',
+        '"${stages.first.params.a@}${stages[first].params[a@]}"',
+        '"${oc.select:stages.first.params.a@}${oc.select:stages.first.params.a@,none}"',
+        '"${.${.k@}}${.${.k@}}"',
+        '"${found:${.a@},${.a@}}"',
+    ],
+)
+def test_references_that_double_with_each_line_are_refused_before_they_are_followed(folder, twice):
+    chain = "".join(f"\n      a{at}: {twice.replace('@', str(at - 1))}" for at in range(1, 61))
+    names = "".join(f"\n      k{at}: a{at}" for at in range(60))
+    lines = f"\n      a0: x{chain}{names}"
+    text = f"name: x\nroot: ../out\nstages:\n  first:\n    notebook: ../work.ipynb\n    params:{lines}\n"
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(folder, text))
+    assert str(caught.value).startswith("some.yaml:67: with first.a60")
+    assert "takes more than 10 ** 12 references to be followed, and 100,000 are the most" in str(caught.value)
+
+
+def test_long_texts_count_where_they_are_taken_in(folder):
+    often = "${stages.first.params.size}" * 1001
+    text = CHAIN.replace("size: 3", f"size: {'x' * 100_000}").replace(SIZE_OF_FIRST, f'"{often}"')
+    with pytest.raises(ConfigError, match=r"some\.yaml:7: with second\.size this config takes 101,"):
+        read_config(write(folder, text))
+
+
+def test_references_that_lead_on_and_on_are_a_sentence(folder):
+    lines = "".join(f"\n      a{at}: ${{.a{at + 1}}}" for at in range(2000))
+    text = f"name: x\nroot: ../out\nstages:\n  first:\n    notebook: ../work.ipynb\n    params:{lines}\n"
+    with pytest.raises(ConfigError, match="references lead from one to the next too often to be followed"):
+        read_config(write(folder, text))
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=3), min_size=1))
+def test_references_are_counted_as_if_they_were_followed(refers):
+    raw = {name: "x".join(f"${{{other}}}" for other in others) for name, others in refers.items()}
+
+    def slowly(name: str, above: tuple[str, ...] = ()) -> int:
+        if name in above:
+            raise RecursionError
+        return sum(1 + slowly(other, (*above, name)) for other in refers.get(name, ()))
+
+    with suppress(RecursionError):
+        assert followed(raw)[0] == sum(map(slowly, raw))
 
 
 def test_places_that_meet_behind_a_link_meet(folder):

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
+from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed
 from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, ClusterModel, ComputeModel, PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
@@ -112,6 +113,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     _make_root_absolute(tree, folder)
     raw = OmegaConf.to_container(tree, resolve=False)
     _refuse_secrets(raw, problems)
+    _check_references(raw, problems)
     values = _without_secrets(_interpolated(tree, (), problems), (), problems)
     model = _shaped(values, problems)
     return Config(path, folder, model, _edges(_references(raw), model, problems), problems)
@@ -134,7 +136,8 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
         raise ConfigError(f"the config {path} can't be read: {reason}") from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = OmegaConf.create(text)
+        _check_size(path, node)
+        tree = _created(text)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {error.problem}") from None
@@ -146,6 +149,38 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
         raise ConfigError(f"{os.path.basename(path)}: a config is a mapping with the keys {', '.join(OWN_KEYS)}")
     problems.lines.update(_lines(node, ()))
     return tree
+
+
+def _check_size(path: str, node: yaml.Node | None) -> None:
+    count = 0 if node is None else expanded(node)
+    if count > MOST_NODES:
+        raise ConfigError(
+            f"{os.path.basename(path)}: a config has at most {MOST_NODES:,} keys and values, with aliases written out, "
+            f"got {_shown_count(count)}: make several of it, each with a part of the stages"
+        )
+
+
+def _created(text: str) -> Any:
+    # Since 2.4 OmegaConf has a bound of its own, ten times lower; ours has been kept by now.
+    bounded = "max_yaml_expanded_nodes" in inspect.signature(OmegaConf.create).parameters
+    return OmegaConf.create(text, **({"max_yaml_expanded_nodes": None} if bounded else {}))
+
+
+def _check_references(raw: Any, problems: Problems) -> None:
+    """Raise, with all that was found by now, where following the references of a config would take too long."""
+    try:
+        total, most = followed(raw)
+    except RecursionError:
+        problems.add((), "references lead from one to the next too often to be followed: refer to values directly")
+        problems.check()
+    if total > MOST_FOLLOWED:
+        sentence = f"takes {_shown_count(total)} references to be followed, and {MOST_FOLLOWED:,} are the most"
+        problems.add(most, f"with {_called(most)} this config {sentence}: refer to values directly, each one once")
+        problems.check()
+
+
+def _shown_count(count: int) -> str:
+    return f"{count:,}" if count < 10**12 else "more than 10 ** 12"
 
 
 def _lines(node: yaml.Node, keys: KeyPath) -> Iterator[tuple[KeyPath, int]]:
