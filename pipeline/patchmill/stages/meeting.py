@@ -132,9 +132,11 @@ def check_paths(
             for param, path in stage.inputs:
                 _note(config, stage, param, _input_problem(path, written.around(path), at, chosen))
         for place in places_of([stage]):
-            _note(config, stage, place.param, _output_problem(place.path, config.model.root, so_far))
-            _note(config, stage, place.param, _reserved_problem(place.path, reserved, written))
-            so_far.put(place)
+            sentence = _output_problem(place.path, config.model.root, so_far)
+            sentence = sentence or _reserved_problem(place.path, reserved, written)
+            _note(config, stage, place.param, sentence)
+            if not sentence:  # what is not to be written is in nobody's way
+                so_far.put(place)
 
 
 def _check_meetings(stages: Sequence[Stage], written: Written, config: Config) -> None:
