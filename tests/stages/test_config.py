@@ -101,9 +101,9 @@ def test_the_resolved_config_says_the_same(folder):
             "some.yaml:1: name: a name has letters, digits, - and _ only, at most 100, got 'a/b'",
         ),
         (("1GiB", "lots"), 'some.yaml:3: compute.memory must be a size such as "512MiB" or "4GB", got \'lots\''),
-        (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be greater than or equal to 1, got 0"),
+        (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be at least 1, got 0"),
         (("workers", "wokers"), "some.yaml:3: compute.wokers is no key of a config; did you mean workers?"),
-        (("root}/a", "rot}/a"), "some.yaml:10: stages.first.params.target can't be resolved: Interpol"),
+        (("root}/a", "rot}/a"), "some.yaml:10: first.target can't be resolved: there is no ${{rot}}; did"),
         (("size: 3", "size: wide"), "some.yaml:10: first.size must be a list of whole numbers, got 'wide' (str)"),
         (("size: 3", "siez: 3"), "some.yaml:10: first.siez is no parameter of ../work.ipynb; did you mean size?"),
         ((FIRST, "first:\n    notebook: ../wrok.ipynb"), "some.yaml:9: there is no notebook {up}/wrok.ipynb"),
@@ -112,7 +112,7 @@ def test_the_resolved_config_says_the_same(folder):
         ((FROM_FIRST, "nowhere"), "some.yaml:7: second.source: there is no {here}/nowhere, and no stage writes it"),
         ((FIRST, f"{FIRST}\n    limit: soon"), 'some.yaml:10: limit must be a span of time such as "90s", "2h"'),
         (("1GiB", "1GiB, limit: 0"), "some.yaml:3: compute.limit must be a span of time"),
-        ((FIRST, f"{FIRST}\n    retries: -1"), "some.yaml:10: stages.first.retries must be greater than or equal to 0"),
+        ((FIRST, f"{FIRST}\n    retries: -1"), "some.yaml:10: stages.first.retries must be at least 0, got -1"),
         ((FIRST, f"{FIRST}\n    after: [scond]"), "some.yaml:10: first can't run after scond, which is no stage; did"),
         ((FIRST, f"{FIRST}\n    after: first"), "some.yaml:10: first can't run after itself"),
         ((FIRST, f"{FIRST}\n    after: second"), "some.yaml:5: the stages second and first wait for each other"),
@@ -136,7 +136,7 @@ def test_the_resolved_config_says_the_same(folder):
         (("1GiB", "[1]"), "some.yaml:3: compute.memory must be a whole number of bytes, got [1]"),
         (("1GiB", '"1GiB", limit: ' + "9" * 400), "some.yaml:3: compute.limit must be a span of time"),
         (("root: ../out", 'root: "../o\\0ut"'), "some.yaml:2: root holds a character that is none (NUL)"),
-        (("  first:\n", "  first: 3\n  other:\n"), "some.yaml:8: stages.first must be a mapping, got 3"),
+        (("  first:\n", "  first: 3\n  other:\n"), "some.yaml:8: stages.first must be a mapping, such as"),
         ((CHAIN, ""), "some.yaml: a config is a mapping"),
         ((CHAIN, "a: " + "[" * 3000 + "]" * 3000), "some.yaml: a config can't be nested so deep"),
     ],
@@ -270,6 +270,55 @@ def test_a_circle_is_told_without_those_that_wait_for_it(folder):
     with pytest.raises(ConfigError) as caught:
         read_pipeline(write(folder, f"name: x\nroot: ../out\nstages:\n{text}"))
     assert str(caught.value) == "some.yaml:5: the stages one and two and three wait for each other, in a circle"
+
+
+SHORT = "name: x\nroot: ../out\nstages:\n  a:\n    notebook: ../work.ipynb\n"
+WHOLE = "must be a whole number, such as 2, got"
+A_STAGE = "must be the name of a stage, or a list of such, got"
+STAGES = "must be a mapping of names to notebooks, such as {ingest: {notebook: patchmill:ingest}}, got"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (SHORT.replace("x", "3"), "1: name must be a text, got 3: put it in quotes"),
+        (SHORT.replace("x", "[a]"), "1: name must be a text, got ['a']"),
+        (SHORT.replace("../out", "''"), "2: root is empty: name one"),
+        (SHORT.replace("../out", ""), "2: root must be a text, got nothing"),
+        (SHORT.replace("../out", "???"), "2: root can't be resolved: ??? stands for a value that is to be given: "),
+        (SHORT.replace("../out", "${nam}"), "2: root can't be resolved: there is no ${nam}; did you mean name?"),
+        (SHORT.replace("../out", "${env:A}"), "2: root can't be resolved: there is no ${env:...}; did you mean oc.env"),
+        (SHORT.replace("../out", "${nix:A}"), "2: root can't be resolved: there is no ${nix:...}; there are oc.env, "),
+        (SHORT.replace("../out", "${ghp_0"), "2: root holds a ${...} that can't be read: close its braces, and write"),
+        (f"3: 4\n{SHORT}", "1: 3 is no key of a config; there are name, root, runs, limit, compute, stages"),
+        (f"null: 4\n{SHORT}", "1: the config has a key that is no text: put it in quotes, or remove it"),
+        (f"{SHORT}    params: {{x: !!set {{b}}}}", "6: a.x must be a text, a number, a truth value, a list or a map"),
+        (f"compute: {{workers: many}}\n{SHORT}", f"1: compute.workers {WHOLE} 'many'"),
+        (f"compute: {{workers: 1.5}}\n{SHORT}", f"1: compute.workers {WHOLE} 1.5"),
+        (f"compute: 3\n{SHORT}", "1: compute must be a mapping, such as {memory: 4GiB, workers: 2}, got 3"),
+        (f"compute: {{cluster: Local}}\n{SHORT}", "1: compute.cluster must be a mapping, such as {class: dask.dist"),
+        (f"compute: {{cluster: {{class: 3}}}}\n{SHORT}", "1: compute.cluster.class must be a class with its module, "),
+        (f"{SHORT}    3: x", "6: stages.a.3 is no key of a config; there are notebook, params, after, limit, retries"),
+        (f"{SHORT}    after: 3", f"6: stages.a.after {A_STAGE} 3"),
+        (f"{SHORT}    after: [3]", f"6: stages.a.after.0 {A_STAGE} 3: put it in quotes"),
+        (f"{SHORT}    after: ''", "6: a can't run after '', which is no stage; there are no others"),
+        (f"{SHORT}    retries: often", f"6: stages.a.retries {WHOLE} 'often'"),
+        (f"{SHORT}    retries:", f"6: stages.a.retries {WHOLE} nothing"),
+        (f"{SHORT}    params: [1]", "6: stages.a.params must be a mapping, such as {patch_shape: [256, 256]}, got [1]"),
+        (f"{SHORT}    params: {{size: [1, '${{x:']}}", "6: a.size.1 holds a ${...} that can't be read: close its b"),
+        (f"{SHORT}  b:", "6: stages.b must be a mapping, such as {notebook: patchmill:ingest}, got nothing"),
+        (f"{SHORT}  3: {{notebook: ../work.ipynb}}", "6: stages.3 must be a text, got 3: put it in quotes"),
+        (SHORT.replace("../work.ipynb", "3"), "5: stages.a.notebook must be a text: one that comes with patchmill, su"),
+        ("name: x\nroot: a\nstages:", f"3: stages {STAGES} nothing"),
+        (f"name: x\nroot: a\nstages: [{'a, ' * 99}]", f"3: stages {STAGES} [{chr(39)}a{chr(39)}, "),
+    ],
+)  # fmt: skip
+def test_what_libraries_say_is_told_in_the_words_of_yaml(folder, text, sentence):
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, text))
+    assert str(caught.value).startswith(f"some.yaml:{sentence}")
+    assert str(caught.value).count("\n") == 0
+    assert len(str(caught.value)) < 250
 
 
 def test_every_path_of_a_parameter_that_is_a_list_counts(folder):

@@ -70,7 +70,7 @@ def living(processes: list[psutil.Process]) -> list[psutil.Process]:
         ({"class": "distributed.deploy.local.Nothing"}, "and distributed.deploy.local has no Nothing: check its name"),
         ({"class": "subprocess.Popen"}, "and subprocess is Python's own: name a class that deploys Dask, such as dask"),
         ({**LOCAL, "scle": 3}, "compute.cluster.scle is no key of a config; did you mean scale?"),
-        ({**LOCAL, "scale": 0}, "compute.cluster.scale must be greater than or equal to 1, got 0"),
+        ({**LOCAL, "scale": 0}, "compute.cluster.scale must be at least 1, got 0"),
         ({**LOCAL, "arguments": 3}, "compute.cluster.arguments must be a"),
         ({**LOCAL, "arguments": {"password": "hunter2"}}, "compute.cluster.arguments.password must be the name of"),
     ],
@@ -93,7 +93,7 @@ def test_a_class_that_deploys_nothing_is_told_with_all_else_that_is_wrong(tmp_pa
         rehearse(str(config))
     assert [line.partition(", ")[0] for line in str(caught.value).splitlines()] == [
         "c.yaml:5: compute.cluster.class 'dask.distributed.Client' is no class that Dask deploys with",
-        "c.yaml:6: compute.workers must be greater than or equal to 1",
+        "c.yaml:6: compute.workers must be at least 1",
         "c.yaml:11: one.y is no parameter of one.ipynb; it declares x",
     ]
 

@@ -16,15 +16,16 @@ from typing import Any, TypeAlias
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed
 from patchmill.stages.declared import nearest
-from patchmill.stages.models import OWN_KEYS, ClusterModel, ComputeModel, PipelineModel, StageModel
+from patchmill.stages.models import OWN_KEYS, PipelineModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
 from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment, token_problem
+from patchmill.stages.wording import called, one_line, shape_problem, unreadable, unresolved
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -141,8 +142,13 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {error.problem}") from None
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {_one_line(error)}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {one_line(error)}") from None
+    except OmegaConfBaseException as error:
+        problems.lines.update(_lines(node, ()))
+        problems.add(*unreadable(error))
+        problems.check()
+        raise
     except RecursionError:
         raise ConfigError(f"{os.path.basename(path)}: a config can't be nested so deep: write it flatter") from None
     if not isinstance(node, yaml.MappingNode) or not isinstance(tree, DictConfig):
@@ -175,7 +181,7 @@ def _check_references(raw: Any, problems: Problems) -> None:
         problems.check()
     if total > MOST_FOLLOWED:
         sentence = f"takes {_shown_count(total)} references to be followed, and {MOST_FOLLOWED:,} are the most"
-        problems.add(most, f"with {_called(most)} this config {sentence}: refer to values directly, each one once")
+        problems.add(most, f"with {called(most)} this config {sentence}: refer to values directly, each one once")
         problems.check()
 
 
@@ -214,7 +220,7 @@ def _override(tree: DictConfig, text: str, problems: Problems) -> None:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
-        problems.add(COMMAND_LINE, f"{told} can't be set: {_one_line(error)}")
+        problems.add(COMMAND_LINE, f"{told} can't be set: {one_line(error)}")
     problems.lines[tuple(parts)] = 0
 
 
@@ -239,7 +245,9 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
         try:
             value = node[name]
         except (OmegaConfBaseException, RecursionError) as error:
-            problems.add(inner, f"{'.'.join(inner)} can't be resolved: {_one_line(error)}")
+            problems.add(
+                inner, f"{called(inner)} can't be resolved: {unresolved(error, map('.'.join, problems.lines))}"
+            )
             continue
         if isinstance(value, str) and "\0" in value:
             problems.add(inner, f"{'.'.join(inner)} holds a character that is none (NUL): write it without")
@@ -251,11 +259,11 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
 def _refuse_secrets(raw: Any, problems: Problems) -> None:
     # As they are written: what is refused is not interpolated, which could complain of it and repeat it.
     for keys, text in _texts(raw, ()):
-        sentence = token_problem(_called(keys), text)
+        sentence = token_problem(called(keys), text)
         if sentence:
             problems.add(keys, sentence)
         for variable in taken_from_environment(text):
-            problems.add(keys, interpolation_problem(_called(keys), variable))
+            problems.add(keys, interpolation_problem(called(keys), variable))
 
 
 def _without_secrets(value: Any, keys: KeyPath, problems: Problems) -> Any:
@@ -268,15 +276,10 @@ def _without_secrets(value: Any, keys: KeyPath, problems: Problems) -> Any:
         return [inner for at, inner in kept.items() if not problems.about(*keys, at)]
     # What lists hold is called by the list's own name.
     name = next((key for key in reversed(keys) if not key.isdigit()), "")
-    sentence = problem_of(_called(keys), name, value)
+    sentence = problem_of(called(keys), name, value)
     if sentence:
         problems.add(keys, sentence)
     return value
-
-
-def _called(keys: KeyPath) -> str:
-    # A stage's parameter is called as on the command line.
-    return ".".join((keys[1], *keys[3:]) if keys[0] == "stages" and keys[2:3] == ("params",) else keys)
 
 
 def _shaped(values: Any, problems: Problems) -> PipelineModel:
@@ -286,7 +289,7 @@ def _shaped(values: Any, problems: Problems) -> PipelineModel:
         wrong = [(tuple(str(part) for part in each["loc"] if part != "[key]"), each) for each in error.errors()]
     for keys, each in wrong:
         if not problems.about(*keys):
-            problems.add(keys, _sentence(keys, each))
+            problems.add(keys, shape_problem(keys, each))
     try:
         return PipelineModel.model_validate(_without(values, [keys for keys, _ in wrong]))
     except ValidationError:
@@ -320,41 +323,6 @@ def _drop(compute: dict[str, Any], keys: KeyPath) -> None:
         cluster.pop(keys[1], None)
     else:
         compute.pop(keys[0], None)
-
-
-def _sentence(keys: KeyPath, error: Any) -> str:
-    name, kind = ".".join(keys), error["type"]
-    if kind == "value_error":
-        return str(error["ctx"]["error"])
-    if kind == "extra_forbidden":
-        return f"{name} is no key of a config{_hint(keys)}"
-    if kind in _LACKING:
-        return f"{name} {_LACKING[kind]}"
-    if kind != "string_pattern_mismatch":
-        return f"{name} must be {_as_words(error['msg'])}, got {error['input']!r}"
-    if keys[-1] == "class":
-        return f"{name} must be a class with its module, such as dask.distributed.LocalCluster, got {error['input']!r}"
-    return f"{name}: a name has letters, digits, - and _ only, at most 100, got {error['input']!r}"
-
-
-_LACKING = {"missing": "is missing", "too_short": "is empty: name at least one"}
-"""What is said of a key with nothing behind it."""
-
-
-def _as_words(said: str) -> str:
-    """What pydantic says, in the words of those who write YAML."""
-    said = re.sub(r" or instance of \w+$", "", said.removeprefix("Input should be ").removeprefix("a valid "))
-    return said.replace("string", "text").replace("dictionary", "a mapping").replace("tuple", "a list")
-
-
-def _hint(keys: KeyPath) -> str:
-    model: type[BaseModel] = PipelineModel
-    if keys[0] == "compute":
-        model = ComputeModel if len(keys) == 2 else ClusterModel
-    if keys[0] == "stages" and len(keys) == 3:
-        model = StageModel
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    return nearest(keys[-1], names) or f"; there are {', '.join(names)}"
 
 
 def _found(path: str, other: str) -> str:
@@ -399,8 +367,9 @@ def _edges(
     for name, stage in model.stages.items():
         for other in stage.after:
             if other == name or other not in references:
-                hint = nearest(other, [each for each in references if each != name])
-                why = "itself" if other == name else f"{other}, which is no stage{hint}"
+                others = [each for each in references if each != name]
+                hint = nearest(other, others) or f"; there are {', '.join(others) or 'no others'}"
+                why = "itself" if other == name else f"{other or repr(other)}, which is no stage{hint}"
                 problems.add(("stages", name, "after"), f"{name} can't run after {why}")
         edges[name] = edges[name] | (frozenset(stage.after) & references.keys() - {name})
     return edges
@@ -421,9 +390,3 @@ def _mentioned(keys: KeyPath, text: str) -> Iterator[str]:
         if len(target) > 1 and target[0] == "stages":
             yield target[1]
         yield from re.findall(r"\bstages[.\[]([\w-]+)", inner)
-
-
-def _one_line(error: BaseException) -> str:
-    # OmegaConf appends lines on where in the tree it was, and says in front what it caught.
-    line = str(error).strip().partition("\n")[0]
-    return re.sub(r"^\w+ raised while resolving interpolation: (['\"]?)(.*)\1$", r"\2", line)
