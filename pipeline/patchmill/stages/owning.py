@@ -78,13 +78,24 @@ def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, *, forced: bool
     if by:
         other, _, name = by.partition("/")
         return f"{path} was written by the stage {name} of {other}, so it stays: choose another place, or remove it"
-    if stage.mode in _ON_REQUEST or (not ours and memo.begun is not None and path in memo.begun.outputs):
-        return ""
+    lost = "" if ours else _loss(stage, path, memo)
+    if lost or stage.mode in _ON_REQUEST or (not ours and memo.begun is not None and path in memo.begun.outputs):
+        return lost
     if memo.done is not None and path in memo.done.outputs and not ours:
         way = f"move it away, or let it be replaced with --force {stage.name}"
         return "" if forced else f"{path} is not what run {memo.done.run} left there: {way}"
     way = ", or say by mode: overwrite that it may be replaced" if "mode" in stage.declared else ""
     return f"{path} is there, and {stage.name} of {pipeline} did not write it: choose another place, remove it{way}"
+
+
+def _loss(stage: Stage, path: str, memo: Memo) -> str:
+    """A sentence, if the stage left a store of patchmill's there, of which the root is gone by now; else ""."""
+    if memo.begun is not None or memo.done is None or "made" not in memo.done.outputs.get(path, {}):
+        return ""
+    # Who writes stores leaves alone what is none, whatever is asked for.
+    way = f"remove it or move it away, and {stage.name} makes it anew"
+    what = f"{path} has lost the zarr.json that run {memo.done.run} wrote"
+    return f"{what}, without which nothing replaces it, --force neither: {way}"
 
 
 def _is_left(path: str, found: Trace, memo: Memo) -> bool:
