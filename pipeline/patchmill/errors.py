@@ -4,6 +4,48 @@ from __future__ import annotations
 
 import signal
 
+_BRINGS = {
+    "images": ("PIL", "tifffile", "imagecodecs"),
+    "notebooks": (
+        *("omegaconf", "pydantic", "yaml", "papermill", "nbclient", "nbconvert", "nbformat", "ipykernel", "IPython"),
+        *("jupyter_client", "traitlets", "zmq", "nh3", "markdown_it", "jinja2", "markupsafe", "rich", "psutil"),
+        *("matplotlib", "skimage"),
+    ),
+    "geo": ("rasterio", "rioxarray", "pyproj", "h5netcdf", "h5py"),
+    "cloud": ("s3fs", "gcsfs"),
+    "lab": ("jupyterlab",),
+    "cluster": ("distributed",),
+    "fast": ("numba",),
+}
+
+_BROUGHT_BY = {module: extra for extra, modules in _BRINGS.items() for module in modules}
+"""Which extra of patchmill brings a library, by the name that is imported."""
+
+
+def missing_library(who: str, *names: str) -> str:
+    """The sentence about libraries that are not installed, with the command that brings them.
+
+    Parameters
+    ----------
+    who : str
+        Who needs them.
+    *names : str
+        What would be imported, ``yaml`` or ``matplotlib.pyplot``.
+
+    Examples
+    --------
+    >>> missing_library("this", "papermill", "rasterio.crs")
+    "this needs papermill, rasterio, which are not installed: pip install 'patchmill[geo,notebooks]'"
+    >>> missing_library("this", "jpeg_of_somebody")
+    'this needs jpeg_of_somebody, which is not installed: pip install jpeg_of_somebody'
+    """
+    packages = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    extras = sorted({_BROUGHT_BY[name] for name in packages if name in _BROUGHT_BY})
+    others = [name for name in packages if name not in _BROUGHT_BY]
+    wanted = [f"'patchmill[{','.join(extras)}]'"] * bool(extras) + others
+    which = "is" if len(packages) == 1 else "are"
+    return f"{who} needs {', '.join(packages)}, which {which} not installed: pip install {' '.join(wanted)}"
+
 
 class PatchmillError(Exception):
     """Anything patchmill refuses or finds while it runs; its text is one sentence that names the way out."""

@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from patchmill.errors import _BROUGHT_BY
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pipeline" / "patchmill"
 EXTRAS = ("images", "notebooks", "geo", "cloud", "lab", "cluster", "fast")
@@ -52,6 +54,15 @@ def test_every_import_is_asked_for():
         asked |= names_of(wanted["optional-dependencies"][extra])
     modules = set().union(*(modules_imported(path.read_text()) for path in PACKAGE.rglob("*.py")))
     assert not_asked_for(modules, asked) == set()
+
+
+def test_a_library_that_is_missing_is_brought_by_the_extra_that_is_named():
+    extras = {extra: names_of(project()["optional-dependencies"][extra]) for extra in EXTRAS}
+    for extra, asked in extras.items():
+        assert not_asked_for({module for module, bringer in _BROUGHT_BY.items() if bringer == extra}, asked) == set()
+    imported = set().union(*(modules_imported(path.read_text()) for path in PACKAGE.rglob("*.py")))
+    beyond_the_core = not_asked_for(imported, names_of(project()["dependencies"]))
+    assert beyond_the_core <= _BROUGHT_BY.keys()
 
 
 def test_an_import_nobody_asked_for_is_seen():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchmill.errors import ConfigError
+from patchmill.stages.bounds import followed
 from patchmill.stages.config import read_config
 from patchmill.stages.pipelines import Stage, _ordered, config_text, read_pipeline
 from stages.notebook_files import write_notebook
@@ -99,9 +101,9 @@ def test_the_resolved_config_says_the_same(folder):
             "some.yaml:1: name: a name has letters, digits, - and _ only, at most 100, got 'a/b'",
         ),
         (("1GiB", "lots"), 'some.yaml:3: compute.memory must be a size such as "512MiB" or "4GB", got \'lots\''),
-        (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be greater than or equal to 1, got 0"),
+        (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be at least 1, got 0"),
         (("workers", "wokers"), "some.yaml:3: compute.wokers is no key of a config; did you mean workers?"),
-        (("root}/a", "rot}/a"), "some.yaml:10: stages.first.params.target can't be resolved: Interpol"),
+        (("root}/a", "rot}/a"), "some.yaml:10: first.target can't be resolved: there is no ${{rot}}; did"),
         (("size: 3", "size: wide"), "some.yaml:10: first.size must be a list of whole numbers, got 'wide' (str)"),
         (("size: 3", "siez: 3"), "some.yaml:10: first.siez is no parameter of ../work.ipynb; did you mean size?"),
         ((FIRST, "first:\n    notebook: ../wrok.ipynb"), "some.yaml:9: there is no notebook {up}/wrok.ipynb"),
@@ -110,7 +112,7 @@ def test_the_resolved_config_says_the_same(folder):
         ((FROM_FIRST, "nowhere"), "some.yaml:7: second.source: there is no {here}/nowhere, and no stage writes it"),
         ((FIRST, f"{FIRST}\n    limit: soon"), 'some.yaml:10: limit must be a span of time such as "90s", "2h"'),
         (("1GiB", "1GiB, limit: 0"), "some.yaml:3: compute.limit must be a span of time"),
-        ((FIRST, f"{FIRST}\n    retries: -1"), "some.yaml:10: stages.first.retries must be greater than or equal to 0"),
+        ((FIRST, f"{FIRST}\n    retries: -1"), "some.yaml:10: stages.first.retries must be at least 0, got -1"),
         ((FIRST, f"{FIRST}\n    after: [scond]"), "some.yaml:10: first can't run after scond, which is no stage; did"),
         ((FIRST, f"{FIRST}\n    after: first"), "some.yaml:10: first can't run after itself"),
         ((FIRST, f"{FIRST}\n    after: second"), "some.yaml:5: the stages second and first wait for each other"),
@@ -134,7 +136,7 @@ def test_the_resolved_config_says_the_same(folder):
         (("1GiB", "[1]"), "some.yaml:3: compute.memory must be a whole number of bytes, got [1]"),
         (("1GiB", '"1GiB", limit: ' + "9" * 400), "some.yaml:3: compute.limit must be a span of time"),
         (("root: ../out", 'root: "../o\\0ut"'), "some.yaml:2: root holds a character that is none (NUL)"),
-        (("  first:\n", "  first: 3\n  other:\n"), "some.yaml:8: stages.first must be a mapping, got 3"),
+        (("  first:\n", "  first: 3\n  other:\n"), "some.yaml:8: stages.first must be a mapping, such as"),
         ((CHAIN, ""), "some.yaml: a config is a mapping"),
         ((CHAIN, "a: " + "[" * 3000 + "]" * 3000), "some.yaml: a config can't be nested so deep"),
     ],
@@ -147,6 +149,71 @@ def test_each_mistake_is_a_sentence_with_its_line(folder, change, sentence):
     expected = sentence.format(up=folder.parent, here=folder)
     assert expected in str(caught.value)
     assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_a_config_may_be_larger_than_what_yaml_readers_allow_by_themselves(folder):
+    text = CHAIN.replace("size: 3", f"size: [{', '.join(['3'] * 10_000)}]")
+    assert len(read_config(write(folder, text)).model.stages["second"].params["size"]) == 10_000
+
+
+def test_aliases_that_stand_for_too_much_are_refused_with_the_bound(folder):
+    shared = "\n".join(f"l{at}: &l{at} [{', '.join([f'*l{at - 1}'] * 10)}]" for at in range(1, 30))
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(folder, f"l0: &l0 x\n{shared}\n{CHAIN}"))
+    assert str(caught.value) == (
+        "some.yaml: a config has at most 100,000 keys and values, with aliases written out, got more than 10 ** 12: "
+        "make several of it, each with a part of the stages"
+    )
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '"${.a@}${.a@}"',
+        '["${..a@}", "${..a@}"]',
+        '{x: "${..a@}", y: "${..a@}"}',
+        '"${stages.first.params.a@}${stages[first].params[a@]}"',
+        '"${oc.select:stages.first.params.a@}${oc.select:stages.first.params.a@,none}"',
+        '"${.${.k@}}${.${.k@}}"',
+        '"${found:${.a@},${.a@}}"',
+    ],
+)
+def test_references_that_double_with_each_line_are_refused_before_they_are_followed(folder, twice):
+    chain = "".join(f"\n      a{at}: {twice.replace('@', str(at - 1))}" for at in range(1, 61))
+    names = "".join(f"\n      k{at}: a{at}" for at in range(60))
+    lines = f"\n      a0: x{chain}{names}"
+    text = f"name: x\nroot: ../out\nstages:\n  first:\n    notebook: ../work.ipynb\n    params:{lines}\n"
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(folder, text))
+    assert str(caught.value).startswith("some.yaml:67: with first.a60")
+    assert "takes more than 10 ** 12 references to be followed, and 100,000 are the most" in str(caught.value)
+
+
+def test_long_texts_count_where_they_are_taken_in(folder):
+    often = "${stages.first.params.size}" * 1001
+    text = CHAIN.replace("size: 3", f"size: {'x' * 100_000}").replace(SIZE_OF_FIRST, f'"{often}"')
+    with pytest.raises(ConfigError, match=r"some\.yaml:7: with second\.size this config takes 101,"):
+        read_config(write(folder, text))
+
+
+def test_references_that_lead_on_and_on_are_a_sentence(folder):
+    lines = "".join(f"\n      a{at}: ${{.a{at + 1}}}" for at in range(2000))
+    text = f"name: x\nroot: ../out\nstages:\n  first:\n    notebook: ../work.ipynb\n    params:{lines}\n"
+    with pytest.raises(ConfigError, match="references lead from one to the next too often to be followed"):
+        read_config(write(folder, text))
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=3), min_size=1))
+def test_references_are_counted_as_if_they_were_followed(refers):
+    raw = {name: "x".join(f"${{{other}}}" for other in others) for name, others in refers.items()}
+
+    def slowly(name: str, above: tuple[str, ...] = ()) -> int:
+        if name in above:
+            raise RecursionError
+        return sum(1 + slowly(other, (*above, name)) for other in refers.get(name, ()))
+
+    with suppress(RecursionError):
+        assert followed(raw)[0] == sum(map(slowly, raw))
 
 
 def test_places_that_meet_behind_a_link_meet(folder):
@@ -203,6 +270,108 @@ def test_a_circle_is_told_without_those_that_wait_for_it(folder):
     with pytest.raises(ConfigError) as caught:
         read_pipeline(write(folder, f"name: x\nroot: ../out\nstages:\n{text}"))
     assert str(caught.value) == "some.yaml:5: the stages one and two and three wait for each other, in a circle"
+
+
+SHORT = "name: x\nroot: ../out\nstages:\n  a:\n    notebook: ../work.ipynb\n"
+WHOLE = "must be a whole number, such as 2, got"
+A_STAGE = "must be the name of a stage, or a list of such, got"
+STAGES = "must be a mapping of names to notebooks, such as {ingest: {notebook: patchmill:ingest}}, got"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (SHORT.replace("x", "3"), "1: name must be a text, got 3: put it in quotes"),
+        (SHORT.replace("x", "[a]"), "1: name must be a text, got ['a']"),
+        (SHORT.replace("../out", "''"), "2: root is empty: name one"),
+        (SHORT.replace("../out", ""), "2: root must be a text, got nothing"),
+        (SHORT.replace("../out", "???"), "2: root can't be resolved: ??? stands for a value that is to be given: "),
+        (SHORT.replace("../out", "${nam}"), "2: root can't be resolved: there is no ${nam}; did you mean name?"),
+        (SHORT.replace("../out", "${env:A}"), "2: root can't be resolved: there is no ${env:...}; did you mean oc.env"),
+        (SHORT.replace("../out", "${nix:A}"), "2: root can't be resolved: there is no ${nix:...}; there are oc.env, "),
+        (SHORT.replace("../out", "${ghp_0"), "2: root holds a ${...} that can't be read: close its braces, and write"),
+        (f"3: 4\n{SHORT}", "1: 3 is no key of a config; there are name, root, runs, limit, compute, stages"),
+        (f"null: 4\n{SHORT}", "1: the config has a key that is no text: put it in quotes, or remove it"),
+        (f"{SHORT}    params: {{x: !!set {{b}}}}", "6: a.x must be a text, a number, a truth value, a list or a map"),
+        (f"compute: {{workers: many}}\n{SHORT}", f"1: compute.workers {WHOLE} 'many'"),
+        (f"compute: {{workers: 1.5}}\n{SHORT}", f"1: compute.workers {WHOLE} 1.5"),
+        (f"compute: 3\n{SHORT}", "1: compute must be a mapping, such as {memory: 4GiB, workers: 2}, got 3"),
+        (f"compute: {{cluster: Local}}\n{SHORT}", "1: compute.cluster must be a mapping, such as {class: dask.dist"),
+        (f"compute: {{cluster: {{class: 3}}}}\n{SHORT}", "1: compute.cluster.class must be a class with its module, "),
+        (f"{SHORT}    3: x", "6: stages.a.3 is no key of a config; there are notebook, params, after, limit, retries"),
+        (f"{SHORT}    after: 3", f"6: stages.a.after {A_STAGE} 3"),
+        (f"{SHORT}    after: [3]", f"6: stages.a.after.0 {A_STAGE} 3: put it in quotes"),
+        (f"{SHORT}    after: ''", "6: a can't run after '', which is no stage; there are no others"),
+        (f"{SHORT}    retries: often", f"6: stages.a.retries {WHOLE} 'often'"),
+        (f"{SHORT}    retries:", f"6: stages.a.retries {WHOLE} nothing"),
+        (f"{SHORT}    params: [1]", "6: stages.a.params must be a mapping, such as {patch_shape: [256, 256]}, got [1]"),
+        (f"{SHORT}    params: {{size: [1, '${{x:']}}", "6: a.size.1 holds a ${...} that can't be read: close its b"),
+        (f"{SHORT}  b:", "6: stages.b must be a mapping, such as {notebook: patchmill:ingest}, got nothing"),
+        (f"{SHORT}  3: {{notebook: ../work.ipynb}}", "6: stages.3 must be a text, got 3: put it in quotes"),
+        (SHORT.replace("../work.ipynb", "3"), "5: stages.a.notebook must be a text: one that comes with patchmill, su"),
+        ("name: x\nroot: a\nstages:", f"3: stages {STAGES} nothing"),
+        (f"name: x\nroot: a\nstages: [{'a, ' * 99}]", f"3: stages {STAGES} [{chr(39)}a{chr(39)}, "),
+    ],
+)  # fmt: skip
+def test_what_libraries_say_is_told_in_the_words_of_yaml(folder, text, sentence):
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, text))
+    assert str(caught.value).startswith(f"some.yaml:{sentence}")
+    assert str(caught.value).count("\n") == 0
+    assert len(str(caught.value)) < 250
+
+
+def test_every_path_of_a_parameter_that_is_a_list_counts(folder):
+    write_notebook(folder.parent / "work.ipynb", f"{DECLARED}further: list[str] = []  # out: more")
+    several = CHAIN.replace("size: 3", 'size: 3, further: ["${root}/c", "${root}/d"]')
+    out = f"{folder.parent}/out"
+    assert read_pipeline(write(folder, several)).stages[0].outputs == {
+        "target": f"{out}/a.zarr",
+        "further.0": f"{out}/c",
+        "further.1": f"{out}/d",
+    }
+    for taken in ("c", "d"):
+        with pytest.raises(ConfigError) as caught:
+            read_pipeline(write(folder, several.replace(BEHIND, f'"${{root}}/{taken}"')))
+        assert str(caught.value) == f"some.yaml:7: second.target: {out}/{taken} is written by first already"
+        early = several.replace(FROM_FIRST, f'"${{root}}/{taken}"').replace(SIZE_OF_FIRST, "3")
+        with pytest.raises(ConfigError) as caught:
+            read_pipeline(write(folder, early))
+        assert f"second.source: {out}/{taken} is written by first, which runs later" in str(caught.value)
+    third = '  third: {notebook: ../work.ipynb, params: {source: "../out/c/x", target: "${root}/e"}}\n'
+    with pytest.raises(ConfigError, match=r"refer to it as \$\{stages\.first\.params\.further\.0\}/x"):
+        read_pipeline(write(folder, several + third))
+    read_pipeline(write(folder, several + third.replace("../out/c", "${stages.first.params.further.0}")))
+    with pytest.raises(ConfigError, match=r"some\.yaml:10: first\.further\.1: .* does not lie under the root"):
+        read_pipeline(write(folder, several.replace("${root}/d", "../d")))
+
+
+def test_two_stages_do_not_write_to_one_url(folder):
+    text = CHAIN.replace('"${root}/a.zarr"', '"s3://bucket/a.zarr"')
+    for met, sentence in (("a.zarr", "is written by first already"), ("a.zarr/b", "lie in each other")):
+        with pytest.raises(ConfigError, match=sentence):
+            read_pipeline(write(folder, text.replace(BEHIND, f'"s3://bucket/{met}"')))
+    assert len(read_pipeline(write(folder, text.replace(BEHIND, '"s3://bucket/b.zarr"'))).stages) == 2
+
+
+def test_paths_are_resolved_once_and_not_for_each_pair_of_stages(folder, monkeypatch):
+    count = 40
+    stages = "".join(
+        f"  s{at}: {{notebook: ../work.ipynb, params: {{source: '../out/{at - 1}/x', target: '${{root}}/{at}'}}}}\n"
+        for at in range(1, count + 1)
+    )
+    (folder.parent / "out" / "0" / "x").mkdir(parents=True)
+    text = f"name: many\nroot: ../out\nstages:\n{stages}"
+    for at in range(2, count + 1):
+        text = text.replace(f"'${{root}}/{at}'}}", f"'${{root}}/{at}'}}, after: s{at - 1}")
+    resolved: list[str] = []
+    resolve = os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path, **kwargs: resolved.append(path) or resolve(path, **kwargs))
+    stages = read_pipeline(write(folder, text)).stages
+    assert stages[-1].needs == {f"s{count - 1}"}
+    # Of each stage what it reads by both parameters and what it writes, and a few of the config's own.
+    assert len(resolved) <= 3 * count + 10
+    assert len(resolved) == len(set(resolved))
 
 
 def test_a_path_that_is_written_too_late_is_told(folder):

@@ -398,6 +398,29 @@ def test_what_the_stage_is_known_to_have_left_is_its_own_until_somebody_changes_
     assert refusal(project) == ""
 
 
+@pytest.mark.parametrize("forced", [(), ("works",)])
+@pytest.mark.parametrize("params", [{}, {"mode": "overwrite"}])
+def test_a_store_that_lost_its_root_is_to_be_removed_whoever_is_asked(tmp_path, forced, params):
+    import dask
+
+    project = Project(tmp_path, **params)
+    work = project.begin()
+    with dask.config.set({"patchmill.stage": "test/works"}):
+        patchmill.write_patches(np.zeros((1, 1, 8, 8), np.uint8), project.target, 4)
+    pipeline, stage, memos = project.read()
+    memos.end("works", Work("run-1", work.basis, work.task, work.anew, left_by(stage)))
+    (project.target / "zarr.json").unlink()
+    with pytest.raises(TargetExistsError) as caught:
+        refuse_foreign(pipeline, memos, forced)
+    assert str(caught.value) == (
+        f"works.target: {project.target} has lost the zarr.json that run run-1 wrote, without which nothing replaces "
+        "it, --force neither: remove it or move it away, and works makes it anew"
+    )
+    project.target.rename(tmp_path / "away")
+    refuse_foreign(pipeline, memos, forced)
+    assert project.now().why == f"the output {project.target} is gone"
+
+
 def test_a_folder_that_a_stage_left_is_known_by_its_content(tmp_path):
     project = Project(tmp_path)
     work = project.begin()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -100,6 +102,72 @@ def test_the_name_of_a_variable_that_is_set_is_what_a_secret_looks_like(folder):
 )  # fmt: skip
 def test_what_is_no_secret_is_let_through(value):
     assert problem_of("it", "source", value) == ""
+
+
+TOKENS = {
+    "ghp_" + "a1B2" * 9: "a token of GitHub",
+    "github_pat_" + "11ABC0_" * 5: "a token of GitHub",
+    "AKIA" + "IOSFODNN7EXAMPLE": "an access key of AWS",
+    "xoxb-" + "123456789012-abcdefGHIJKL": "a token of Slack",
+    "xoxp-" + "123456789012-abcdefGHIJKL": "a token of Slack",
+    "sk-" + "a1B2" * 12: "an API key",
+    "sk-proj-" + "a_1-" + "Z9" * 20: "an API key",
+    "glpat-" + "x-Y_3" * 4: "a token of GitLab",
+    "hf_" + "aBcD" * 9: "a token of Hugging Face",
+    "Bearer " + "a1.b2-c3_d4e5==": "a bearer token",
+    "bearer " + "abcdefgh" * 4: "a bearer token",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIE": "a private key",
+    "-----BEGIN PRIVATE KEY-----\nMIIE": "a private key",
+    "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0In0." + "c2lnbmF0dXJl": "a JSON web token",
+}  # fmt: skip
+"""None of them was ever anybody's."""
+
+
+@pytest.mark.parametrize(("token", "what"), TOKENS.items(), ids=range(len(TOKENS)))
+def test_a_token_is_refused_under_any_name_and_never_told(folder, token, what):
+    for text in (token, f"ask with {token}, please", f"https://host/{token}/x", f"x={token}${{nothing}}"):
+        sentence = refused(folder, {"words": text})
+        assert sentence.startswith(f"some.yaml:7: work.words must not hold {what}, ")
+        assert "environment variable" in sentence
+        assert token[-8:] not in sentence
+    assert f"work.options.headers.1 must not hold {what}" in refused(folder, {"options": {"headers": ["x", token]}})
+    assert f"command line: work.words must not hold {what}" in refused(folder, {}, [f"work.words={json.dumps(token)}"])
+
+
+def test_a_token_that_is_put_together_is_refused_too(folder):
+    parts = {"words": "${.options.first}${.options.rest}", "options": {"first": "ghp_", "rest": "a1B2" * 9}}
+    assert "work.words must not hold a token of GitHub" in refused(folder, parts)
+
+
+_WORD = st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"), min_size=1, max_size=24)
+ORDINARY = st.one_of(
+    st.binary(max_size=400).map(lambda data: hashlib.sha256(data).hexdigest()),
+    st.binary(max_size=400).map(lambda data: base64.b64encode(data).decode()),
+    st.binary(max_size=400).map(lambda data: base64.urlsafe_b64encode(data).decode()),
+    st.dictionaries(_WORD, _WORD | st.integers()).map(lambda d: base64.b64encode(json.dumps(d).encode()).decode()),
+    st.uuids().map(str),
+    st.datetimes().map(lambda moment: moment.isoformat()),
+    st.lists(_WORD, max_size=8).map(" ".join),
+    st.tuples(st.lists(_WORD, max_size=6).map("/".join), st.sampled_from(["", "/x.zarr", "/*.tif"])).map("".join),
+    st.lists(_WORD | st.integers(0, 9999).map(str), max_size=6).map("-".join),
+    st.lists(_WORD | st.integers(0, 9999).map(str), max_size=6).map("_".join),
+)  # fmt: skip
+
+
+@given(ORDINARY)
+def test_ordinary_values_are_no_tokens(value):
+    for text in (value, f"sk-{value.replace('=', '')[:16]}", f"data/{value}"):
+        assert problem_of("it", "words", text) == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["sk-bratislava-2024-orthophoto-25cm-mosaic", "disk-2024a/" + "0a" * 20, "the bearer of the ring", "hf_band_2024",
+     "Bearer shares of 2024", "eyJhIjoxfQ==", "glpat-x", "AKIAbc", "AKIA/x", "-----BEGIN CERTIFICATE-----", "xoxo-2024",
+     "-----BEGIN PUBLIC KEY-----", "task-" + "a1" * 16, "s3://sk-internationalization/x", "my_ghp_scenes"],
+)  # fmt: skip
+def test_what_only_begins_like_a_token_is_none(value):
+    assert problem_of("it", "words", value) == ""
 
 
 @pytest.mark.parametrize(

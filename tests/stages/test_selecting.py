@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import patchmill
-from patchmill.errors import ConfigError
+from patchmill.errors import ConfigError, PatchmillError
+from patchmill.stages import needed
 from patchmill.stages.pipelines import read_pipeline
 from patchmill.stages.rehearsing import rehearse
 from patchmill.stages.selecting import Selection
@@ -139,3 +140,13 @@ def test_a_rehearsal_says_what_would_be_and_writes_nothing(config, tmp_path):
         f"its record would lie in {out}/records; nothing was written",
     ]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_the_run_would_lack_the_rehearsal_lacks(config, monkeypatch):
+    find = needed.find_spec
+    monkeypatch.setattr(needed, "find_spec", lambda name: None if name in {"papermill", "psutil"} else find(name))
+    lacking = "running notebooks needs papermill, psutil, which are not installed: pip install 'patchmill[notebooks]'"
+    for begin in (patchmill.run, rehearse):
+        with pytest.raises(PatchmillError) as caught:
+            begin(config)
+        assert str(caught.value) == lacking

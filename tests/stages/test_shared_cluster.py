@@ -16,10 +16,11 @@ import pytest
 
 import patchmill
 from cuts import stored_image
-from patchmill.cutting.clients import _deployment
+from patchmill.cutting.clients import deployment
 from patchmill.errors import ConfigError, PatchmillError
 from patchmill.stages.pipelines import config_text, read_pipeline
 from patchmill.stages.records import EXIT_LATE
+from patchmill.stages.rehearsing import rehearse
 from patchmill.storage import Location
 from stages.notebook_files import shown_text, wait_until, write_config, write_notebook
 
@@ -65,8 +66,12 @@ def living(processes: list[psutil.Process]) -> list[psutil.Process]:
         ({"arguments": {}}, "compute.cluster.class is missing"),
         ({"class": "LocalCluster"}, "compute.cluster.class must be a class with its module, such as dask.distributed"),
         ({"class": "dask_nobody.Cluster"}, "compute.cluster.class is dask_nobody.Cluster, and dask_nobody is not inst"),
+        ({"class": "distributed.nowhere.Cluster"}, "and there is no module distributed.nowhere: check its name"),
+        ({"class": "dask.distributed.LocalClustr"}, "and distributed has no LocalClustr; did you mean LocalCluster?"),
+        ({"class": "distributed.deploy.local.Nothing"}, "and distributed.deploy.local has no Nothing: check its name"),
+        ({"class": "subprocess.Popen"}, "and subprocess is Python's own: name a class that deploys Dask, such as dask"),
         ({**LOCAL, "scle": 3}, "compute.cluster.scle is no key of a config; did you mean scale?"),
-        ({**LOCAL, "scale": 0}, "compute.cluster.scale must be greater than or equal to 1, got 0"),
+        ({**LOCAL, "scale": 0}, "compute.cluster.scale must be at least 1, got 0"),
         ({**LOCAL, "arguments": 3}, "compute.cluster.arguments must be a"),
         ({**LOCAL, "arguments": {"password": "hunter2"}}, "compute.cluster.arguments.password must be the name of"),
     ],
@@ -81,10 +86,41 @@ def test_what_is_wrong_with_a_cluster_is_told_before_anything_runs(tmp_path, clu
     assert "\n" not in str(caught.value)
 
 
+def test_a_class_that_deploys_nothing_is_told_with_all_else_that_is_wrong(tmp_path):
+    write_notebook(tmp_path / "one.ipynb", "x: int = 1  # a number")
+    wrong = {"cluster": {"class": "dask.distributed.Client"}, "workers": 0}
+    config = write_config(tmp_path / "c.yaml", {"one": {"params": {"y": 1}}}, compute=wrong)
+    with pytest.raises(ConfigError) as caught:
+        rehearse(str(config))
+    assert [line.partition(", ")[0] for line in str(caught.value).splitlines()] == [
+        "c.yaml:5: compute.cluster.class 'dask.distributed.Client' is no class that Dask deploys with",
+        "c.yaml:6: compute.workers must be at least 1",
+        "c.yaml:11: one.y is no parameter of one.ipynb; it declares x",
+    ]
+
+
+def test_a_look_for_the_class_loads_no_dask(tmp_path):
+    write_notebook(tmp_path / "one.ipynb", "x: int = 1  # a number")
+    config = write_config(tmp_path / "c.yaml", {"one": {}}, compute={"cluster": LOCAL})
+    look = (
+        "import sys\nfrom patchmill.stages.pipelines import read_pipeline\n"
+        f"read_pipeline({str(config)!r})\nprint({{'dask', 'distributed'}} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("path", ["dask_nobody.Cluster", "fails_to_load.Cluster", "dask.array.Nothing"])
+def test_a_class_that_can_not_be_imported_is_refused(tmp_path, monkeypatch, path):
+    (tmp_path / "fails_to_load.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="can't be imported"):
+        deployment(path)
+
+
 @pytest.mark.parametrize("path", ["os.system", "subprocess.Popen", "builtins.eval", "dask.distributed.Client"])
 def test_a_class_that_deploys_nothing_is_not_called(path):
     with pytest.raises(ValueError, match="is no class that Dask deploys with"):
-        _deployment(path)
+        deployment(path)
 
 
 def test_the_recorded_config_has_the_cluster(tmp_path):

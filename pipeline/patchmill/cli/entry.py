@@ -12,7 +12,14 @@ from typing import NoReturn
 from patchmill.cli.arguments import make_parser
 from patchmill.cli.output import OutputClosedError, complain, let_go
 from patchmill.cli.wording import as_commands
-from patchmill.errors import ConfigError, HeldError, NotAPatchSetError, PatchmillError, TargetExistsError
+from patchmill.errors import (
+    ConfigError,
+    HeldError,
+    NotAPatchSetError,
+    PatchmillError,
+    TargetExistsError,
+    missing_library,
+)
 
 EXIT_FAILED = 1
 EXIT_WRONG = 2
@@ -113,8 +120,7 @@ def _explain(error: Exception, options: Collection[str]) -> int:
             return EXIT_HELD
         return EXIT_WRONG if _is_wrong_request(error) else EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
-        _say(f"this needs {package}, which is not installed: pip install 'patchmill[all]' brings all that can be used")
+        _say(missing_library("this", error.name))
         return EXIT_FAILED
     _say(f"{type(error).__name__}: {text.partition(chr(10))[0]} (patchmill --debug shows where)")
     return EXIT_FAILED

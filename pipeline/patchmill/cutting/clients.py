@@ -160,14 +160,14 @@ def deployed(cluster: Mapping[str, Any], stack: ExitStack) -> Any:
     ValueError
         If its class can't be imported, or deploys nothing.
     """
-    deployment, arguments = _deployment(str(cluster["class"])), dict(cluster.get("arguments") or {})
-    if deployment.__name__ == "LocalCluster":
+    kind, arguments = deployment(str(cluster["class"])), dict(cluster.get("arguments") or {})
+    if kind.__name__ == "LocalCluster":
         arguments = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"} | arguments
     stack.callback(_restore, _VARIABLE, os.environ.get(_VARIABLE))
     if os.environ.get(_VARIABLE) == str(_TRIMMED):
         del os.environ[_VARIABLE]  # where an earlier nanny left it
     stack.enter_context(_settings())
-    made = stack.enter_context(deployment(**arguments))
+    made = stack.enter_context(kind(**arguments))
     if cluster.get("scale") is not None:
         made.scale(cluster["scale"])
     return made
@@ -194,11 +194,18 @@ def _restore(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def _deployment(path: str) -> Any:
+def deployment(path: str) -> Any:
+    """The class that a path names, such as ``dask.distributed.LocalCluster``.
+
+    Raises
+    ------
+    ValueError
+        If it can't be imported, or deploys nothing.
+    """
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a module raises that can't be loaded
         raise ValueError(
             f"cluster class {path!r} can't be imported ({error}): install its package, {_EXAMPLE}"
         ) from error

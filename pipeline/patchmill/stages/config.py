@@ -16,14 +16,16 @@ from typing import Any, TypeAlias
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
+from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed
 from patchmill.stages.declared import nearest
-from patchmill.stages.models import OWN_KEYS, ClusterModel, ComputeModel, PipelineModel, StageModel
+from patchmill.stages.models import OWN_KEYS, PipelineModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
-from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment
+from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment, token_problem
+from patchmill.stages.wording import called, one_line, shape_problem, unreadable, unresolved
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -32,6 +34,10 @@ UNKNOWN = "unknown://"
 
 _FOLDER: ContextVar[str] = ContextVar("folder")
 """What paths are relative to in the config that is being read; an interpolation can't be told otherwise."""
+
+_SEARCHED = 1000
+"""Keys of a config of which the nearest is searched for one that is not there: where one is missing, a large config has
+thousands of values that refer to it."""
 
 COMMAND_LINE: KeyPath = ("(command line)",)
 """What is wrong with what was given beside the config."""
@@ -111,7 +117,8 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
         _override(tree, text, problems)
     _make_root_absolute(tree, folder)
     raw = OmegaConf.to_container(tree, resolve=False)
-    _refuse_secret_variables(raw, problems)
+    _refuse_secrets(raw, problems)
+    _check_references(raw, problems)
     values = _without_secrets(_interpolated(tree, (), problems), (), problems)
     model = _shaped(values, problems)
     return Config(path, folder, model, _edges(_references(raw), model, problems), problems)
@@ -134,18 +141,56 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
         raise ConfigError(f"the config {path} can't be read: {reason}") from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = OmegaConf.create(text)
+        _check_size(path, node)
+        tree = _created(text)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {error.problem}") from None
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {_one_line(error)}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {one_line(error)}") from None
+    except OmegaConfBaseException as error:
+        problems.lines.update(_lines(node, ()))
+        problems.add(*unreadable(error))
+        problems.check()
+        raise
     except RecursionError:
         raise ConfigError(f"{os.path.basename(path)}: a config can't be nested so deep: write it flatter") from None
     if not isinstance(node, yaml.MappingNode) or not isinstance(tree, DictConfig):
         raise ConfigError(f"{os.path.basename(path)}: a config is a mapping with the keys {', '.join(OWN_KEYS)}")
     problems.lines.update(_lines(node, ()))
     return tree
+
+
+def _check_size(path: str, node: yaml.Node | None) -> None:
+    count = 0 if node is None else expanded(node)
+    if count > MOST_NODES:
+        raise ConfigError(
+            f"{os.path.basename(path)}: a config has at most {MOST_NODES:,} keys and values, with aliases written out, "
+            f"got {_shown_count(count)}: make several of it, each with a part of the stages"
+        )
+
+
+def _created(text: str) -> Any:
+    # Since 2.4 OmegaConf has a bound of its own, ten times lower; ours has been kept by now.
+    bounded = "max_yaml_expanded_nodes" in inspect.signature(OmegaConf.create).parameters
+    return OmegaConf.create(text, **({"max_yaml_expanded_nodes": None} if bounded else {}))
+
+
+def _check_references(raw: Any, problems: Problems) -> None:
+    """Raise, with all that was found by now, where following the references of a config would take too long."""
+    try:
+        total, most = followed(raw)
+    except RecursionError:
+        problems.add((), "references lead from one to the next too often to be followed: refer to values directly")
+        problems.check()
+    if total > MOST_FOLLOWED:
+        sentence = f"takes {_shown_count(total)} references to be followed, and {MOST_FOLLOWED:,} are the most"
+        problems.add(most, f"with {called(most)} this config {sentence}: refer to values directly, each one once")
+        problems.check()
+
+
+def _shown_count(count: int) -> str:
+    return f"{count:,}" if count < 10**12 else "more than 10 ** 12"
 
 
 def _lines(node: yaml.Node, keys: KeyPath) -> Iterator[tuple[KeyPath, int]]:
@@ -179,7 +224,7 @@ def _override(tree: DictConfig, text: str, problems: Problems) -> None:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
-        problems.add(COMMAND_LINE, f"{told} can't be set: {_one_line(error)}")
+        problems.add(COMMAND_LINE, f"{told} can't be set: {one_line(error)}")
     problems.lines[tuple(parts)] = 0
 
 
@@ -204,7 +249,8 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
         try:
             value = node[name]
         except (OmegaConfBaseException, RecursionError) as error:
-            problems.add(inner, f"{'.'.join(inner)} can't be resolved: {_one_line(error)}")
+            names = map(".".join, problems.lines) if len(problems.lines) <= _SEARCHED else ()
+            problems.add(inner, f"{called(inner)} can't be resolved: {unresolved(error, names)}")
             continue
         if isinstance(value, str) and "\0" in value:
             problems.add(inner, f"{'.'.join(inner)} holds a character that is none (NUL): write it without")
@@ -213,10 +259,14 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
     return values if isinstance(node, DictConfig) else list(values.values())
 
 
-def _refuse_secret_variables(raw: Any, problems: Problems) -> None:
+def _refuse_secrets(raw: Any, problems: Problems) -> None:
+    # As they are written: what is refused is not interpolated, which could complain of it and repeat it.
     for keys, text in _texts(raw, ()):
+        sentence = token_problem(called(keys), text)
+        if sentence:
+            problems.add(keys, sentence)
         for variable in taken_from_environment(text):
-            problems.add(keys, interpolation_problem(_called(keys), variable))
+            problems.add(keys, interpolation_problem(called(keys), variable))
 
 
 def _without_secrets(value: Any, keys: KeyPath, problems: Problems) -> Any:
@@ -229,15 +279,10 @@ def _without_secrets(value: Any, keys: KeyPath, problems: Problems) -> Any:
         return [inner for at, inner in kept.items() if not problems.about(*keys, at)]
     # What lists hold is called by the list's own name.
     name = next((key for key in reversed(keys) if not key.isdigit()), "")
-    sentence = problem_of(_called(keys), name, value)
+    sentence = problem_of(called(keys), name, value)
     if sentence:
         problems.add(keys, sentence)
     return value
-
-
-def _called(keys: KeyPath) -> str:
-    # A stage's parameter is called as on the command line.
-    return ".".join((keys[1], *keys[3:]) if keys[0] == "stages" and keys[2:3] == ("params",) else keys)
 
 
 def _shaped(values: Any, problems: Problems) -> PipelineModel:
@@ -247,7 +292,7 @@ def _shaped(values: Any, problems: Problems) -> PipelineModel:
         wrong = [(tuple(str(part) for part in each["loc"] if part != "[key]"), each) for each in error.errors()]
     for keys, each in wrong:
         if not problems.about(*keys):
-            problems.add(keys, _sentence(keys, each))
+            problems.add(keys, shape_problem(keys, each))
     try:
         return PipelineModel.model_validate(_without(values, [keys for keys, _ in wrong]))
     except ValidationError:
@@ -267,44 +312,20 @@ def _without(values: Any, wrong: Sequence[KeyPath]) -> Any:
                 values["stages"].pop(keys[1], None)
             else:
                 stage.pop(keys[2], None)
+        elif keys[0] == "compute" and len(keys) > 1 and isinstance(values["compute"], dict):
+            _drop(values["compute"], keys[1:])
         elif keys[0] != "stages":
             values.pop(keys[0], None)
     return values
 
 
-def _sentence(keys: KeyPath, error: Any) -> str:
-    name, kind = ".".join(keys), error["type"]
-    if kind == "value_error":
-        return str(error["ctx"]["error"])
-    if kind == "extra_forbidden":
-        return f"{name} is no key of a config{_hint(keys)}"
-    if kind in _LACKING:
-        return f"{name} {_LACKING[kind]}"
-    if kind != "string_pattern_mismatch":
-        return f"{name} must be {_as_words(error['msg'])}, got {error['input']!r}"
-    if keys[-1] == "class":
-        return f"{name} must be a class with its module, such as dask.distributed.LocalCluster, got {error['input']!r}"
-    return f"{name}: a name has letters, digits, - and _ only, at most 100, got {error['input']!r}"
-
-
-_LACKING = {"missing": "is missing", "too_short": "is empty: name at least one"}
-"""What is said of a key with nothing behind it."""
-
-
-def _as_words(said: str) -> str:
-    """What pydantic says, in the words of those who write YAML."""
-    said = re.sub(r" or instance of \w+$", "", said.removeprefix("Input should be ").removeprefix("a valid "))
-    return said.replace("string", "text").replace("dictionary", "a mapping").replace("tuple", "a list")
-
-
-def _hint(keys: KeyPath) -> str:
-    model: type[BaseModel] = PipelineModel
-    if keys[0] == "compute":
-        model = ComputeModel if len(keys) == 2 else ClusterModel
-    if keys[0] == "stages" and len(keys) == 3:
-        model = StageModel
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    return nearest(keys[-1], names) or f"; there are {', '.join(names)}"
+def _drop(compute: dict[str, Any], keys: KeyPath) -> None:
+    # Of a cluster, what is wrong; all of it, where nothing is left without that.
+    cluster = compute.get(keys[0])
+    if len(keys) > 1 and keys[1] != "class" and isinstance(cluster, dict):
+        cluster.pop(keys[1], None)
+    else:
+        compute.pop(keys[0], None)
 
 
 def _found(path: str, other: str) -> str:
@@ -349,8 +370,9 @@ def _edges(
     for name, stage in model.stages.items():
         for other in stage.after:
             if other == name or other not in references:
-                hint = nearest(other, [each for each in references if each != name])
-                why = "itself" if other == name else f"{other}, which is no stage{hint}"
+                others = [each for each in references if each != name]
+                hint = nearest(other, others) or f"; there are {', '.join(others) or 'no others'}"
+                why = "itself" if other == name else f"{other or repr(other)}, which is no stage{hint}"
                 problems.add(("stages", name, "after"), f"{name} can't run after {why}")
         edges[name] = edges[name] | (frozenset(stage.after) & references.keys() - {name})
     return edges
@@ -371,9 +393,3 @@ def _mentioned(keys: KeyPath, text: str) -> Iterator[str]:
         if len(target) > 1 and target[0] == "stages":
             yield target[1]
         yield from re.findall(r"\bstages[.\[]([\w-]+)", inner)
-
-
-def _one_line(error: BaseException) -> str:
-    # OmegaConf appends lines on where in the tree it was, and says in front what it caught.
-    line = str(error).strip().partition("\n")[0]
-    return re.sub(r"^\w+ raised while resolving interpolation: (['\"]?)(.*)\1$", r"\2", line)

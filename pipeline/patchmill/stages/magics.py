@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from patchmill.errors import PatchmillError
+from patchmill.errors import PatchmillError, missing_library
 from patchmill.stages.declared import nearest
 from patchmill.stages.entering import ToldError
 from patchmill.types import shown_value
@@ -88,7 +88,7 @@ def _told() -> Iterator[None]:
     except ToldError:
         raise
     except ModuleNotFoundError as error:
-        raise RequestError(f"this needs {error.name}, which is missing: pip install 'patchmill[notebooks]'") from None
+        raise RequestError(missing_library("this", str(error.name))) from None
     except (PatchmillError, ValueError, OSError) as error:
         raise RequestError(str(error)) from None
 

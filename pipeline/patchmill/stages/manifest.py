@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from patchmill.stages.contents import content_at
 from patchmill.stages.measuring import file_digest
-from patchmill.stages.places import is_within
 from patchmill.stages.records import Run, StageRecord, now, write_whole
 
 if TYPE_CHECKING:
@@ -136,11 +135,13 @@ def _summed_up(path: str) -> dict[str, Any]:
 
 
 def _inputs(pipeline: Pipeline) -> dict[str, dict[str, dict[str, Any]]]:
-    written = [path for stage in pipeline.stages for path in stage.outputs.values()]
+    from patchmill.stages.meeting import Written, places_of
+
+    written = Written(places_of(pipeline.stages))
     known: dict[str, dict[str, Any]] = {}  # several stages may read the same
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for stage in pipeline.stages:
-        read = {path for _, path in stage.inputs if not any(is_within(path, place) for place in written)}
+        read = {path for _, path in stage.inputs if not written.around(path)}
         known |= {path: _summed_up(path) for path in sorted(read - known.keys())}
         found[stage.name] = {path: known[path] for path in sorted(read)}
     return found

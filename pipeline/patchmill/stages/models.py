@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from patchmill.stages.deploying import lookup_problem
 from patchmill.stages.durations import as_seconds
 from patchmill.types import as_bytes
 
@@ -66,11 +66,10 @@ class ClusterModel(_Model):
 
     @field_validator("kind")
     @classmethod
-    def _is_installed(cls, value: str) -> str:
-        package = value.partition(".")[0]
-        # Looked for, not imported: Dask takes longer to load than everything that is checked here.
-        if find_spec(package) is None:
-            raise ValueError(f"compute.cluster.class is {value}, and {package} is not installed: install it")
+    def _is_there(cls, value: str) -> str:
+        problem = lookup_problem(value)
+        if problem:
+            raise ValueError(problem)
         return value
 
 

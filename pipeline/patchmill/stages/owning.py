@@ -26,7 +26,9 @@ _ON_REQUEST = ("overwrite", "append", "resume")
 """Modes that say, in the config, what becomes of something that nobody is named for."""
 
 
-def checked_pipeline(config: str, overrides: Sequence[str], chosen: Selection) -> tuple[Pipeline, frozenset[str]]:
+def checked_pipeline(
+    config: str, overrides: Sequence[str], chosen: Selection, *, thorough: bool = False
+) -> tuple[Pipeline, frozenset[str]]:
     """The pipeline of a config, as `read_pipeline` reads it, and names of the stages that are forced.
 
     Raises
@@ -38,7 +40,7 @@ def checked_pipeline(config: str, overrides: Sequence[str], chosen: Selection) -
     """
     from patchmill.stages.pipelines import read_pipeline
 
-    pipeline = read_pipeline(config, overrides, chosen)
+    pipeline = read_pipeline(config, overrides, chosen, thorough=thorough)
     forced = chosen.forced(pipeline.names)
     refuse_foreign(pipeline, Memos(pipeline.runs, pipeline.name), forced)
     return pipeline, forced
@@ -97,13 +99,24 @@ def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, *, forced: bool
     if by:
         other, _, name = by.partition("/")
         return f"{path} was written by the stage {name} of {other}, so it stays: choose another place, or remove it"
-    if stage.mode in _ON_REQUEST or (not ours and memo.begun is not None and path in memo.begun.outputs):
-        return ""
+    lost = "" if ours else _loss(stage, path, memo)
+    if lost or stage.mode in _ON_REQUEST or (not ours and memo.begun is not None and path in memo.begun.outputs):
+        return lost
     if memo.done is not None and path in memo.done.outputs and not ours:
         way = f"move it away, or let it be replaced with --force {stage.name}"
         return "" if forced else f"{path} is not what run {memo.done.run} left there: {way}"
     way = ", or say by mode: overwrite that it may be replaced" if "mode" in stage.declared else ""
     return f"{path} is there, and {stage.name} of {pipeline} did not write it: choose another place, remove it{way}"
+
+
+def _loss(stage: Stage, path: str, memo: Memo) -> str:
+    """A sentence, if the stage left a store of patchmill's there, of which the root is gone by now; else ""."""
+    if memo.begun is not None or memo.done is None or "made" not in memo.done.outputs.get(path, {}):
+        return ""
+    # Who writes stores leaves alone what is none, whatever is asked for.
+    way = f"remove it or move it away, and {stage.name} makes it anew"
+    what = f"{path} has lost the zarr.json that run {memo.done.run} wrote"
+    return f"{what}, without which nothing replaces it, --force neither: {way}"
 
 
 def _is_left(path: str, found: Trace, memo: Memo) -> bool:

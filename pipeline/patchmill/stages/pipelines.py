@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from typing import Any
 
 from patchmill.errors import ConfigError
 from patchmill.stages.codes import code_cells
 from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
+from patchmill.stages.deploying import import_problem
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
-from patchmill.stages.graph import among, before
-from patchmill.stages.measuring import matching, place_at
-from patchmill.stages.models import StageModel
+from patchmill.stages.graph import among
+from patchmill.stages.meeting import Written, check_paths, places_of, writers_of
+from patchmill.stages.models import PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
-from patchmill.stages.places import absolute, each_path, is_local, is_within
+from patchmill.stages.places import absolute, each_path, is_local
 from patchmill.stages.selecting import EVERYTHING, Selection
 from patchmill.types import as_bytes
 
@@ -44,7 +44,7 @@ class Stage:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Local paths that are written, by parameter; of several that one names the last."""
+        """Local paths that are written, by parameter; of a list each by its number, ``further.0``."""
         return dict(self.local_outputs)
 
     @property
@@ -74,10 +74,10 @@ class Stage:
         return given if isinstance(given, Mapping) else None
 
     def paths(self, way: str) -> Iterator[tuple[str, str]]:
-        """Paths and URLs that are read ("in") or written ("out"), each with its parameter."""
+        """Paths and URLs that are read ("in") or written ("out"), each with its parameter, as `outputs` names it."""
         for name, value in self.params.items():
             if self.declared[name].way == way:
-                yield from ((name, path) for path in _texts(value))
+                yield from _texts(value, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,9 @@ class Pipeline:
         return [stage.name for stage in self.stages]
 
 
-def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING) -> Pipeline:
+def read_pipeline(
+    path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING, *, thorough: bool = False
+) -> Pipeline:
     """Read a config, and check it against the notebooks and the inputs that it names. Nothing is written.
 
     Parameters
@@ -113,6 +115,8 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
         As `read_config` takes them.
     selection : Selection
         Which stages shall run; what they read of others must be there.
+    thorough : bool
+        Whether the class of a cluster is imported and looked at, which takes seconds.
 
     Raises
     ------
@@ -121,16 +125,19 @@ def read_pipeline(path: str, overrides: Sequence[str] = (), selection: Selection
     """
     config = read_config(path, overrides)
     model, problems = config.model, config.problems
+    if thorough:
+        _check_cluster(model, problems)
     found = [_stage(config, name, stage) for name, stage in model.stages.items()]
     stages = _ordered([stage for stage in found if stage is not None], config.references, problems)
     for sentence in selection.problems(list(model.stages)):
         problems.add(COMMAND_LINE, sentence)
-    needs = _needs(stages, config.references)
+    written = Written(places_of(stages))
+    needs = _needs(stages, config.references, written)
     chosen = selection.chosen(needs)
-    _check_paths(stages, chosen, config)
+    check_paths(stages, written, chosen, config, _reserved(config))
     runs = runs_folder(config)
     problems.check()
-    follows = {stage.name: needs[stage.name] - _written_for(stage, stages) for stage in stages}
+    follows = {stage.name: needs[stage.name] - writers_of(stage, written) for stage in stages}
     needs = among(needs, chosen)
     stages = [
         replace(stage, needs=needs[stage.name], follows=follows[stage.name]) for stage in stages if stage.name in chosen
@@ -260,102 +267,29 @@ def _circle(waiting: Sequence[str], references: Mapping[str, frozenset[str]]) ->
     return [name for name in waiting if name in circle]
 
 
-def _needs(stages: Sequence[Stage], references: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+def _needs(
+    stages: Sequence[Stage], references: Mapping[str, frozenset[str]], written: Written
+) -> dict[str, frozenset[str]]:
     # Who runs behind a stage that it refers to by way of another one, and reads what that writes, needs it itself.
     known = {stage.name for stage in stages}
-    needs: dict[str, frozenset[str]] = {}
-    for index, stage in enumerate(stages):
-        needs[stage.name] = (references[stage.name] & known) | _written_for(stage, stages[:index])
-    return needs
+    return {
+        stage.name: (references[stage.name] & known) | writers_of(stage, written, at) for at, stage in enumerate(stages)
+    }
 
 
-def _written_for(stage: Stage, others: Sequence[Stage]) -> frozenset[str]:
-    """Names of those that write what a stage reads."""
-    read = [path for _, path in stage.paths("in")]
-    return frozenset(
-        other.name
-        for other in others
-        if any(is_within(path, place) for path in read for _, place in other.paths("out"))
-    )
+def _check_cluster(model: PipelineModel, problems: Problems) -> None:
+    cluster = model.compute.cluster
+    sentence = "" if cluster is None else import_problem(cluster.kind)
+    if sentence:
+        problems.add(("compute", "cluster", "class"), sentence)
 
 
-def _check_paths(stages: Sequence[Stage], chosen: Collection[str], config: Config) -> None:
-    _check_meetings(stages, config)
-    written: dict[str, str] = {}
-    left_out: dict[str, str] = {}
-    later = {path: stage.name for stage in stages for path in stage.outputs.values()}
-    known = {stage.name for stage in stages}
-    for stage in stages:
-        # What a stage that is itself wrong would have written is nobody else's problem.
-        if config.references[stage.name] <= known and stage.name in chosen:
-            for param, path in stage.inputs:
-                _note(config, stage, param, _input_problem(path, written, later, left_out))
-        for param, path in stage.local_outputs:
-            _note(config, stage, param, _output_problem(path, config.model.root, written | left_out))
-            _note(config, stage, param, _reserved_problem(path, config))
-            (written if stage.name in chosen else left_out)[path] = stage.name
-            later.pop(path, None)
-
-
-def _check_meetings(stages: Sequence[Stage], config: Config) -> None:
-    """Note who reads what another one writes, where neither waits for the other."""
-    awaited = {stage.name: before(config.references, [stage.name]) for stage in stages}
-    for index, stage in enumerate(stages):
-        for param, path in stage.paths("in"):
-            for at, other in enumerate(stages):
-                if other.name not in awaited[stage.name] and stage.name not in awaited[other.name]:
-                    _note(config, stage, param, _meeting_problem(stage, path, other, later=at > index))
-
-
-def _meeting_problem(stage: Stage, path: str, other: Stage, *, later: bool) -> str:
-    for written, place in other.paths("out"):
-        within = is_within(path, place)
-        if (not later) if within else is_within(place, path) or fnmatch(place, path):
-            rest = path[len(place) :] if within else ""
-            way = f"refer to it as ${{stages.{other.name}.params.{written}}}{rest}, or say " if within else "say "
-            met = path if within else f"{place} in {path}"
-            return f"{met} is written by {other.name}, for which {stage.name} does not wait: {way}after: {other.name}"
-    return ""
-
-
-def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:
-    keys = ("stages", stage.name, "params", param)
-    if sentence and not config.problems.about(*keys):
-        config.problems.add(keys, f"{stage.name}.{param}: {sentence}")
-
-
-def _input_problem(path: str, written: Mapping[str, str], later: Mapping[str, str], left_out: Mapping[str, str]) -> str:
-    if any(is_within(path, place) for place in written):
-        return ""
-    for place, stage in later.items():
-        if is_within(path, place):
-            return f"{path} is written by {stage}, which runs later; refer to it as ${{stages.{stage}.params...}}"
-    if place_at(path) is not None or any(matching(path)):
-        return ""
-    for place, stage in left_out.items():
-        if is_within(path, place):
-            return f"there is no {path}, and {stage}, which writes it, is left out: run that too (--from {stage})"
-    return f"there is no {path}, and no stage writes it"
-
-
-def _output_problem(path: str, root: str, written: Mapping[str, str]) -> str:
-    if path in written:
-        return f"{path} is written by {written[path]} already"
-    if root != UNKNOWN and not (is_local(root) and path != root and is_within(path, root)):
-        return f"{path} does not lie under the root {root}"
-    for place, stage in written.items():
-        if is_within(path, place) or is_within(place, path):
-            return f"{path} and {place}, which {stage} writes, lie in each other: give each stage a place of its own"
-    return ""
-
-
-def _reserved_problem(path: str, config: Config) -> str:
-    """What is wrong with a place that the runner itself writes to."""
-    report = os.path.join(config.model.root, "report.html")
-    for place, what in ((_records(config), "the records of runs"), (report, "the report")):
-        if is_local(place) and (is_within(path, place) or is_within(place, path)):
-            return f"{path} is where {what} of this config will lie: choose another place"
-    return ""
+def _reserved(config: Config) -> dict[str, str]:
+    """Where the runner itself writes, with what that is."""
+    return {
+        _records(config): "the records of runs",
+        os.path.join(config.model.root, "report.html"): "the report",
+    }
 
 
 def runs_folder(config: Config) -> str:
@@ -389,9 +323,10 @@ def _folder(config: Config, key: str, path: str) -> str:
     return path
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Texts in a value, each with what it is called there."""
     if isinstance(value, str) and value:
-        yield value
+        yield name, value
     elif isinstance(value, list | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, f"{name}.{key}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -75,8 +75,26 @@ def is_within(path: str, folder: str) -> bool:
     >>> is_within("/a/b/c", "/a/b"), is_within("/a/bc", "/a/b"), is_within("s3://a/b/c", "s3://a/b")
     (True, False, True)
     """
-    path, folder = (os.path.realpath(place) if is_local(place) else place for place in (path, folder))
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    return real_place(folder) in folders(real_place(path))
+
+
+def real_place(path: str) -> str:
+    """`path` without a slash at its end; on a local disk once all links are followed, as far as they are there."""
+    return (os.path.realpath(path) if is_local(path) else path).rstrip("/")
+
+
+def folders(path: str) -> Iterator[str]:
+    """A path as `real_place` gives it, and each that it lies in.
+
+    Examples
+    --------
+    >>> list(folders("/a/b")), list(folders("s3://a/b"))[:2]
+    (['/a/b', '/a', ''], ['s3://a/b', 's3://a'])
+    """
+    yield path
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def check_temporary(path: str) -> str:

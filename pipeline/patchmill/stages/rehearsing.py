@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from patchmill.stages.deciding import Decision, decide
 from patchmill.stages.graph import width
 from patchmill.stages.measuring import bytes_at
 from patchmill.stages.memos import Memos
+from patchmill.stages.needed import require_libraries
 from patchmill.stages.owning import checked_pipeline
-from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.places import is_local
 from patchmill.stages.selecting import Names, selection
 from patchmill.types import as_int, shown_bytes
+
+if TYPE_CHECKING:
+    from patchmill.stages.pipelines import Pipeline, Stage
 
 
 def rehearse(
@@ -30,14 +34,18 @@ def rehearse(
 
     Raises
     ------
+    PatchmillError
+        If libraries are missing that running needs.
     ConfigError
         If the config can't be run.
     TargetExistsError
         If a stage would write where something is that it did not write.
     """
+    require_libraries()
+
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
-    pipeline, forced = checked_pipeline(config, overrides, chosen)
+    pipeline, forced = checked_pipeline(config, overrides, chosen, thorough=True)
     return list(_lines(pipeline, _decisions(pipeline, forced), jobs))
 
 

@@ -17,6 +17,7 @@ from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
 from patchmill.stages.manifest import Provenance, provenance, write_manifest
 from patchmill.stages.memos import Memos
+from patchmill.stages.needed import require_libraries
 from patchmill.stages.owning import checked_pipeline
 from patchmill.stages.places import is_local
 from patchmill.stages.processes import signals_raise, signals_wait
@@ -42,8 +43,6 @@ from patchmill.types import as_int, shown_bytes
 
 if TYPE_CHECKING:
     from patchmill.stages.pipelines import Pipeline, Stage
-
-_NEEDED = ("omegaconf", "pydantic", "papermill", "nbconvert", "ipykernel", "psutil")
 
 
 def run(
@@ -109,7 +108,7 @@ def run(
     >>> record.report  # doctest: +SKIP
     '/project/runs/demo/report.html'
     """
-    _require_libraries()
+    require_libraries()
     jobs = as_int(jobs, "jobs", least=1, unit="")
     chosen = selection(from_stages, until_stages, only_stages, force=force)
     try:
@@ -141,14 +140,6 @@ def _memory_of(stage: StageRecord) -> str:
         return ""
     allowed = "" if stage.memory is None else f", {shown_bytes(stage.memory)} allowed"
     return f"; its processes held {shown_bytes(stage.peak_bytes)} at the most{allowed}"
-
-
-def _require_libraries() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise PatchmillError(f"running notebooks needs {', '.join(missing)}: pip install 'patchmill[notebooks]'")
 
 
 def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watch) -> Run:

@@ -31,6 +31,23 @@ _SHORTEST = 8
 _IN_FRONT = re.compile(r"[a-z][a-z0-9+.-]*://([^/\s?#@]*:(?!\d*[/?#])[^\s@]*|[^/\s?#@]*)@", re.IGNORECASE)
 """A user or a password in a URL; a secret key of AWS may have slashes in it, what follows a port is none."""
 
+_TOKENS = {
+    what: re.compile(rf"(?<![A-Za-z0-9]){pattern}")
+    for what, pattern in {
+        "a token of GitHub": r"(gh[opsur]_[A-Za-z0-9]{16}|github_pat_\w{16})",
+        "a token of GitLab": r"glpat-[\w-]{16}",
+        "a token of Slack": r"xox[a-z]-[A-Za-z0-9-]{10}",
+        "a token of Hugging Face": r"hf_[A-Za-z0-9]{20}",
+        "an access key of AWS": r"A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])",
+        "an API key": r"(?<![_-])sk-[\w-]*?(?<![A-Za-z0-9])((?=[A-Za-z]{,19}\d)[A-Za-z0-9]{20}|[A-Za-z0-9]{32})",
+        "a bearer token": r"(?i:bearer)\s+((?=[a-zA-Z._~+/-]*\d)[\w.~+/-]{12}|[\w.~+/-]{24})",
+        "a private key": r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY",
+        "a JSON web token": r"eyJ[\w-]{16,}\.[\w-]{8,}\.[\w-]{8}",
+    }.items()
+}
+"""What services make so that it is known wherever it turns up. A digest, a path, a word or data in base64 has none of
+these beginnings, or no such run of letters and digits behind one."""
+
 _OTHERS = re.compile(r"(abfss?|wasbs?|adl)://", re.IGNORECASE)
 """URLs in which a container stands before the @."""
 
@@ -66,6 +83,25 @@ def taken_from_environment(text: str) -> Iterator[str]:
     for name in re.findall(r"oc\.env:\s*['\"]?([A-Za-z_]\w*)", text):
         if is_secret_name(name):
             yield name
+
+
+def token_problem(called: str, text: str) -> str:
+    """A sentence where a text has a token or a key in it that is known by how it looks; else "".
+
+    Examples
+    --------
+    >>> token_problem("ask.words", "ghp_0123456789abcdefghij").partition(",")[0]
+    'ask.words must not hold a token of GitHub'
+    >>> token_problem("ask.words", "sk-bratislava-2024-orthophoto"), token_problem("ask.words", "0a" * 32)
+    ('', '')
+    """
+    what = next((what for what, pattern in _TOKENS.items() if pattern.search(text)), "")
+    if not what:
+        return ""
+    return (
+        f"{called} must not hold {what}, since notebooks and records keep what they are given: put it into an "
+        "environment variable, give the name of that instead, and read it in the notebook by os.environ"
+    )
 
 
 def problem_of(called: str, name: str, value: Any) -> str:
@@ -117,7 +153,7 @@ def _problem_of_text(called: str, text: str) -> str:
             "are given: set credentials in the environment instead"
         )
     variable = next((name for name, secret in _secrets() if secret in text), "")
-    return interpolation_problem(called, variable) if variable else ""
+    return interpolation_problem(called, variable) if variable else token_problem(called, text)
 
 
 def _has_credentials(text: str) -> bool:
