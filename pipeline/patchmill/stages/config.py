@@ -35,6 +35,10 @@ UNKNOWN = "unknown://"
 _FOLDER: ContextVar[str] = ContextVar("folder")
 """What paths are relative to in the config that is being read; an interpolation can't be told otherwise."""
 
+_SEARCHED = 1000
+"""Keys of a config of which the nearest is searched for one that is not there: where one is missing, a large config has
+thousands of values that refer to it."""
+
 COMMAND_LINE: KeyPath = ("(command line)",)
 """What is wrong with what was given beside the config."""
 
@@ -245,9 +249,8 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
         try:
             value = node[name]
         except (OmegaConfBaseException, RecursionError) as error:
-            problems.add(
-                inner, f"{called(inner)} can't be resolved: {unresolved(error, map('.'.join, problems.lines))}"
-            )
+            known = map(".".join, problems.lines) if len(problems.lines) <= _SEARCHED else ()
+            problems.add(inner, f"{called(inner)} can't be resolved: {unresolved(error, known)}")
             continue
         if isinstance(value, str) and "\0" in value:
             problems.add(inner, f"{'.'.join(inner)} holds a character that is none (NUL): write it without")
