@@ -249,8 +249,8 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
         try:
             value = node[name]
         except (OmegaConfBaseException, RecursionError) as error:
-            names = map(".".join, problems.lines) if len(problems.lines) <= _SEARCHED else ()
-            problems.add(inner, f"{called(inner)} can't be resolved: {unresolved(error, names)}")
+            known = map(".".join, problems.lines) if len(problems.lines) <= _SEARCHED else ()
+            problems.add(inner, f"{called(inner)} can't be resolved: {unresolved(error, known)}")
             continue
         if isinstance(value, str) and "\0" in value:
             problems.add(inner, f"{'.'.join(inner)} holds a character that is none (NUL): write it without")
