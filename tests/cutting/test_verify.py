@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import patchmill
 from patchmill.cutting import verifying
 from patchmill.cutting.expected import Pixels
+from patchmill.cutting.repairing import Bench
 from patchmill.cutting.surveying import Survey
 from patchmill.errors import IncompleteError, NotAPatchSetError, PatchmillError, SourceError
 from patchmill.planning import shapes
@@ -227,6 +228,31 @@ def test_a_repair_gives_every_byte_back(place, seed, how):
     assert before <= repaired
     assert how == "mix" or repaired == set(healthy)
     assert not (place.parent / "set.zarr.patchmill").exists()
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_what_damage_hides_is_repaired_in_the_same_call(tmp_path, layout):
+    """Only pixels tell of a shard in the place of another, and they are compared where all that is needed is whole."""
+    place, cut = tmp_path / "set.zarr", {"layout": layout, "variables": ["image"], "statistics": True}
+    patchmill.write_patches(stored(tmp_path), place, 8, 5, **cut)
+    healthy = objects(place)
+    first, *others = [key for key in healthy if key.startswith(f"{layout}/c/")]
+    alike = next(key for key in others if key.split("/")[3:] == first.split("/")[3:])
+    for hiding in ("zarr.json", f"{layout}/zarr.json", "stat_min/zarr.json", "stat_min/c/0/0/0/0", others[0]):
+        restore(place, {first: healthy[alike], hiding: flipped(healthy[hiding], 100)})
+        report = patchmill.verify(place, deep=True, repair=True)
+        assert report.ok, report.lines()
+        assert {first, hiding} <= {each.object for each in report.repaired}  # neighbors on a canvas are suspected too
+        assert objects(place) == healthy
+
+
+def test_what_can_not_be_repaired_is_tried_once(tmp_path, monkeypatch):
+    patchmill.write_patches(stored(tmp_path), place := tmp_path / "set.zarr", 8, variables=["image"])
+    (place / one_shard(place)).write_bytes(b"torn")
+    monkeypatch.setattr(Bench, "_move", lambda *_: None)  # a disk that loses what is written
+    report = patchmill.verify(place, repair=True)
+    assert not report.ok
+    assert len(report.repaired) == len(report.damaged) == 1
 
 
 def test_metadata_needs_no_source(place):

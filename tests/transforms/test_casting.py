@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from patchmill.errors import DoesNotFitError, PatchmillError
-from patchmill.transforms import cast, casting
+from patchmill.transforms import as_transform, cast, casting
 
 INTEGERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
 REALS = ["?", *INTEGERS, "f2", "f4", "f8"]
@@ -177,6 +178,41 @@ def test_the_error_names_the_value_and_the_way_out():
     assert isinstance(caught.value, PatchmillError)
     with pytest.raises(DoesNotFitError, match=r"nan at .* fill it"):
         cast(np.array([np.nan]), "uint8", "here")
+
+
+@pytest.mark.parametrize("source", REALS[1:])
+@pytest.mark.parametrize("dtype", REALS[1:])
+def test_the_way_out_leads_out(source, dtype):
+    info = np.finfo(source) if source[0] == "f" else np.iinfo(source)
+    for value in (info.min, info.max):
+        values = np.full((1, 1, 1, 1), value, source)
+        try:
+            cast(values, dtype, "here")
+        except DoesNotFitError as error:
+            clip = as_transform(re.search(r'transform="(.*)"', str(error))[1])
+            cast(clip(values), dtype, "here")
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "held", "advised"),
+    [
+        (np.float32(3e9), "int32", "-2147483648 to 2147483647", "-2147483648, 2147483520"),
+        (np.float64(2**63), "int64", f"{-(2**63)} to {2**63 - 1}", f"{-(2**63)}, {2**63 - 1024}"),
+        (np.float64(2**64), "uint64", f"0 to {2**64 - 1}", f"0, {2**64 - 2048}"),
+        (np.float64(300), "uint8", "0 to 255", "0, 255"),
+        (np.int64(65520), "float16", "-65504 to 65504", "-65504, 65504"),
+        (
+            np.float64(1e39),
+            "float32",
+            "-3.4028234663852886e+38 to 3.4028234663852886e+38",
+            "-3.4028234663852886e+38, 3.4028234663852886e+38",
+        ),
+    ],
+)
+def test_the_error_names_bounds_that_both_dtypes_hold(value, dtype, held, advised):
+    with pytest.raises(DoesNotFitError) as caught:
+        cast(np.array([value]), dtype, "here")
+    assert str(caught.value).endswith(f'({held}): clip first, transform="clip({advised})", or take a wider dtype')
 
 
 def test_same_dtype_is_the_same_array_and_odd_ones_are_refused():

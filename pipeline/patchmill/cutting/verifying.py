@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -17,7 +17,7 @@ from patchmill.cutting.comparing import WORKING, Comparing
 from patchmill.cutting.expected import pixel_names
 from patchmill.cutting.lease import Lease, take
 from patchmill.cutting.remaking import request_from_stored
-from patchmill.cutting.repairing import bench_for, repair_metadata
+from patchmill.cutting.repairing import Bench, bench_for, repair_metadata
 from patchmill.cutting.reports import Finding, Report
 from patchmill.cutting.stopping import Stop, stoppable
 from patchmill.cutting.surveying import RECORD, Survey
@@ -239,31 +239,44 @@ def _not_ingested(place: Location, group: StoredGroup | None) -> AbstractContext
 
 
 def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], began: float) -> Report:
-    """Check, repair what pixels are judged by, check again if need be, repair pixels, look at these once more."""
+    """Repair the uppermost of what is found and look again, until all that is found has been repaired once.
+
+    From above: the root and other metadata; catalog and coordinates; pixels. What is damaged hides damage below it, and
+    in layout "canvas" that of its neighbors, whose patches it shares.
+    """
     survey, group = call.survey()
     if group is None:
         raise PatchmillError(
             f"more than one byte of the root of {call.place.url} is wrong, so nothing says how it was cut: "
             "remove it and cut it again"
         )
-    repaired = _mend_root(call.place, survey.findings, lease)
-    pixels, found = set(pixel_names(group)), survey.findings
-    needed = [each for each in found if _is_cut(each)]
-    _refuse_source(call.place, group, needed)
-    request = remake(group) if needed else None
-    repaired += repair_metadata(group, found)
-    beside = [each for each in needed if each.array not in pixels]
-    if request is not None:
-        with bench_for(group, request, lease, call.stop) as bench:
-            repaired += bench.repair_beside(beside)
-            if beside:  # which pixels must be there follows from these
-                survey, _ = call.survey()
-            shards = [each for each in survey.findings if each.array in pixels and _is_cut(each)]
-            repaired += bench.repair_shards(shards)
     call.place.sweep()
-    if repaired:
-        survey, _ = call.survey()
-    return call.report(survey, repaired, began)
+    repaired: dict[str, Finding] = {}
+    bench: Bench | None = None
+    with ExitStack() as stack:
+        while found := [each for each in survey.findings if each.object not in repaired]:
+            done = _repair_metadata(call.place, group, found, lease)
+            if not done:
+                bench = bench or stack.enter_context(bench_for(group, remake(group), lease, call.stop))
+                done = _cut_again(bench, found)
+            if not done:
+                break
+            repaired |= {each.object: each for each in done}
+            survey, _ = call.survey()
+    return call.report(survey, [*repaired.values()], began)
+
+
+def _repair_metadata(place: Location, group: StoredGroup, found: Sequence[Finding], lease: Lease) -> list[Finding]:
+    done = _mend_root(place, found, lease)
+    _refuse_source(place, group, [each for each in found if _is_cut(each)])
+    return [*done, *repair_metadata(group, found)]
+
+
+def _cut_again(bench: Bench, found: Sequence[Finding]) -> list[Finding]:
+    """Make what is beside the pixels again, if any of it is found and can be; else pixels."""
+    pixels = set(pixel_names(bench.group))
+    beside = [*bench.repair_beside([each for each in found if each.array not in pixels])]
+    return beside or [*bench.repair_shards([each for each in found if each.array in pixels])]
 
 
 def _is_cut(finding: Finding) -> bool:

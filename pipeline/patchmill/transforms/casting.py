@@ -144,7 +144,8 @@ def _bounds(source: np.dtype[Any], target: np.dtype[Any]) -> tuple[Any, Any]:
     limits = np.iinfo(target)
     if source.kind == "f":
         info = np.finfo(source)
-        low, high = (source.type(bound) for bound in (limits.min, limits.max))
+        with np.errstate(over="ignore"):
+            low, high = (source.type(bound) for bound in (limits.min, limits.max))
         if np.isfinite(high) and int(high) > limits.max:
             high = np.nextafter(high, source.type(0))  # 2**63 is the float next to int64's 2**63 - 1
         return max(low, info.min), min(high, info.max)
@@ -166,9 +167,31 @@ def _refusal(source: Array, wanted: np.dtype[Any], at: tuple[int, ...], where: s
     head = f"{where} holds {value} at {shown}, which {wanted} can't hold"
     if wanted.kind == "b":
         return DoesNotFitError(f"{head} (0 and 1): take a transform of your own that compares, or an integer dtype")
-    info: Any = np.iinfo(wanted) if wanted.kind in "iu" else np.finfo(wanted)
-    low, high = (str(int(info.min)), str(int(info.max))) if wanted.kind in "iu" else (str(info.min), str(info.max))
+    held = _span(_limits(wanted), " to ")
     if not np.isfinite(value):
-        return DoesNotFitError(f"{head} ({low} to {high}): fill it by a transform first, or take a float dtype")
-    way = f'clip first, transform="clip({low}, {high})", or take a wider dtype'
-    return DoesNotFitError(f"{head} ({low} to {high}): {way}")
+        return DoesNotFitError(f"{head} ({held}): fill it by a transform first, or take a float dtype")
+    clip = f'clip first, transform="clip({_span(_clipped(source.dtype, wanted), ", ")})"'
+    return DoesNotFitError(f"{head} ({held}): {clip}, or take a wider dtype")
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Least and greatest number of integers or floats; those of integers are whole."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _clipped(source: np.dtype[Any], target: np.dtype[Any]) -> tuple[float, float]:
+    """Bounds to clip `source` to, so that `target` holds all of it: those of `target`, unless floats have others.
+
+    The greatest int32 is 2147483647; a float32 can be 2147483648, which does not fit, and below that 2147483520.
+    """
+    if source.kind == "f" and target.kind != "f":
+        low, high = _bounds(source, target)
+        return int(low), int(high)
+    return _limits(target)
+
+
+def _span(bounds: tuple[float, float], between: str) -> str:
+    """Both in full, so that whoever copies them has the same numbers."""
+    return between.join(str(each) if isinstance(each, int) else f"{each:.17g}" for each in bounds)
