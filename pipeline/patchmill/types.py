@@ -177,6 +177,17 @@ def as_bytes(value: Any, name: str) -> int:
     return as_int(value, name, least=1, unit=" of bytes")
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things for people.
+
+    Examples
+    --------
+    >>> counted(1, "shard"), counted(1200, "shard")
+    ('1 shard', '1,200 shards')
+    """
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
 def shown_bytes(count: float) -> str:
     """`count` bytes for people, in binary units: ``"1.5 GiB"``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):

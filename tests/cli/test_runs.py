@@ -135,13 +135,16 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
         (["run", "pipeline.yaml", "--only", "reads"], "a.txt, and writes, which writes it, is left out: run that too"),
         (["run", "pipeline.yaml", "--from", "read"], "the config has no stage read; did you mean reads?"),
         (["run", "pipeline.yaml", "--jobs", "0"], "jobs must be at least 1, got 0"),
-        (["run", "pipeline.yaml", "--job", "2", "--form", "reads"], "unrecognized arguments: --form"),
+        (
+            ["run", "pipeline.yaml", "--job", "2", "--form", "reads"],
+            "run has no option --form; did you mean --from? See patchmill run --help",
+        ),
         (["status"], "no run is to be found from "),
         (["status", "pipeline.yaml"], "begin one with: patchmill run pipeline.yaml"),
         (["status", "nowhere"], "there is no nowhere; around here are pipeline.yaml"),
         (["status", "./pipelin.yaml"], "there is no ./pipelin.yaml; did you mean pipeline.yaml?"),
         (["logs", "nothing.yaml"], "no run is to be found from "),
-        (["clean", "pipeline.yaml"], "the following arguments are required: --keep"),
+        (["clean", "pipeline.yaml"], "clean needs --keep, such as: patchmill clean demo.yaml --keep 5"),
         (["clean", "pipeline.yaml", "--keep", "-1"], "keep must be at least 0"),
     ],
 )
