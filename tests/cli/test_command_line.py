@@ -238,7 +238,7 @@ WRONG = {
     "nothing there": (["info", "nothing"], "nothing"),
     "target is something else": (["patchify", "SOURCE", "notes", "--patch", "8", "--mode", "overwrite"], "notes"),
     "images that are not there": (["ingest", "*.tif", "--target", "s.zarr"], "*.tif"),
-    "no config": (["run", "nothing.yaml"], "nothing.yaml can't be read"),
+    "no config": (["run", "nothing.yaml"], "there is no nothing.yaml; no config lies around here"),
     "no command": ([], "patchmill needs COMMAND, such as: patchmill run patchmill:demo; see patchmill --help"),
     "unknown command": (["cut"], "patchmill has no command 'cut': it has init, run, status, "),
     "nearly a command": (["patchfy"], "no command 'patchfy'; did you mean patchify? See patchmill --help"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from patchmill.cli.configs import of_config
 from patchmill.cli.output import complain, say, unheard
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from patchmill.stages.rehearsing import rehearse
 
-        for line in rehearse(given.config, given.overrides, **how):
+        with of_config(given.config):
+            lines = rehearse(given.config, given.overrides, **how)
+        for line in lines:
             say(line)
         return 0
     watch = RunWatch()
@@ -42,7 +45,8 @@ def run(given: argparse.Namespace) -> int:
         with unheard():
             watch(record)
 
-    record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
+    with of_config(given.config):
+        record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
     with unheard():
         watch.end(record)
     return record.exit_code or 0

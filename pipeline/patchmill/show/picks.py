@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchmill.show.accounts import none_kept
 from patchmill.show.peeks import chosen
 from patchmill.types import counted, shown_bytes, shown_shape
 
@@ -179,7 +180,8 @@ def too_small(patches: PatchSet) -> list[tuple[str, str]]:
 
 def without_patches(patches: PatchSet) -> list[str]:
     """What a person should not overlook: that images gave no patch, that no patch was kept; a sentence each."""
-    return [*_too_small_sentences(patches), *_none_kept_sentences(len(patches), len(patches.grids))]
+    none = none_kept(len(patches), len(patches.grids))
+    return [*_too_small_sentences(patches), *([f"{none}, so the patch set is empty"] if none else [])]
 
 
 def _too_small_sentences(patches: PatchSet) -> list[str]:
@@ -189,12 +191,6 @@ def _too_small_sentences(patches: PatchSet) -> list[str]:
     of = f"{len(names):,} of {counted(len(patches.sizes), 'image')}"
     gave = "is smaller than a patch and gave none" if len(names) == 1 else "are smaller than a patch and gave none"
     return [f"{of} {gave}: {listed(names)}"]
-
-
-def _none_kept_sentences(patches: int, positions: int) -> list[str]:
-    if patches or not positions:
-        return []
-    return [f"none of the {positions:,} patches fulfills keep, so the patch set is empty"]
 
 
 def listed(names: Sequence[str]) -> str:
