@@ -272,6 +272,24 @@ def test_what_nobody_expects_is_one_line_and_debug_shows_more(source, monkeypatc
             main(arguments)
 
 
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("distributed.client", "cluster"),
+        ("h5py", "geo"),
+        ("tifffile", "images"),
+        ("pydantic", "notebooks"),
+    ],
+)
+def test_what_is_not_installed_is_brought_by_the_smallest_extra(module, extra, source, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise ModuleNotFoundError(name=module)
+
+    monkeypatch.setattr(patchmill, "plan", broken)
+    assert main(["plan", source, "--patch", "8"]) == 1
+    assert capsys.readouterr().err.endswith(f"is not installed: pip install 'patchmill[{extra}]' brings it\n")
+
+
 def test_what_only_running_tells_is_one(source, monkeypatch, capsys):
     def broken(*_, **__):
         raise patchmill.PatchmillError("a sentence")

@@ -23,6 +23,26 @@ EXIT_SIGNAL = 128
 _STOP_SECONDS = 8.0
 """From a signal to the end of the process; schedulers kill ten seconds after they ask."""
 
+_EXTRAS = {
+    "images": {"PIL", "tifffile", "imagecodecs"},
+    "geo": {"rasterio", "rioxarray", "pyproj", "h5netcdf", "h5py"},
+    "cluster": {"distributed"},
+    "fast": {"numba"},
+    "notebooks": {
+        "papermill",
+        "nbclient",
+        "nbconvert",
+        "nbformat",
+        "ipykernel",
+        "IPython",
+        "jinja2",
+        "omegaconf",
+        "yaml",
+    }
+    | {"pydantic", "matplotlib", "rich", "psutil", "skimage"},
+}
+"""Packages by the smallest extra that brings them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -114,7 +134,9 @@ def _explain(error: Exception, options: Collection[str]) -> int:
         return EXIT_WRONG if _is_wrong_request(error) else EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
-        _say(f"this needs {package}, which is not installed: pip install 'patchmill[all]' brings all that can be used")
+        extra = next((extra for extra, brought in _EXTRAS.items() if package in brought), None)
+        brings = f"'patchmill[{extra}]' brings it" if extra else "'patchmill[all]' brings all that can be used"
+        _say(f"this needs {package}, which is not installed: pip install {brings}")
         return EXIT_FAILED
     _say(f"{type(error).__name__}: {text.partition(chr(10))[0]} (patchmill --debug shows where)")
     return EXIT_FAILED
