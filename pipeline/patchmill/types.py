@@ -228,6 +228,21 @@ def shown_shape(shape: Iterable[int]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
+def shown_extent(sizes: Iterable[Sequence[int]]) -> str:
+    """Heights and widths of at least one image for people, from the least to the greatest of each.
+
+    Examples
+    --------
+    >>> shown_extent([(300, 451), (300, 451)]), shown_extent([(333, 257), (199, 523)])
+    ('300 x 451 pixels', 'height 199 to 333, width 257 to 523 pixels')
+    """
+    heights, widths = (sorted(set(lengths)) for lengths in zip(*sizes, strict=True))
+    if len(heights) == len(widths) == 1:
+        return f"{heights[0]} x {widths[0]} pixels"
+    height, width = (" to ".join(map(str, dict.fromkeys((each[0], each[-1])))) for each in (heights, widths))
+    return f"height {height}, width {width} pixels"
+
+
 def shown_value(value: Any) -> str:
     """A parameter's value for people: text as it is, the rest as Python writes it.
 
