@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchmill.cli.configs import of_config
 from patchmill.cli.output import complain, say, unheard
+from patchmill.cli.wording import as_commands
 
 if TYPE_CHECKING:
     from patchmill.stages import Run
@@ -87,7 +88,7 @@ def ingest(given: argparse.Namespace) -> int:
             mode=given.mode,
             progress=watch,
         )
-    _say_rows(report.rows())
+    _say_rows([(label, as_commands(text, vars(given))) for label, text in report.rows()])
     for path, reason in report.skipped:
         complain(f"skipped {path}: {reason}")
     _warn(report.warnings())
