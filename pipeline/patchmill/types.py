@@ -177,6 +177,17 @@ def as_bytes(value: Any, name: str) -> int:
     return as_int(value, name, least=1, unit=" of bytes")
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things for people.
+
+    Examples
+    --------
+    >>> counted(1, "shard"), counted(1200, "shard")
+    ('1 shard', '1,200 shards')
+    """
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
 def shown_bytes(count: float) -> str:
     """`count` bytes for people, in binary units: ``"1.5 GiB"``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
@@ -215,6 +226,21 @@ def shown_rate(per_second: float) -> str:
 def shown_shape(shape: Iterable[int]) -> str:
     """Shape for people: ``"900 x 1600"``."""
     return " x ".join(str(n) for n in shape)
+
+
+def shown_extent(sizes: Iterable[Sequence[int]]) -> str:
+    """Heights and widths of at least one image for people, from the least to the greatest of each.
+
+    Examples
+    --------
+    >>> shown_extent([(300, 451), (300, 451)]), shown_extent([(333, 257), (199, 523)])
+    ('300 x 451 pixels', 'height 199 to 333, width 257 to 523 pixels')
+    """
+    heights, widths = (sorted(set(lengths)) for lengths in zip(*sizes, strict=True))
+    if len(heights) == len(widths) == 1:
+        return f"{heights[0]} x {widths[0]} pixels"
+    height, width = (" to ".join(map(str, dict.fromkeys((each[0], each[-1])))) for each in (heights, widths))
+    return f"height {height}, width {width} pixels"
 
 
 def shown_value(value: Any) -> str:

@@ -74,12 +74,79 @@ def test_plan_patchify_info(source, capsys):
     assert json.loads(capsys.readouterr().out)["patches"] == 28
     assert main(["patchify", source, "p.zarr", "--patch", "16", "8", "--step", "8"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("<PatchSet: 28 patches of 3 x 16 x 8 uint8")
     assert said.endswith("open it with patchmill.open_patches('p.zarr')\n")
     assert main(["info", "p.zarr"]) == 0
-    assert "28 of 16 x 8 pixels" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "28 of 16 x 8 pixels" in table
+    assert said.startswith(table)
     patches = patchmill.open_patches("p.zarr")
     assert (patches[8] == zarr.open_array(source)[:, 8:24, 8:16]).all()
+
+
+ORDERS = {
+    "places first": "SOURCE --patch 16 8 --step 8 --dims channel=channel y=y",
+    "places last": "--step 8 --patch 16 8 --dims channel=channel y=y SOURCE",
+    "one word": "--patch 16x8 --step 8,8 SOURCE",
+    "commas": "--patch 16, 8 --step=8 SOURCE",
+    "another spelling": "--patch-shape 16 8 SOURCE --step 8x8",
+    "abbreviated": "--pat 16 8 --ste=8 SOURCE",
+    "behind two dashes": "--step 8 --patch 16 8 -- SOURCE",
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_options_stand_before_places_or_behind_them(order, source, capsys):
+    words = [source if word == "SOURCE" else word for word in ORDERS[order].split()]
+    assert main(["plan", "--json", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["patches"] == 28
+
+
+@pytest.mark.parametrize("between", [[], ["--"], ["--step", "8"]])
+def test_names_end_where_a_path_begins(between, tmp_path, capsys):
+    group = zarr.create_group(tmp_path / "g.zarr")
+    for name in ("scene", "mask", "depth"):
+        group.create_array(name, shape=(2, 16, 16), dtype="uint8", dimension_names=["image", "y", "x"])
+    assert main(["plan", "--patch", "8", "--variables", "scene", "mask", *between, "g.zarr"]) == 0
+    said = capsys.readouterr().out
+    assert "mask" in said
+    assert "depth" not in said
+
+
+def test_a_short_spelling_is_that_of_the_command(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.zeros((4, 5), "uint8"))
+    assert main(["ingest", "a.npy", "--targ", "s.zarr", "--v", "mask=a.npy"]) == 0
+    assert "image, mask" in capsys.readouterr().out
+
+
+def test_images_stand_on_both_sides_of_options(tmp_path, capsys):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.zeros((3, 4, 5), "uint8"))
+    assert main(["ingest", "a.npy", "--target", "s.zarr", "--channels", "red", "green", "blue", "b.npy"]) == 0
+    assert "2, 4 x 5 pixels" in capsys.readouterr().out
+
+
+def test_a_set_that_was_there_is_told_from_one_that_was_cut(source, capsys):
+    for sentence in ("", "all patches were there already, nothing was cut\n"):
+        assert main(["patchify", source, "p.zarr", "--patch", "16"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(sentence)
+        assert ("nothing was cut" in said) == bool(sentence)
+
+
+def test_that_no_patch_was_kept_is_said(source, capsys):
+    assert main(["patchify", source, "p.zarr", "--patch", "16", "--keep", "mean > 255"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "patchmill: none of the 6 patches fulfills keep, so the patch set is empty\n"
+    assert "nothing was cut" not in said.out
+
+
+def test_images_without_a_patch_are_named(tmp_path, capsys):
+    for name, height in (("a", 4), ("b", 20)):
+        np.save(tmp_path / f"{name}.npy", np.zeros((height, 20), "uint8"))
+    assert main(["ingest", "a.npy", "b.npy", "--target", "s.zarr"]) == 0
+    capsys.readouterr()
+    assert main(["patchify", "s.zarr", "p.zarr", "--patch", "16"]) == 0
+    assert capsys.readouterr().err == "patchmill: 1 of 2 images is smaller than a patch and gave none: a\n"
 
 
 def test_inspect(source, capsys):
@@ -107,7 +174,7 @@ def test_ingest(tmp_path, capsys):
         np.save(tmp_path / f"{name}.npy", np.zeros((4, 5), "uint8"))
     (tmp_path / "c.npy").write_text("no array")
     assert main(["ingest", "a.npy", "b.npy", "c.npy", "--target", "s.zarr", "--on-error", "skip"]) == 0
-    assert "2 images" in capsys.readouterr().out
+    assert "images     2, 4 x 5 pixels" in capsys.readouterr().out
     assert os.path.isdir("s.zarr")
     assert main(["ingest", "a.npy", "--target", "s.zarr"]) == 2
     assert main(["ingest", "a.npy", "--target", "s.zarr", "--mode", "overwrite"]) == 0
@@ -125,24 +192,56 @@ WRONG = {
         "patch_shape must have one number for each of the 2",
     ),
     "too large": (["patchify", "SOURCE", "p.zarr", "--patch", "800"], "800 x 800"),
-    "no number": (["plan", "SOURCE", "--patch", "wide"], "invalid int value: 'wide'"),
-    "no edge": (["plan", "SOURCE", "--patch", "8", "--edge", "cut"], "invalid choice: 'cut'"),
+    "no number": (
+        ["plan", "SOURCE", "--patch", "wide"],
+        "--patch takes whole numbers such as 64, 64 32 or 64x32, got 'wide'; see patchmill plan --help",
+    ),
+    "no count": (["run", "a.yaml", "--jobs", "x"], "--jobs takes a whole number, got 'x'"),
+    "no value": (["plan", "SOURCE", "--patch"], "--patch wants a value; see patchmill plan --help"),
+    "a value too many": (["plan", "SOURCE", "--patch", "8", "--json=1"], "--json takes no value, got '1'"),
+    "no edge": (["plan", "SOURCE", "--patch", "8", "--edge", "cut"], "--edge can be drop, pad or shift, got 'cut'"),
+    "nearly an edge": (
+        ["plan", "SOURCE", "--patch", "8", "--edge", "shft"],
+        "got 'shft'; did you mean shift? See patchmill plan --help",
+    ),
+    "nearly an option": (
+        ["plan", "SOURCE", "--patch", "8", "--stride", "4"],
+        "plan has no option --stride; did you mean --step? See patchmill plan --help",
+    ),
+    "no such option, and nothing else": (["plan", "-x"], "plan has no option -x; see patchmill plan --help"),
+    "one dash": (["plan", "-patch", "8", "SOURCE"], "has no option -patch; did you mean --patch?"),
+    "nearly an option before the command": (["--verson"], "patchmill has no option --verson; did you mean --version?"),
+    "no patch": (
+        ["plan", "SOURCE"],
+        "plan needs --patch, such as: patchmill plan scenes.zarr --patch 256 256 --step 128; see patchmill plan --help",
+    ),
+    "nothing at all": (["patchify"], "patchify needs SOURCE, TARGET and --patch, such as: "),
+    "a target without its option": (
+        ["ingest", "my scenes/", "s.zarr"],
+        "ingest needs --target, such as: patchmill ingest 'my scenes/' --target s.zarr; see patchmill ingest --help",
+    ),
+    "a place too many": (["info", "a", "b"], "info does not take 'b' too; see patchmill info --help"),
+    "axes the other way round": (
+        ["plan", "SOURCE", "--patch", "8", "--dims", "time=image"],
+        "--dims takes AXIS=NAME, got 'time=image': the other way round, image=time",
+    ),
     "options, not arguments": (
         ["patchify", "SOURCE", "p.zarr", "--patch", "8", "--dtype", "int8"],
         "--transform 'clip(",
     ),
     "no memory": (["plan", "SOURCE", "--patch", "8", "--memory", "lots"], "memory must be a size"),
     "no such variable": (["plan", "SOURCE", "--patch", "8", "--variables", "mask"], "mask"),
-    "no axis": (["plan", "SOURCE", "--patch", "8", "--dims", "image"], "--dims takes NAME=VALUE, got 'image'"),
+    "no axis": (["plan", "SOURCE", "--patch", "8", "--dims", "image"], "--dims takes AXIS=NAME, got 'image'"),
     "nothing to inspect": (["inspect", "nothing.zarr"], "nothing is at"),
     "nothing of that name": (["inspect", "SOURCE", "--variables", "mask"], "mask"),
     "no patch set": (["info", "SOURCE"], "source.zarr"),
     "nothing there": (["info", "nothing"], "nothing"),
     "target is something else": (["patchify", "SOURCE", "notes", "--patch", "8", "--mode", "overwrite"], "notes"),
     "images that are not there": (["ingest", "*.tif", "--target", "s.zarr"], "*.tif"),
-    "no config": (["run", "nothing.yaml"], "nothing.yaml can't be read"),
-    "no command": ([], "required"),
-    "unknown command": (["cut"], "invalid choice: 'cut'"),
+    "no config": (["run", "nothing.yaml"], "there is no nothing.yaml; no config lies around here"),
+    "no command": ([], "patchmill needs COMMAND, such as: patchmill run patchmill:demo; see patchmill --help"),
+    "unknown command": (["cut"], "patchmill has no command 'cut': it has init, run, status, "),
+    "nearly a command": (["patchfy"], "no command 'patchfy'; did you mean patchify? See patchmill --help"),
 }
 
 
@@ -155,7 +254,8 @@ def test_what_is_wrong_is_a_sentence_and_nothing_is_written(case, source, tmp_pa
     assert main([source if word == "SOURCE" else word for word in arguments]) == 2
     said = capsys.readouterr()
     assert sentence in said.err
-    assert "Traceback" not in said.err
+    assert said.err.startswith("patchmill: ")
+    assert said.err.count("\n") == 1
     assert said.out == ""
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -170,6 +270,24 @@ def test_what_nobody_expects_is_one_line_and_debug_shows_more(source, monkeypatc
     for arguments in (["--debug", "plan", source, "--patch", "8"], ["plan", source, "--patch", "8", "--debug"]):
         with pytest.raises(RuntimeError):
             main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("distributed.client", "cluster"),
+        ("h5py", "geo"),
+        ("tifffile", "images"),
+        ("pydantic", "notebooks"),
+    ],
+)
+def test_what_is_not_installed_is_brought_by_the_smallest_extra(module, extra, source, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise ModuleNotFoundError(name=module)
+
+    monkeypatch.setattr(patchmill, "plan", broken)
+    assert main(["plan", source, "--patch", "8"]) == 1
+    assert capsys.readouterr().err.endswith(f"is not installed: pip install 'patchmill[{extra}]' brings it\n")
 
 
 def test_what_only_running_tells_is_one(source, monkeypatch, capsys):

@@ -36,6 +36,23 @@ def make(folder: Path) -> str:
     return "pipeline.yaml"
 
 
+CUT = """
+import numpy as np, patchmill
+image = np.zeros((1, 16, 16), "uint8")
+patchmill.write_patches(image, target, 8, keep=keep, mode="overwrite")
+"""
+
+
+@pytest.mark.parametrize(("keep", "said"), [("mean > 0", ", none of the 4 patches fulfills keep"), ("mean < 1", "")])
+def test_a_stage_that_kept_no_patch_says_so_behind_its_time(tmp_path, capsys, keep, said):
+    parameters = 'target: str = "p.zarr"  # out: a set\nkeep: str = None  # which'
+    write_notebook(tmp_path / "cut.ipynb", parameters, CUT)
+    write_config(tmp_path / "pipeline.yaml", {"cut": {"params": {"target": "${root}/p.zarr", "keep": keep}}})
+    assert main(["run", "pipeline.yaml"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "cut: done" in line]
+    assert line.partition(" s")[2] == said
+
+
 def test_status_logs_and_clean(tmp_path, capsys):
     config = make(tmp_path)
     assert main(["run", config, "--jobs", "2", "writes.text=well"]) == 0
@@ -135,13 +152,22 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
         (["run", "pipeline.yaml", "--only", "reads"], "a.txt, and writes, which writes it, is left out: run that too"),
         (["run", "pipeline.yaml", "--from", "read"], "the config has no stage read; did you mean reads?"),
         (["run", "pipeline.yaml", "--jobs", "0"], "jobs must be at least 1, got 0"),
-        (["run", "pipeline.yaml", "--job", "2", "--form", "reads"], "unrecognized arguments: --form"),
+        (
+            ["run", "pipeline.yaml", "--job", "2", "--form", "reads"],
+            "run has no option --form; did you mean --from? See patchmill run --help",
+        ),
+        (["run", "pipeline"], "there is no pipeline; did you mean pipeline.yaml?"),
+        (["run", "configs/pipelne.yaml"], "there is no configs/pipelne.yaml; did you mean pipeline.yaml?"),
+        (["run", "nothing"], "there is no nothing; around here are pipeline.yaml"),
+        (["run", "demo"], "there is no demo; did you mean patchmill:demo?"),
+        (["run", "patchmill:dmo", "--dry-run"], "there is no patchmill:dmo; did you mean patchmill:demo?"),
+        (["run", "patchmill:x"], "no patchmill:x; there are patchmill:cluster, patchmill:demo, patchmill:large, "),
         (["status"], "no run is to be found from "),
         (["status", "pipeline.yaml"], "begin one with: patchmill run pipeline.yaml"),
         (["status", "nowhere"], "there is no nowhere; around here are pipeline.yaml"),
         (["status", "./pipelin.yaml"], "there is no ./pipelin.yaml; did you mean pipeline.yaml?"),
         (["logs", "nothing.yaml"], "no run is to be found from "),
-        (["clean", "pipeline.yaml"], "the following arguments are required: --keep"),
+        (["clean", "pipeline.yaml"], "clean needs --keep, such as: patchmill clean demo.yaml --keep 5"),
         (["clean", "pipeline.yaml", "--keep", "-1"], "keep must be at least 0"),
     ],
 )

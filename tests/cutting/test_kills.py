@@ -145,7 +145,7 @@ def test_killed_at_a_random_time(tmp_path, tiny_shards, source, mode, seed):  # 
 def test_whoever_lives_is_named_and_whoever_died_is_succeeded_at_once(tmp_path, tiny_shards, source):  # noqa: F811
     target = tmp_path / "set.zarr"
     given = CUT | {"source": str(source), "target": str(target)}
-    process = started(LIBRARY, json.dumps(given), before=TINY + SLOW.format(seconds=0.3))
+    process = started(LIBRARY, json.dumps(given), before=TINY + SLOW.format(seconds=1))
     some(target)
     with pytest.raises(HeldError, match=rf"being written by process {process.pid} on {os.uname().nodename} since 20"):
         patchmill.write_patches(**given)

@@ -27,8 +27,8 @@ def report(**changes):
 
 def test_one_line_with_what_one_wants_to_know():
     assert repr(report()) == (
-        "IngestReport(2 images of 20 x 30 to 300 x 451 pixels, uint8, 3 channels (red, green, blue), 398 KiB: "
-        "/data/<b>.zarr)"
+        "IngestReport(2 images of height 20 to 300, width 30 to 451 pixels, uint8, 3 channels (red, green, blue), "
+        "398 KiB: /data/<b>.zarr)"
     )
     alone = report(names=("a",), sizes=((20, 30),))
     assert repr(alone).startswith("IngestReport(1 image of 20 x 30 pixels")

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import patchmill
+
 HEAVY = (
     "dask",
     "distributed",
@@ -44,3 +46,8 @@ def test_the_command_line_is_light_until_it_works():
 
 def test_a_heavy_import_is_seen():
     assert "zarr" in loaded_by("import zarr")
+
+
+def test_the_root_lists_what_is_public():
+    names = [name for name in dir(patchmill) if not name.startswith("__")]
+    assert names == sorted(name for name in patchmill.__all__ if not name.startswith("__"))

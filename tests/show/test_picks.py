@@ -152,9 +152,16 @@ def test_figures_of_values_leave_out_what_is_not_finite():
 
 def test_a_thumbnail_is_the_image_thinned_and_of_a_large_one_the_middle():
     image = np.arange(9000 * 4).reshape(9000, 4)
-    assert (thumbnail(image[:300], (300, 3), most=100) == image[:300:3, :3]).all()
+    assert (thumbnail(image[:300], (300, 3), most=100) == image[:300:3, :3:3]).all()
     middle = thumbnail(image, (9000, 4), most=4096)
     assert (middle == image[2452:6548]).all()
+
+
+@pytest.mark.parametrize("size", [(400, 600), (500, 741), (427, 640), (199, 523), (523, 199), (257, 256)])
+def test_a_thumbnail_has_the_sides_of_its_image(size):
+    height, width = thumbnail(np.zeros((3, *size), "uint8"), size).shape[1:]
+    assert max(height, width) <= 256
+    assert height / width == pytest.approx(size[0] / size[1], rel=0.02)
 
 
 def test_names_are_cut_but_told_apart():

@@ -58,6 +58,16 @@ def test_an_excerpt_has_figures_in_their_order_and_pictures_under_their_headings
     assert base64.b64decode(drawing.url.partition(",")[2]).decode() == f"<svg>{EVIL}</svg>"
 
 
+def test_why_a_stage_ran_has_a_row_of_its_own_below_its_figures():
+    (stage,) = page().stages
+    why = "/a/very/long/path/of/a/source.zarr, which it reads, has changed"
+    seen = report_html(page(stages=[replace(stage, why=why)]), "/r")
+    row = seen[seen.index('<tr class="told">') : seen.index("</tbody>")]
+    assert row.count("<td data-what=") == 6
+    assert f'<tr class="why"><td colspan="7" class="soft small">{why}</td></tr>' in row
+    assert '<tr class="why">' not in report_html(page(), "/r")
+
+
 def test_a_notebook_without_a_result_says_nothing_about_what_was_skipped():
     found = excerpt(new_notebook())
     assert (found.figures, found.skipped, found.opens, found.sections) == ({}, None, "", [])

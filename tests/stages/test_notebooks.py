@@ -70,6 +70,8 @@ def test_a_chain_under_bare_papermill_with_all_parameters_as_texts(tmp_path):
     assert len([piece for section in found.sections for piece in section.pieces]) == 2
     source = xr.open_zarr(tmp_path / "source.zarr")
     assert (source.image[1, :, :60].values == np.moveaxis(images[1], -1, 0)).all()
+    # Not the group: `image`, called like its first axis, is a coordinate there, and of data there seems to be nothing.
+    assert found.opens == f"xarray.open_zarr({str(tmp_path / 'source.zarr')!r})['image']"
 
     options = ("-r", "patch_shape", "[32, 16]", "-r", "step", "16", "-r", "workers", "1", "-r", "memory", "None")
     notebook, found, _ = execute(

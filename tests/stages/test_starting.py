@@ -46,7 +46,8 @@ def test_the_folder_has_what_was_said_and_nothing_else(here):
     written = start_project("coast")
     assert sorted(written) == files_below("coast")
     below = ["configs/coast.yaml", "data/README.md", "notebooks/measure.ipynb", "tests/test_measure.py"]
-    assert files_below("coast") == ["README.md", *below]
+    assert files_below("coast") == [".gitignore", "README.md", *below]
+    assert "runs/" in (here / "coast" / ".gitignore").read_text().splitlines()
     assert os.listdir() == ["coast"]
     assert not [path for path in written if "PROJECT_NAME" in (here / "coast" / path).read_text()]
 

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator
-from itertools import takewhile
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from patchmill import __version__
 from patchmill.cli import commands, runs
+from patchmill.cli.parsing import NAMES, NUMBERS, PAIRS, STAGES, Parser, Verb
 
 _EPILOG = """\
 exit codes: 0 done, 1 it failed or is damaged, 2 wrong usage or configuration, 75 somebody else holds it,
-            124 a time limit, 130 and 143 interrupted, 137 a kernel was killed
+            124 a time limit, 129, 130 and 143 interrupted, 137 a kernel was killed
 
 to begin: patchmill run patchmill:demo, or for a project of your own: patchmill init NAME
 """
 
-_FORCE = "--force"
-
 _SOURCE = "a Zarr array or group, a NetCDF, HDF5 or GeoTIFF file: a path or URL"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """The parser; what it returns has `command`, a function that takes it and returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="patchmill",
         description="Cut images that do not fit in memory into overlapping patches, as notebooks a scheduler can run.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.example = "run patchmill:demo"
     parser.add_argument("--version", action="version", version=f"patchmill {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Verb)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Verb)
     _add_init(verbs)
     _add_run(verbs)
     _add_runs(verbs)
@@ -46,46 +45,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Verb(argparse.ArgumentParser):
-    """The parser of one command."""
-
-    mixed = False
-    """Whether options may stand between its positional arguments, of which several then are optional."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if not self.mixed:
-            return super().parse_known_args(args, namespace)
-        self.mixed = False  # what follows comes back here
-        try:
-            return self.parse_known_intermixed_args(list(_forced(args)), namespace)
-        finally:
-            self.mixed = True
-
-
-def _forced(args: Iterable[str]) -> Iterator[str]:
-    """``--force a b config.yaml`` as ``--force=a --force=b config.yaml``, ``--force config.yaml`` as ``--force=``.
-
-    argparse would take all that follows for names of stages; but these have no dots, slashes, colons.
-    """
-    rest = list(args)
-    while rest:
-        one = rest.pop(0)
-        if one != _FORCE:
-            yield one
-            continue
-        named = list(takewhile(re.compile(r"[A-Za-z0-9][\w-]*").fullmatch, rest))
-        yield from (f"{_FORCE}={name}" for name in named or [""])
-        rest = rest[len(named) :]
-
-
-def _add(verbs: Any, name: str, command: Any, summary: str, example: str) -> _Verb:
-    verb: _Verb = verbs.add_parser(
+def _add(verbs: Any, name: str, command: Any, summary: str, example: str) -> Verb:
+    verb: Verb = verbs.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"example: patchmill {name} {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    verb.example = example
     # Accepted before and behind the command; here it must not undo what stands before.
     verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     verb.set_defaults(command=command)
@@ -112,8 +79,9 @@ def _add_run(verbs: Any) -> None:
         "overrides", metavar="STAGE.PARAM=VALUE", nargs="*", help="values in place of the config's, in YAML"
     )
     verb.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="run up to N stages at a time that do not need each other"
-    )
+        "--jobs", type=_whole, default=1, metavar="N",
+        help="run up to N stages at a time that do not need each other; default: 1",
+    )  # fmt: skip
     for option, meaning in (
         ("from", "it and all that depend on it"), ("until", "it and all that it depends on"), ("only", "it alone"),
     ):  # fmt: skip
@@ -121,8 +89,8 @@ def _add_run(verbs: Any) -> None:
             f"--{option}", dest=f"{option}_stages", metavar="STAGE", action="append", default=[],
             help=f"run {meaning}; may be repeated",
         )  # fmt: skip
-    verb.add_argument(
-        _FORCE, metavar="STAGE", action="append", default=[],
+    verb.add_several(
+        "--force", several=STAGES, metavar="STAGE", default=[],
         help="run these stages even if nothing has changed, all where none is named",
     )  # fmt: skip
     verb.add_argument(
@@ -144,13 +112,16 @@ def _add_runs(verbs: Any) -> None:
         verbs, "clean", runs.clean, "remove old records of runs, never data, and none that runs", "demo.yaml --keep 5"
     )
     verb.add_argument("where", metavar="CONFIG|FOLDER", nargs="?", help=place.replace("around", "below"))
-    verb.add_argument("--keep", type=int, required=True, metavar="N", help="so many of the latest stay, of each config")
+    verb.add_argument(
+        "--keep", type=_whole, required=True, metavar="N", help="so many of the latest stay, of each config"
+    )
 
 
 def _add_ingest(verbs: Any) -> None:
     verb = _add(
         verbs, "ingest", commands.ingest, "read image files into one Zarr store", "scenes/*.tif --target scenes.zarr"
     )
+    verb.mixed, verb.meant = True, _with_target
     verb.add_argument("images", metavar="IMAGES", nargs="+", help='files, a folder, a quoted pattern, or "sample:"')
     verb.add_argument("--target", required=True, help="the store to write")
     verb.add_argument(
@@ -158,21 +129,26 @@ def _add_ingest(verbs: Any) -> None:
         help="a file to go with each image, such as mask=masks/{stem}.tif; may be repeated",
     )  # fmt: skip
     verb.add_argument(
-        "--on-error", choices=["raise", "skip"], default="raise", help="what to do with a file that can't be used"
-    )
-    verb.add_argument(
-        "--dims", nargs="+", metavar="AXIS=NAME", default=[],
+        "--on-error", choices=["raise", "skip"], default="raise",
+        help="what to do with a file that can't be used; default: raise",
+    )  # fmt: skip
+    verb.add_several(
+        "--dims", several=PAIRS, metavar="AXIS=NAME", default=[],
         help="what the files call the axes image, channel, y, x, such as image=time",
     )  # fmt: skip
-    verb.add_argument("--channels", nargs="+", metavar="NAME", help="names of the channels, in place of the files'")
-    verb.add_argument("--memory", metavar="SIZE", help="what the process may hold, such as 4GiB")
-    verb.add_argument("--workers", type=int, metavar="N", help="threads")
-    verb.add_argument("--max-errors", type=int, metavar="N", help="with --on-error skip, stop after more than so many")
-    verb.add_argument("--level", type=int, default=0, metavar="N", help="level of image pyramids; 0 is the full size")
+    verb.add_several("--channels", several=NAMES, metavar="NAME", help="names of the channels, in place of the files'")
+    _add_means(verb, "the process")
+    verb.add_argument(
+        "--max-errors", type=_whole, metavar="N",
+        help="with --on-error skip, stop after more than so many; never where not given",
+    )  # fmt: skip
+    verb.add_argument(
+        "--level", type=_whole, default=0, metavar="N", help="level of image pyramids; default: 0, the full size"
+    )
     verb.add_argument(
         "--mode", choices=["create", "overwrite", "append", "auto"], default="create",
         help="what to do where the target exists: stop, replace it, or add the files that it does not hold yet; auto "
-        "adds, and stops where old files have changed",
+        "adds, and stops where old files have changed; default: create",
     )  # fmt: skip
 
 
@@ -206,8 +182,8 @@ def _add_patchify(verbs: Any) -> None:
     _add_cutting(verb)
     verb.add_argument(
         "--mode", choices=["resume", "create", "overwrite", "append", "auto"], default="resume",
-        help="what to do where the target exists: go on with the same cut, stop, replace it, add new images; auto goes "
-        "on or adds",
+        help="what to do where the target exists: go on with the same cut, stop, replace it, add new images (not where "
+        "the source's canvas has grown); auto goes on or adds; default: resume",
     )  # fmt: skip
     verb.add_argument(
         "--slice", metavar="I/N", help="only the I-th of N parts, from 0; whoever comes last completes the patch set"
@@ -231,41 +207,44 @@ def _add_verify(verbs: Any) -> None:
     verb.add_argument("--repair", action="store_true", help="make damaged and missing objects again from the source")
     verb.add_argument("--source", help="with --repair, where the source is by now")
     _add_target_options(verb)
-    verb.add_argument(
-        "--storage-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote source; no secrets"
-    )
-    verb.add_argument("--memory", metavar="SIZE", help="what the process may hold, such as 4GiB")
-    verb.add_argument("--workers", type=int, metavar="N", help="threads")
+    _add_source_options(verb)
+    _add_means(verb, "the process")
     verb.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _add_cutting(verb: argparse.ArgumentParser) -> None:
+def _add_cutting(verb: Verb) -> None:
+    verb.add_several(
+        "--patch", "--patch-shape", several=NUMBERS, type=_numbers, required=True, metavar="N",
+        help="pixels of a patch, y and x, such as 64, 64 32 or 64x32; one serves both",
+    )  # fmt: skip
+    verb.add_several(
+        "--step", several=NUMBERS, type=_numbers, metavar="N",
+        help="pixels between neighboring patches; --patch where not given",
+    )  # fmt: skip
+    verb.add_several(
+        "--dilation", several=NUMBERS, type=_numbers, default=[1], metavar="N",
+        help="pixels between those of one patch; default: 1",
+    )  # fmt: skip
     verb.add_argument(
-        "--patch", type=int, nargs="+", required=True, metavar="N", help="pixels of a patch, y and x; one serves both"
-    )
-    verb.add_argument(
-        "--step", type=int, nargs="+", metavar="N", help="pixels between neighboring patches; --patch where not given"
-    )
-    verb.add_argument(
-        "--dilation", type=int, nargs="+", default=[1], metavar="N", help="pixels between those of one patch"
-    )
-    verb.add_argument(
-        "--edge", choices=["drop", "pad", "shift"], default="drop", help="what to do where the last patch does not fit"
-    )
+        "--edge", choices=["drop", "pad", "shift"], default="drop",
+        help="what to do where the last patch does not fit; default: drop",
+    )  # fmt: skip
     verb.add_argument(
         "--pad-mode", choices=["constant", "edge", "reflect", "symmetric"], default="constant",
-        help="what continues an image, with --edge pad",
+        help="what continues an image, with --edge pad; default: constant",
     )  # fmt: skip
-    verb.add_argument("--pad-value", type=_number, default=0, metavar="VALUE", help="with --pad-mode constant")
     verb.add_argument(
-        "--layout",
-        choices=["patches", "canvas"],
-        default="patches",
-        help="store each patch in full, or each pixel once",
+        "--pad-value", type=_number, default=0, metavar="VALUE", help="with --pad-mode constant; default: 0"
     )
+    verb.add_argument(
+        "--layout", choices=["patches", "canvas"], default="patches",
+        help="store each patch in full, or each pixel once; default: patches",
+    )  # fmt: skip
     verb.add_argument("--dtype", metavar="TYPE", help="what to store; the source's where not given")
     verb.add_argument("--transform", metavar="HOW", help="such as 'clip(0, 10000) | scale(0.0001)', or MODULE:FUNCTION")
-    verb.add_argument("--keep", metavar="CONDITION", help="such as 'valid_fraction >= 0.9', or MODULE:FUNCTION")
+    verb.add_argument(
+        "--keep", metavar="CONDITION", help="such as 'valid_fraction >= 0.9', or MODULE:FUNCTION; all where not given"
+    )
     verb.add_argument(
         "--statistics", action=argparse.BooleanOptionalAction,
         help="mean, deviation, least and greatest of each patch; where not given, if they are small beside the pixels",
@@ -276,29 +255,65 @@ def _add_cutting(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_opening(verb: argparse.ArgumentParser) -> None:
+def _add_opening(verb: Verb) -> None:
     """Which source it is, and what reading it may take."""
-    verb.add_argument("--variables", nargs="+", metavar="NAME", help="which variables; all where not given")
-    verb.add_argument("--channels", nargs="+", metavar="NAME", help="variables to take for the channels of one array")
-    verb.add_argument(
-        "--storage-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote source; no secrets"
+    verb.add_several("--variables", several=NAMES, metavar="NAME", help="which variables; all where not given")
+    verb.add_several(
+        "--channels", several=NAMES, metavar="NAME", help="variables to take for the channels of one array"
     )
-    verb.add_argument(
-        "--dims", nargs="+", metavar="AXIS=NAME", default=[],
+    _add_source_options(verb)
+    verb.add_several(
+        "--dims", several=PAIRS, metavar="AXIS=NAME", default=[],
         help="what the source calls the axes image, channel, y, x, such as image=time",
     )  # fmt: skip
-    verb.add_argument("--memory", metavar="SIZE", help="what each process may hold, such as 4GiB")
-    verb.add_argument("--workers", type=int, metavar="N", help="threads")
+    _add_means(verb, "each process")
 
 
-def _add_target_options(verb: argparse.ArgumentParser) -> None:
+def _add_means(verb: Verb, who: str) -> None:
     verb.add_argument(
-        "--target-options", nargs="+", metavar="KEY=VALUE", default=[], help="for a remote target; no secrets"
+        "--memory", metavar="SIZE", help=f"what {who} may hold, such as 4GiB; half of the machine where not given"
     )
+    verb.add_argument("--workers", type=_whole, metavar="N", help="threads; all CPUs where not given")
+
+
+def _add_source_options(verb: Verb) -> None:
+    verb.add_several(
+        "--storage-options", several=PAIRS, metavar="KEY=VALUE", default=[], help="for a remote source; no secrets"
+    )
+
+
+def _add_target_options(verb: Verb) -> None:
+    verb.add_several(
+        "--target-options", several=PAIRS, metavar="KEY=VALUE", default=[], help="for a remote target; no secrets"
+    )
+
+
+def _with_target(words: Sequence[str]) -> str:
+    """Of an ingest without ``--target`` what was meant, if the store stands where it would be in other commands."""
+    if len(words) < 2 or not words[-1].endswith(".zarr"):
+        return ""
+    return shlex.join([*words[:-1], "--target", words[-1]])
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in re.split("[x,]+", text.rstrip(","))]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes whole numbers such as 64, 64 32 or 64x32, got {text!r}") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a whole number, got {text!r}") from None
 
 
 def _number(text: str) -> int | float:
     try:
-        return int(text)
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
     except ValueError:
-        return float(text)
+        raise argparse.ArgumentTypeError(f"takes a number, got {text!r}") from None

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from patchmill.cli.configs import of_config
 from patchmill.cli.output import complain, say, unheard
+from patchmill.cli.wording import as_commands
 
 if TYPE_CHECKING:
     from patchmill.stages import Run
 
 _WARNED = 20
+
+_AXES = ("image", "channel", "y", "x")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -31,7 +35,9 @@ def run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from patchmill.stages.rehearsing import rehearse
 
-        for line in rehearse(given.config, given.overrides, **how):
+        with of_config(given.config):
+            lines = rehearse(given.config, given.overrides, **how)
+        for line in lines:
             say(line)
         return 0
     watch = RunWatch()
@@ -40,7 +46,8 @@ def run(given: argparse.Namespace) -> int:
         with unheard():
             watch(record)
 
-    record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
+    with of_config(given.config):
+        record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
     with unheard():
         watch.end(record)
     return record.exit_code or 0
@@ -74,14 +81,14 @@ def ingest(given: argparse.Namespace) -> int:
             on_error=given.on_error,
             max_errors=given.max_errors,
             level=given.level,
-            dims=_named(given.dims, "--dims") or None,
+            dims=_dims(given.dims),
             channels=given.channels,
             memory=given.memory,
             workers=given.workers,
             mode=given.mode,
             progress=watch,
         )
-    say(report)
+    _say_rows([(label, as_commands(text, vars(given))) for label, text in report.rows()])
     for path, reason in report.skipped:
         complain(f"skipped {path}: {reason}")
     _warn(report.warnings())
@@ -121,6 +128,8 @@ def plan(given: argparse.Namespace) -> int:
 def patchify(given: argparse.Namespace) -> int:
     """Write a patch set."""
     import patchmill
+    from patchmill.show.patchsets import rows_of
+    from patchmill.show.picks import without_patches
     from patchmill.show.progress import reporter
 
     said: list[str] = []
@@ -140,7 +149,11 @@ def patchify(given: argparse.Namespace) -> int:
     if patches is None:
         say(f"slice {given.slice} is done")
         return 0
-    say(patches)
+    if watch.last is None or watch.last.idle:  # of a set that is whole nothing is told
+        say("all patches were there already, nothing was cut")
+    _say_rows(rows_of(patches))
+    for sentence in without_patches(patches):
+        complain(f"patchmill: {sentence}")
     say(f"open it with patchmill.open_patches({given.target!r})")
     return 0
 
@@ -152,10 +165,7 @@ def info(given: argparse.Namespace) -> int:
 
     options = _options(given.target_options, "--target-options")
     patches = patchmill.open_patches(given.target, storage_options=options)
-    rows = rows_of(patches)
-    width = max(len(label) for label, _ in rows)
-    for label, text in rows:
-        say(f"{label:<{width}}  {text}")
+    _say_rows(rows_of(patches))
     return 0
 
 
@@ -186,6 +196,12 @@ def verify(given: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _say_rows(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(label) for label, _ in rows)
+    for label, text in rows:
+        say(f"{label:<{width}}  {text}")
+
+
 def _cutting(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "patch_shape": _per_axis(given.patch),
@@ -210,7 +226,7 @@ def _opening(given: argparse.Namespace) -> dict[str, Any]:
         "variables": given.variables,
         "channels": given.channels,
         "storage_options": _options(given.storage_options, "--storage-options"),
-        "dims": _named(given.dims, "--dims") or None,
+        "dims": _dims(given.dims),
         "memory": given.memory,
         "workers": given.workers,
     }
@@ -220,12 +236,20 @@ def _per_axis(numbers: Sequence[int] | None) -> int | Sequence[int] | None:
     return numbers[0] if numbers is not None and len(numbers) == 1 else numbers
 
 
-def _named(texts: Sequence[str], option: str) -> Mapping[str, str]:
+def _named(texts: Sequence[str], option: str, what: str = "NAME=VALUE") -> Mapping[str, str]:
     found = dict(text.partition("=")[::2] for text in texts)
     for text in texts:
         if not all(text.partition("=")):
-            raise ValueError(f"{option} takes NAME=VALUE, got {text!r}")
+            raise ValueError(f"{option} takes {what}, got {text!r}")
     return found
+
+
+def _dims(texts: Sequence[str]) -> Mapping[str, str] | None:
+    found = _named(texts, "--dims", "AXIS=NAME")
+    for axis, name in found.items():
+        if axis not in _AXES and name in _AXES:
+            raise ValueError(f"--dims takes AXIS=NAME, got '{axis}={name}': the other way round, {name}={axis}")
+    return found or None
 
 
 def _per_variable(text: str | None, option: str) -> Any:

@@ -10,6 +10,7 @@ from patchmill.show.progress import shown_seconds
 
 if TYPE_CHECKING:
     from patchmill.stages import Run
+    from patchmill.stages.records import StageRecord
 
 
 _STATES = {"running": "runs"}
@@ -33,6 +34,7 @@ class RunWatch:
                     took += f", for attempt {stage.attempt + 1}; log {shown_path(stage.log)}"
                 if stage.state == "running" and stage.attempt > 1:
                     took = f", attempt {stage.attempt}"
+                took += _nothing_kept(stage)
                 why = f": {stage.why}" if stage.state in {"running", "skipped"} and stage.attempt < 2 else ""
                 say(f"[{number}/{len(run.stages)}] {stage.name}: {_STATES.get(stage.state, stage.state)}{took}{why}")
             self._told[stage.name] = stage.state
@@ -57,3 +59,14 @@ class RunWatch:
         texts = [failure_text(stage) for stage in run.stages if stage.failure is not None]
         for text in texts or [run.state]:
             complain(f"patchmill: {text}")
+
+
+def _nothing_kept(stage: StageRecord) -> str:
+    """Behind the time of a stage that ended well and left an empty patch set, that it did."""
+    if stage.state not in {"done", "skipped"}:
+        return ""
+    from patchmill.show.accounts import nothing_kept
+    from patchmill.stages.telling import told_by
+
+    sentence = nothing_kept(told_by(stage.executed).figures)
+    return f", {sentence}" if sentence else ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from patchmill.types import shown_bytes
+from patchmill.types import counted, shown_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Report:
     def __repr__(self) -> str:
         found = "".join(f", {len(each):,} {name}" for name, each in self.counted().items())
         state = "ok" if self.ok else "not ok"
-        return f"Report({state}: {self.objects:,} objects, {shown_bytes(self.nbytes)}{found}: {self.url})"
+        return f"Report({state}: {counted(self.objects, 'object')}, {shown_bytes(self.nbytes)}{found}: {self.url})"
 
     def _repr_html_(self) -> str:
         from patchmill.show.verified import report_html

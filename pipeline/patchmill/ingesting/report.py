@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from patchmill.types import shown_bytes, shown_shape
+from patchmill.types import shown_bytes, shown_extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +106,8 @@ class IngestReport:
 
     @property
     def extent(self) -> str:
-        """Sizes for people: ``"300 x 451 to 1411 x 1411 pixels"``, by area."""
-        order: Sequence[tuple[int, int]] = sorted(self.sizes, key=lambda size: size[0] * size[1])
-        ends = dict.fromkeys((order[0], order[-1]))
-        return " to ".join(shown_shape(size) for size in ends) + " pixels"
+        """Sizes for people: ``"height 300 to 1411, width 451 to 1411 pixels"``."""
+        return shown_extent(self.sizes)
 
     def _channels_shown(self) -> str:
         if self.channels is None:

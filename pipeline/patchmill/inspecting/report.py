@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from patchmill.inspecting.histograms import Histogram, Value
-from patchmill.types import shown_bytes, shown_shape
+from patchmill.types import shown_bytes, shown_extent, shown_shape
 
 Rows = list[tuple[str, str]]
 
@@ -177,9 +177,8 @@ class SourceReport:
 
     @property
     def extent(self) -> str:
-        """Sizes for people: ``"300 x 451 to 1411 x 1411 pixels"``, by area."""
-        ends = dict.fromkeys((self.smallest, self.largest))
-        return " to ".join(shown_shape(size) for size in ends) + " pixels"
+        """Sizes for people: ``"height 300 to 1411, width 451 to 1411 pixels"``."""
+        return shown_extent(size for size, _ in self.sizes)
 
     @property
     def nbytes(self) -> int:

@@ -14,7 +14,7 @@ from patchmill.grid import ImageGrids, PatchGrid
 from patchmill.planning.blocks import Shards, Work
 from patchmill.planning.shapes import Shapes
 from patchmill.planning.variables import PlannedVariable
-from patchmill.types import Layout, shown_bytes, shown_shape
+from patchmill.types import Layout, counted, shown_bytes, shown_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +172,13 @@ class Plan:
             ("read", f"{shown_bytes(self.bytes_read)} unpacked, {self.read_amplification:.2f} times the source"),
             *((f"layout {name}", _shown_cost(cost, chosen=name == self.layout)) for name, cost in self.layouts),
             *free,
-            ("work", f"{self.tasks:,} tasks, {self.work.inflight} under way at a time, {self.workers} workers"),
+            ("work", self._work_shown()),
             ("memory", f"{shown_bytes(self.memory)} at the peak, {shown_bytes(self.limit)} allowed"),
         ]  # fmt: skip
+
+    def _work_shown(self) -> str:
+        tasks, workers = counted(self.tasks, "task"), counted(self.workers, "worker")
+        return f"{tasks}, {self.work.inflight} under way at a time, {workers}"
 
     def __repr__(self) -> str:
         lines = (f"  {label:<15} {text}" for label, text in self.rows())
@@ -198,7 +202,7 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 def _shown_cost(cost: LayoutCost, *, chosen: bool) -> str:
     memory = "does not fit in memory" if cost.memory is None else f"{shown_bytes(cost.memory)} of memory"
     return (
-        f"{shown_bytes(cost.bytes_written)} before compression, {cost.shards:,} shards of up to "
+        f"{shown_bytes(cost.bytes_written)} before compression, {counted(cost.shards, 'shard')} of up to "
         f"{shown_bytes(cost.shard_bytes)}, {memory}{' (this one)' if chosen else ''}"
     )
 

@@ -91,6 +91,23 @@ def dropped_sentence(handed: Handed) -> str:
     )
 
 
+def none_kept(patches: int, positions: int) -> str:
+    """Where patches could be and none was kept, that; else empty.
+
+    Examples
+    --------
+    >>> none_kept(0, 172), none_kept(89, 172)
+    ('none of the 172 patches fulfills keep', '')
+    """
+    return f"none of the {positions:,} patches fulfills keep" if positions and not patches else ""
+
+
+def nothing_kept(handed: Handed) -> str:
+    """That no patch was kept, where that is so; else empty."""
+    found = _numbers(handed.get("patches", {}))
+    return none_kept(found.get("patches", 1), found.get("positions", 0))
+
+
 def _dropped(handed: Handed) -> str:
     dropped = _numbers(handed.get("patches", {})).get("dropped")
     return f"{dropped:,} dropped{_condition(handed)}" if dropped else ""

@@ -95,7 +95,7 @@ def thumbnails(
     Examples
     --------
     >>> thumbnails(np.zeros((3, 1000, 500), "uint8"), [0])[0].pixels.shape
-    (3, 250, 250)
+    (3, 250, 125)
     """
     from patchmill.sources import open_source
 

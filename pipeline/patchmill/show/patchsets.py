@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchmill.show.drawing import card_html, grid_svg
 from patchmill.show.handed import figures_of
-from patchmill.show.picks import kept_of
+from patchmill.show.picks import kept_of, listed
 from patchmill.types import shown_bytes, shown_shape
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def rows_of(ps: PatchSet) -> Rows:
             f"{f'{kept_of(ps)} kept,' if dropped else f'{len(ps):,}'} of {shown_shape(grid.patch_shape)} pixels",
         ),
         ("images", f"{len(ps.sizes):,}, up to {shown_shape(grid.shape)} pixels"),
-        *([("too small", _listed(ps.too_small))] if len(ps.grids.too_small) else []),
+        *([("too small", listed(ps.too_small))] if len(ps.grids.too_small) else []),
         ("step", shown_shape(grid.step)),
         *dilation,
         ("edge", grid.edge),
@@ -70,11 +70,6 @@ def rows_of(ps: PatchSet) -> Rows:
         ("place", ps.url),
         *_made(ps),
     ]
-
-
-def _listed(names: list[str]) -> str:
-    """The first few names, and how many there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
 
 
 # -- sizes -------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ _MOST_PIXELS = 4096
 
 
 def thumbnail(pixels: Any, shape: tuple[int, int], *, most: int = 256) -> np.ndarray[Any, Any]:
-    """An image, thinned to at most about `most` pixels a side; of a very large one, its middle.
+    """An image, every n-th pixel of it along both axes, so that its longer side has at most `most`.
+
+    Of a very large image it is the middle.
 
     Parameters
     ----------
@@ -30,11 +32,10 @@ def thumbnail(pixels: Any, shape: tuple[int, int], *, most: int = 256) -> np.nda
     array([[ 0,  2],
            [ 8, 10]])
     """
-    cuts = []
-    for n in shape:
-        length = min(n, _MOST_PIXELS)
-        first = (n - length) // 2
-        cuts.append(slice(first, first + length, max(1, -(-length // most))))
+    lengths = [min(n, _MOST_PIXELS) for n in shape]
+    firsts = [(n - length) // 2 for n, length in zip(shape, lengths, strict=True)]
+    thin = max(1, -(-max(lengths) // most))  # one for both axes: another for each would stretch the picture
+    cuts = [slice(first, first + length, thin) for first, length in zip(firsts, lengths, strict=True)]
     return np.asarray(pixels[(..., *cuts)])
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchmill.show.accounts import none_kept
 from patchmill.show.peeks import chosen
-from patchmill.types import shown_bytes, shown_shape
+from patchmill.types import counted, shown_bytes, shown_shape
 
 if TYPE_CHECKING:
     from patchmill.reading import PatchSet
@@ -175,6 +176,32 @@ def too_small(patches: PatchSet) -> list[tuple[str, str]]:
         )
         for i in patches.grids.too_small
     ]
+
+
+def without_patches(patches: PatchSet) -> list[str]:
+    """What a person should not overlook: that images gave no patch, that no patch was kept; a sentence each."""
+    none = none_kept(len(patches), len(patches.grids))
+    return [*_too_small_sentences(patches), *([f"{none}, so the patch set is empty"] if none else [])]
+
+
+def _too_small_sentences(patches: PatchSet) -> list[str]:
+    names = patches.too_small
+    if not names:
+        return []
+    of = f"{len(names):,} of {counted(len(patches.sizes), 'image')}"
+    gave = "is smaller than a patch and gave none" if len(names) == 1 else "are smaller than a patch and gave none"
+    return [f"{of} {gave}: {listed(names)}"]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(list("abcdefg"))
+    'a, b, c, d, e and 2 more'
+    """
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
 
 
 def _affordable(patches: PatchSet) -> int:

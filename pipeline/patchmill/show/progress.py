@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from patchmill.show.pace import Pace
-from patchmill.types import Progress, shown_megabytes, shown_rate
+from patchmill.types import Progress, counted, shown_megabytes, shown_rate
 
 _PLAIN_SECONDS = 10.0
 """Between two plain lines: a log of a night stays readable."""
@@ -88,7 +88,7 @@ class State:
         # Rounded down: 100 % is said when it is.
         parts = [f"{self.label}: {now.done:,} of {now.total:,} {self.unit} ({int(100 * now.fraction)} %)"]
         if now.shards_total:
-            parts.append(f"{now.shards:,} of {now.shards_total:,} shards")
+            parts.append(f"{now.shards:,} of {counted(now.shards_total, 'shard')}")
         return ", ".join([*parts, *self._flow(), *self._time()])
 
     def _flow(self) -> list[str]:

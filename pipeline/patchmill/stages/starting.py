@@ -14,6 +14,7 @@ _STANDS_FOR_NAME = "PROJECT_NAME"
 
 _FILES = {
     "README.md": "README.md",
+    "gitignore.txt": ".gitignore",
     "config.yaml": "configs/{name}.yaml",
     "data.md": "data/README.md",
     "measure.ipynb": "notebooks/measure.ipynb",
