@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import patchmill
 from patchmill.cutting import verifying
 from patchmill.cutting.expected import Pixels
+from patchmill.cutting.lease import take
 from patchmill.cutting.repairing import Bench
 from patchmill.cutting.surveying import Survey
 from patchmill.errors import IncompleteError, NotAPatchSetError, PatchmillError, SourceError
@@ -184,6 +186,22 @@ def test_a_shard_outside_of_every_image_is_damage_that_a_repair_removes(tmp_path
     assert (each.object, each.kind) == (extra, "extra")
     assert patchmill.verify(place, repair=True).ok
     assert objects(place) == healthy
+
+
+@pytest.mark.parametrize(
+    ("layout", "inner", "edge", "where"),
+    [
+        ("patches", "patches/c/0/0/0/0/0/0", "patches/c/0/0/1/0/0/0", {"grid_y": (4, 6), "grid_x": (0, 4)}),
+        ("canvas", "canvas/c/0/0/0/0", "canvas/c/0/0/0/1", {"y": (0, 20), "x": (40, 45)}),
+    ],
+)
+def test_a_shard_at_the_edge_that_holds_more_than_its_array(tmp_path, layout, inner, edge, where):
+    place = tmp_path / "set.zarr"
+    patchmill.write_patches(dataset(), place, 8, 5, layout=layout, variables=["image"])
+    (place / edge).write_bytes((place / inner).read_bytes())
+    (each,) = patchmill.verify(place).damaged
+    assert (each.object, each.where) == (edge, {"image": (0, 1)} | where)
+    assert each.problem.endswith("chunks are wrong, the first must not be there: they lie beyond the end of the array")
 
 
 def test_swapped_shards_are_found_by_a_deep_look(tmp_path):
@@ -425,8 +443,39 @@ def test_more_than_one_wrong_byte_of_the_root(place):
         patchmill.verify(place)
 
 
+def test_a_repair_says_what_it_waits_for(tmp_path, monkeypatch):
+    patchmill.write_patches(stored(tmp_path), place := tmp_path / "set.zarr", 8, variables=["image"])
+    quick = {"beat_seconds": 0.05, "look_seconds": 0.1, "dead_seconds": 0.2}
+    monkeypatch.setattr(verifying, "take", lambda work, **how: take(work, **quick, **how))
+    (place / one_shard(place)).unlink()
+    Location.parse(place).workshop.write("leases/whole.1.json", b"{}")
+    with pytest.warns(UserWarning, match=r"lease leases/whole.1.json can't be read gives no sign of life"):
+        assert patchmill.verify(place, repair=True).ok
+
+
+@pytest.mark.parametrize("kind", ["patches", "source"])
+def test_where_nothing_can_be_written_only_damage_is_an_error(tmp_path, monkeypatch, kind):
+    place = sizes(tmp_path)
+    if kind == "patches":
+        patchmill.write_patches(place, place := tmp_path / "set.zarr", 8)
+
+    def refuse(path, *_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for verb in ("mkdir", "link", "replace", "unlink"):
+        monkeypatch.setattr(os, verb, refuse)
+    report = patchmill.verify(place, repair=True)
+    assert report.ok
+    assert report.repaired == ()
+    with (place / "zarr.json").open("ab") as root:
+        root.write(b" ")
+    with pytest.raises(PatchmillError, match="can't be written: Read-only file system"):
+        patchmill.verify(place, repair=True)
+
+
 KILLED = """
 import os, signal, sys
+from patchmill.cutting.lease import take
 from patchmill.cutting.repairing import Bench
 from patchmill.planning import shapes
 import patchmill
