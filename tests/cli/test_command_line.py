@@ -287,7 +287,7 @@ def test_what_is_not_installed_is_brought_by_the_smallest_extra(module, extra, s
 
     monkeypatch.setattr(patchmill, "plan", broken)
     assert main(["plan", source, "--patch", "8"]) == 1
-    assert capsys.readouterr().err.endswith(f"is not installed: pip install 'patchmill[{extra}]' brings it\n")
+    assert capsys.readouterr().err.endswith(f"is not installed: pip install 'patchmill[{extra}]'\n")
 
 
 def test_what_only_running_tells_is_one(source, monkeypatch, capsys):
