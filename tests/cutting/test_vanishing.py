@@ -1,4 +1,7 @@
-"""Sources that vanish while they are cut: an error, no shard of zeros that counts, and a way on when they are back."""
+"""Sources that vanish while they are cut: an error, no shard of zeros that counts, and a way on when they are back.
+
+Of targets that vanish too: no set that lacks shards, and what the error says to do helps.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import zarr
 import patchmill
 from cuts import array_objects, pixels, tiny_shards  # noqa: F401 - a fixture
 from dying import in_memory  # noqa: F401 - a fixture
-from patchmill.errors import SourceError
+from patchmill.errors import PatchmillError, SourceError, TargetExistsError
 from patchmill.storage import Location
 
 IMAGE = np.maximum(pixels((3, 2, 40, 30), "uint8"), 1)  # without zeros
@@ -174,3 +177,54 @@ def test_a_source_that_vanishes_while_it_is_read(tmp_path, tiny_shards):  # noqa
         )
     patchmill.write_patches(source, target, **CUT)
     assert array_objects(target) == expected
+
+
+# -- targets -----------------------------------------------------------------------------------------------------------
+
+
+def removing(*places):
+    """A watch that removes places once, while shards are cut."""
+    left = list(places)
+
+    def watch(now):
+        while now.shards > 2 and left:
+            shutil.rmtree(left.pop())
+
+    return watch
+
+
+@pytest.mark.parametrize("arguments", [{}, {"layout": "canvas"}, {"keep": "mean > 120", "statistics": True}], ids=str)
+def test_a_target_that_is_removed_is_gone_on_with(tmp_path, tiny_shards, arguments):  # noqa: F811
+    target, arguments = tmp_path / "set.zarr", CUT | arguments
+    patchmill.write_patches(IMAGE, tmp_path / "once.zarr", **arguments)
+    with pytest.raises(PatchmillError, match="call again to go on from here"):
+        patchmill.write_patches(IMAGE, target, **arguments, tuning={"inflight": 1}, progress=removing(target))
+    assert not (target / "zarr.json").exists()
+    patchmill.write_patches(IMAGE, target, **arguments)
+    assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"keep": "mean > 120", "statistics": True}], ids=str)
+@pytest.mark.parametrize("mode", ["append", "resume"])
+def test_a_set_that_is_removed_while_it_grows_is_gone_on_with(tmp_path, tiny_shards, arguments, mode):  # noqa: F811
+    target, arguments = tmp_path / "set.zarr", CUT | arguments
+    write_zarr(tmp_path / "source.zarr", IMAGE[:1])
+    patchmill.write_patches(tmp_path / "source.zarr", target, **arguments)
+    zarr.open_array(tmp_path / "source.zarr", mode="r+").append(IMAGE[1:])
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "once.zarr", **arguments)
+    watch = {"tuning": {"inflight": 1}, "progress": removing(target)}
+    with pytest.raises(PatchmillError, match="call again to go on from here"):
+        patchmill.write_patches(tmp_path / "source.zarr", target, **arguments, mode="append", **watch)
+    patchmill.write_patches(tmp_path / "source.zarr", target, **arguments, mode=mode)
+    assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+
+
+def test_shards_without_metadata_are_ours_only_by_the_name_of_what_was_begun(tmp_path, tiny_shards):  # noqa: F811
+    target = tmp_path / "set.zarr"
+    with pytest.raises(ZeroDivisionError):
+        patchmill.write_patches(IMAGE, target, **CUT, progress=lambda now: now.shards > 2 and 1 / 0)
+    (target / "patches").rename(target / "image")
+    (target / "image/zarr.json").unlink()
+    for mode in ("resume", "overwrite"):
+        with pytest.raises(TargetExistsError, match="left alone"):
+            patchmill.write_patches(IMAGE, target, **CUT, mode=mode)

@@ -19,6 +19,7 @@ from patchmill.cutting.request import Request, channel_labels_of
 from patchmill.cutting.running import Tally, run
 from patchmill.cutting.slices import Slice
 from patchmill.cutting.workplace import Workplace
+from patchmill.errors import PatchmillError
 from patchmill.planning import Key, shards_of, waves
 from patchmill.planning.memory import crowded
 from patchmill.storage import (
@@ -203,9 +204,20 @@ _EXACT = 10_000
 
 
 def commit(generation: Generation, look: Callable[[], None]) -> None:
-    """Fill the catalog, write coordinates, and last of all the root; `look` as for `prepare`."""
+    """Fill the catalog, write coordinates, and last of all the root; `look` as for `prepare`.
+
+    Raises
+    ------
+    PatchmillError
+        If what was there before the first shard is gone, and who knows how many shards with it.
+    """
     request, workplace = generation.request, generation.workplace
     building = workplace.building
+    before = ["zarr.json"] if workplace.old else [f"{spec.name}/zarr.json" for spec in generation.pixels]
+    if any(building.read(key) is None for key in before):
+        raise PatchmillError(
+            f"{building.url} was removed, or part of it, while it was being written: call again to go on from here"
+        )
     arrays = {each.name: _opened(building, each, generation.objects) for each in generation.catalog}
     counts = write_catalog(request, generation.job, generation.catalog, arrays, workplace.old, look)
     small = small_arrays(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +92,9 @@ def _look(target: Location) -> State:
     found = _understood(begun(target))
     group = None if target.is_empty() else read_group(target)
     request = None if group is None or group.own.get("kind") != "patches" else dict(group.own["request"])
-    what = _what(target, request is not None, group is not None, found is not None)
     begun_by = found or {}
+    arrays = None if found is None else _pixel_arrays(found["request"])
+    what = _what(target, request is not None, group is not None, arrays)
     return State(
         what,
         request,
@@ -218,19 +219,30 @@ def _is_ours(work: Location) -> bool:
     )
 
 
-def _what(target: Location, is_set: bool, is_group: bool, is_begun: bool) -> str:  # noqa: FBT001 - three facts
+def _what(target: Location, is_set: bool, is_group: bool, arrays: Collection[str] | None) -> str:  # noqa: FBT001
     if target.is_empty():
         return "nothing"
     if is_set:
         return "a patch set"
-    return "begun" if not is_group and is_begun and _holds_arrays_only(target) else "something else"
+    is_begun = not is_group and arrays is not None and _holds_arrays_only(target, arrays)
+    return "begun" if is_begun else "something else"
 
 
-def _holds_arrays_only(target: Location) -> bool:
-    """Whether all that is in the place looks like what a killed writer leaves: arrays, and files it had just begun."""
+def _pixel_arrays(request: Mapping[str, Any]) -> Collection[str]:
+    """Names of the arrays of pixels that a stored request gives; see `Request.array_name`."""
+    variables = request.get("variables")
+    names = [str(each["name"]) for each in variables] if variables and _are_named(variables) else []
+    return names if len(names) > 1 else [str(request.get("layout"))]
+
+
+def _holds_arrays_only(target: Location, arrays: Collection[str]) -> bool:
+    """Whether all that is in the place looks like what a writer leaves: arrays, and files it had just begun.
+
+    Of `arrays` shards are enough: who removes a target while it is cut takes the metadata, and shards come after that.
+    """
     for name in target.entries():
         inside = target.child(name).entries()
-        begun_only = all(each.endswith(".__tmp") for each in inside)
+        begun_only = all(each.endswith(".__tmp") or (each == "c" and name in arrays) for each in inside)
         is_folder = bool(inside) or (target.is_local and (target.path / name).is_dir())
         if not (name.endswith(".__tmp") or (is_folder and ("zarr.json" in inside or begun_only))):
             return False
