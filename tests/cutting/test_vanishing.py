@@ -18,7 +18,7 @@ import zarr
 import patchmill
 from cuts import array_objects, pixels, tiny_shards  # noqa: F401 - a fixture
 from dying import in_memory  # noqa: F401 - a fixture
-from patchmill.errors import PatchmillError, SourceError, TargetExistsError
+from patchmill.errors import LeaseLostError, PatchmillError, SourceError, TargetExistsError
 from patchmill.storage import Location
 
 IMAGE = np.maximum(pixels((3, 2, 40, 30), "uint8"), 1)  # without zeros
@@ -217,6 +217,17 @@ def test_a_set_that_is_removed_while_it_grows_is_gone_on_with(tmp_path, tiny_sha
         patchmill.write_patches(tmp_path / "source.zarr", target, **arguments, mode="append", **watch)
     patchmill.write_patches(tmp_path / "source.zarr", target, **arguments, mode=mode)
     assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_workshop_that_is_removed_takes_the_way_on_with_it(tmp_path, tiny_shards, both):  # noqa: F811
+    target, work = tmp_path / "set.zarr", tmp_path / "set.zarr.patchmill"
+    with pytest.raises(LeaseLostError, match=r"was removed .*: remove .*set.zarr, then call again$"):
+        patchmill.write_patches(IMAGE, target, **CUT, tuning={"inflight": 1}, progress=removing(work, *[target] * both))
+    with pytest.raises(TargetExistsError, match="left alone"):
+        patchmill.write_patches(IMAGE, target, **CUT)
+    shutil.rmtree(target)
+    assert len(patchmill.write_patches(IMAGE, target, **CUT)) == 3 * 13 * 9
 
 
 def test_shards_without_metadata_are_ours_only_by_the_name_of_what_was_begun(tmp_path, tiny_shards):  # noqa: F811

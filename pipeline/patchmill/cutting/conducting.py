@@ -83,7 +83,7 @@ class Order:
 
 def carry_out(order: Order) -> bool:
     """Take the lease, cut, commit; whether the set is complete."""
-    with stoppable() as stop, _no_empty_folders(order.target), ExitStack() as stack:
+    with stoppable() as stop, _no_empty_folders(order.target), _way_on(order.target), ExitStack() as stack:
         lease = stack.enter_context(_taken(order, "whole" if order.part is None else str(order.part), stop))
         _await_left(order.target, stop)
         with _turn(order, stop):
@@ -225,6 +225,20 @@ def _warn(text: str) -> None:
 
 def _keep_quiet(_: str) -> None:
     """For what is no news to a program."""
+
+
+@contextmanager
+def _way_on(target: Location) -> Iterator[None]:
+    """Who has lost the lease may call again to go on, unless what that needs was removed with it."""
+    try:
+        yield
+    except LeaseLostError as error:
+        if look(target).what != "something else":
+            raise
+        raise LeaseLostError(
+            f"{target.url} is no longer this call's to write, {target.workshop.url} was removed and with it what is "
+            f"needed to go on: remove {target.url}, then call again"
+        ) from error
 
 
 # -- what was made in vain ---------------------------------------------------------------------------------------------
