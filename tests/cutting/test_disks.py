@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -291,15 +292,18 @@ def test_links(tmp_path):
     assert (tmp_path / "gone/zarr.json").exists()
 
 
+UNREADABLE = r"set.zarr.patchmill holds the record of an unfinished cut, which can't be read: remove .*\.patchmill and "
+
+
 @pytest.mark.parametrize(
     ("spoiled", "error", "words"),
     [
-        (b"", TargetExistsError, "move it away"),
-        (b"\xff\x00garbage", TargetExistsError, "move it away"),
-        (b"[1]", TargetExistsError, "move it away"),
-        (b'{"format": 1}', TargetExistsError, "move it away"),
-        (b'{"format": 1, "request": 3}', TargetExistsError, "move it away"),
-        (b'{"format": 1, "old": "x", "request": {}}', TargetExistsError, "move it away"),
+        (b"", TargetExistsError, UNREADABLE),
+        (b"\xff\x00garbage", TargetExistsError, UNREADABLE),
+        (b"[1]", TargetExistsError, UNREADABLE),
+        (b'{"format": 1}', TargetExistsError, UNREADABLE),
+        (b'{"format": 1, "request": 3}', TargetExistsError, UNREADABLE),
+        (b'{"format": 1, "old": "x", "request": {}}', TargetExistsError, UNREADABLE),
         (b'{"format": 2, "whatever": 0}', PatchmillError, "begun in format 2 and this patchmill knows format 1"),
     ],
 )
@@ -319,6 +323,20 @@ def test_a_request_that_can_not_be_understood(tmp_path, tiny_shards, spoiled, er
     with pytest.raises(PatchmillError):
         patchmill.open_patches(tmp_path / "set.zarr")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    if error is TargetExistsError:
+        shutil.rmtree(tmp_path / "set.zarr.patchmill")
+        shutil.rmtree(tmp_path / "set.zarr")
+        patchmill.write_patches(IMAGE, tmp_path / "set.zarr", 4)
+
+
+def test_of_a_set_only_the_record_that_can_not_be_read_is_to_go(tmp_path):
+    patchmill.write_patches(IMAGE, tmp_path / "set.zarr", 4)
+    (tmp_path / "set.zarr.patchmill").mkdir()
+    (tmp_path / "set.zarr.patchmill/request.json").touch()
+    with pytest.raises(TargetExistsError, match=r"remove \S+\.patchmill, then call again"):
+        patchmill.write_patches(IMAGE, tmp_path / "set.zarr", 8, mode="overwrite")
+    shutil.rmtree(tmp_path / "set.zarr.patchmill")
+    patchmill.write_patches(IMAGE, tmp_path / "set.zarr", 8, mode="overwrite")
 
 
 def test_a_resume_by_another_request_names_what_differs(tmp_path, tiny_shards):  # noqa: F811

@@ -182,9 +182,7 @@ def refuse(target: Location, state: State, request: Mapping[str, Any], prefix: P
     """Raise where `mode` may not touch what is there."""
     work = target.workshop
     if state.unfinished is None and not _is_ours(work):
-        raise TargetExistsError(
-            f"{work.url} exists, which is where {target.url} would be prepared: choose another target, or move it away"
-        )
+        raise TargetExistsError(_in_the_way(target, state))
     if state.what == "something else":
         raise TargetExistsError(
             f"{target.url} exists and is not a patch set, so it is left alone: "
@@ -213,10 +211,25 @@ def _is_ours(work: Location) -> bool:
         return True
     if work.is_local and not work.path.is_dir():
         return False
-    half = f"{REQUEST}."  # written half, under a name of its writer's
-    return all(
-        name in {LEASES, "journal"} or (name.startswith(half) and name.endswith(".__tmp")) for name in work.entries()
-    )
+    return _holds_only(work, {LEASES, "journal"})
+
+
+def _holds_only(work: Location, names: Collection[str]) -> bool:
+    """Whether nothing but these is in a workshop, and a request that is written half, under a name of its writer's."""
+    half = f"{REQUEST}."
+    return all(name in names or (name.startswith(half) and name.endswith(".__tmp")) for name in work.entries())
+
+
+def _in_the_way(target: Location, state: State) -> str:
+    """What is said of a workshop that nobody can go on from; that of a swap keeps a set, so that it is not for us."""
+    work = target.workshop
+    there = work.exists() and REQUEST in work.entries() and _holds_only(work, {LEASES, "journal", "next", REQUEST})
+    if not there or (state.what == "something else" and not _holds_arrays_only(target, ())):
+        return (
+            f"{work.url} exists, which is where {target.url} would be prepared: choose another target, or move it away"
+        )
+    both = f"{work.url} and {target.url}" if state.what == "something else" else work.url
+    return f"{work.url} holds the record of an unfinished cut, which can't be read: remove {both}, then call again"
 
 
 def _what(target: Location, is_set: bool, is_group: bool, arrays: Collection[str] | None) -> str:  # noqa: FBT001
