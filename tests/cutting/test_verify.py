@@ -186,6 +186,22 @@ def test_a_shard_outside_of_every_image_is_damage_that_a_repair_removes(tmp_path
     assert objects(place) == healthy
 
 
+@pytest.mark.parametrize(
+    ("layout", "inner", "edge", "where"),
+    [
+        ("patches", "patches/c/0/0/0/0/0/0", "patches/c/0/0/1/0/0/0", {"grid_y": (4, 6), "grid_x": (0, 4)}),
+        ("canvas", "canvas/c/0/0/0/0", "canvas/c/0/0/0/1", {"y": (0, 20), "x": (40, 45)}),
+    ],
+)
+def test_a_shard_at_the_edge_that_holds_more_than_its_array(tmp_path, layout, inner, edge, where):
+    place = tmp_path / "set.zarr"
+    patchmill.write_patches(dataset(), place, 8, 5, layout=layout, variables=["image"])
+    (place / edge).write_bytes((place / inner).read_bytes())
+    (each,) = patchmill.verify(place).damaged
+    assert (each.object, each.where) == (edge, {"image": (0, 1)} | where)
+    assert each.problem.endswith("chunks are wrong, the first must not be there: they lie beyond the end of the array")
+
+
 def test_swapped_shards_are_found_by_a_deep_look(tmp_path):
     for layout in ("patches", "canvas"):
         place = tmp_path / f"{layout}.zarr"

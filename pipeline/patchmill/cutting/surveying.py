@@ -232,10 +232,15 @@ def finding_of(group: StoredGroup, name: str, index: Index, expected: Expected, 
     if look.whole:
         return Finding(name, key, index, look.whole, _where(group, name, expected.form.region(index)))
     numbers = list(look.chunks)
-    regions = np.asarray([expected.form.region(index, number) for number in numbers])
-    box = tuple((int(a), int(b)) for a, b in zip(regions[..., 0].min(axis=0), regions[..., 1].max(axis=0), strict=True))
     said = look.chunks[numbers[0]]
     text = f"a chunk {said}" if len(numbers) == 1 else f"{len(numbers):,} chunks are wrong, the first {said}"
+    regions = np.asarray([expected.form.region(index, number) for number in numbers])
+    inside = regions[(regions[..., 0] < regions[..., 1]).all(axis=1)]
+    if not len(inside):  # those of a shard that has room for more, in the place of one at the edge
+        there = _where(group, name, expected.form.region(index))
+        beyond = f"{'it lies' if len(numbers) == 1 else 'they lie'} beyond the end of the array"
+        return Finding(name, key, index, f"{text}: {beyond}", there)
+    box = tuple((int(a), int(b)) for a, b in zip(inside[..., 0].min(axis=0), inside[..., 1].max(axis=0), strict=True))
     return Finding(name, key, index, text, _where(group, name, box))
 
 
