@@ -318,9 +318,12 @@ def test_a_number_that_was_given_again_is_not_the_dead_one(work):
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"pid": "x"}', b'{"pid": 1}', b"\xff\xfe"])
 def test_a_lease_that_can_not_be_read_is_watched_too(work, data):
     work.write(f"{LEASES}/whole.1.json", data)
-    began = time.monotonic()
-    take(work, beat_seconds=0.05, look_seconds=0.1, dead_seconds=0.2).release()
+    began, said = time.monotonic(), []
+    take(work, beat_seconds=0.05, look_seconds=0.1, dead_seconds=0.2, say=said.append).release()
     assert time.monotonic() - began >= 0.2
+    (sentence,) = said
+    lease = "somebody whose lease leases/whole.1.json can't be read"
+    assert sentence.startswith(f"{lease} gives no sign of life: taken over in ")
     assert not work.exists()
 
 

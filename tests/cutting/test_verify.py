@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import patchmill
 from patchmill.cutting import verifying
 from patchmill.cutting.expected import Pixels
+from patchmill.cutting.lease import take
 from patchmill.cutting.repairing import Bench
 from patchmill.cutting.surveying import Survey
 from patchmill.errors import IncompleteError, NotAPatchSetError, PatchmillError, SourceError
@@ -441,8 +442,19 @@ def test_more_than_one_wrong_byte_of_the_root(place):
         patchmill.verify(place)
 
 
+def test_a_repair_says_what_it_waits_for(tmp_path, monkeypatch):
+    patchmill.write_patches(stored(tmp_path), place := tmp_path / "set.zarr", 8, variables=["image"])
+    quick = {"beat_seconds": 0.05, "look_seconds": 0.1, "dead_seconds": 0.2}
+    monkeypatch.setattr(verifying, "take", lambda work, **how: take(work, **quick, **how))
+    (place / one_shard(place)).unlink()
+    Location.parse(place).workshop.write("leases/whole.1.json", b"{}")
+    with pytest.warns(UserWarning, match=r"lease leases/whole.1.json can't be read gives no sign of life"):
+        assert patchmill.verify(place, repair=True).ok
+
+
 KILLED = """
 import os, signal, sys
+from patchmill.cutting.lease import take
 from patchmill.cutting.repairing import Bench
 from patchmill.planning import shapes
 import patchmill

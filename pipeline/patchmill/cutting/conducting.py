@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from patchmill.cutting.building import Generation, commit, cut, prepare
 from patchmill.cutting.clusters import crew_for
 from patchmill.cutting.disk import refuse_full_disk
-from patchmill.cutting.lease import Lease, take
+from patchmill.cutting.lease import Lease, take, warn
 from patchmill.cutting.looking import is_begun, is_tidy, look
 from patchmill.cutting.request import Request
 from patchmill.cutting.running import Clock, left_behind
@@ -159,7 +158,7 @@ def _taken(order: Order, part: str, stop: Stop) -> Lease:
         if stop.requested:
             raise Interrupted("interrupted while waiting for another writer: call again", stop.signal)
 
-    return take(order.target.workshop, part, say=order.say or _warn, look=look)
+    return take(order.target.workshop, part, say=order.say or warn, look=look)
 
 
 @contextmanager
@@ -217,10 +216,6 @@ def _pause(stop: Stop, lease: Lease | None) -> bool:
 
 def _how_far(what: str) -> str:
     return f"interrupted {what}: call again to go on from here"
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, stacklevel=2)
 
 
 def _keep_quiet(_: str) -> None:

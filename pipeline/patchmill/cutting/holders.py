@@ -70,7 +70,7 @@ class Holder:
     since : str
         When the lease was taken, by the clock of that machine: for people.
     token : str
-        Random, of this lease alone.
+        Random, of this lease alone; "" where the lease can't be read.
     beat : int
         How often it has told that it lives.
     at : float
@@ -104,6 +104,8 @@ class Holder:
         return bool(self.place) and self.place == this_place()
 
     def __str__(self) -> str:
+        if not self.token:
+            return f"somebody whose lease {self.key} can't be read"
         ours = self.is_here and self.pid == os.getpid()
         who = "this process" if ours else f"process {self.pid} on {self.host}"
         part = "" if self.part == "whole" else f" ({self.part.replace('-', ' ')})"

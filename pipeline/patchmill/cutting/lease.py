@@ -19,6 +19,7 @@ import random
 import re
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -159,6 +160,11 @@ def take(
         # Others came at the same moment; whoever wakes first has it.
         time.sleep(random.uniform(0, 2 * pace.poll))  # noqa: S311 - no secret
     raise HeldError(f"{_target(work)} is being taken by several at this moment: call again")
+
+
+def warn(text: str) -> None:
+    """Say it as a warning, where nobody has asked to be told."""
+    warnings.warn(text, stacklevel=2)
 
 
 def _go_on() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from patchmill.cutting.comparing import WORKING, Comparing
 from patchmill.cutting.expected import pixel_names
-from patchmill.cutting.lease import Lease, take
+from patchmill.cutting.lease import Lease, take, warn
 from patchmill.cutting.remaking import request_from_stored
 from patchmill.cutting.repairing import Bench, bench_for, repair_metadata
 from patchmill.cutting.reports import Finding, Report
@@ -107,7 +107,7 @@ def verify(
             survey, _ = call.survey()
             return call.report(survey, [], began)
         group, _ = call.group_and_root()  # before a workshop is made beside what is none
-        with _not_ingested(place, group), take(place.workshop) as lease:
+        with _not_ingested(place, group), take(place.workshop, say=warn) as lease:
             remake = partial(
                 request_from_stored,
                 source=source,
