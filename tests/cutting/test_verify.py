@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -450,6 +451,26 @@ def test_a_repair_says_what_it_waits_for(tmp_path, monkeypatch):
     Location.parse(place).workshop.write("leases/whole.1.json", b"{}")
     with pytest.warns(UserWarning, match=r"lease leases/whole.1.json can't be read gives no sign of life"):
         assert patchmill.verify(place, repair=True).ok
+
+
+@pytest.mark.parametrize("kind", ["patches", "source"])
+def test_where_nothing_can_be_written_only_damage_is_an_error(tmp_path, monkeypatch, kind):
+    place = sizes(tmp_path)
+    if kind == "patches":
+        patchmill.write_patches(place, place := tmp_path / "set.zarr", 8)
+
+    def refuse(path, *_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for verb in ("mkdir", "link", "replace", "unlink"):
+        monkeypatch.setattr(os, verb, refuse)
+    report = patchmill.verify(place, repair=True)
+    assert report.ok
+    assert report.repaired == ()
+    with (place / "zarr.json").open("ab") as root:
+        root.write(b" ")
+    with pytest.raises(PatchmillError, match="can't be written: Read-only file system"):
+        patchmill.verify(place, repair=True)
 
 
 KILLED = """

@@ -21,7 +21,7 @@ from patchmill.cutting.repairing import Bench, bench_for, repair_metadata
 from patchmill.cutting.reports import Finding, Report
 from patchmill.cutting.stopping import Stop, stoppable
 from patchmill.cutting.surveying import RECORD, Survey
-from patchmill.errors import CorruptChunkError, IncompleteError, NotAPatchSetError, PatchmillError
+from patchmill.errors import CorruptChunkError, HeldError, IncompleteError, NotAPatchSetError, PatchmillError
 from patchmill.planning import memory_limit, worker_count
 from patchmill.reading import open_patches
 from patchmill.storage import Location, StoredGroup, begun, read_group
@@ -107,7 +107,14 @@ def verify(
             survey, _ = call.survey()
             return call.report(survey, [], began)
         group, _ = call.group_and_root()  # before a workshop is made beside what is none
-        with _not_ingested(place, group), take(place.workshop, say=warn) as lease:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(_not_ingested(place, group))
+                lease = stack.enter_context(take(place.workshop, say=warn))
+            except (HeldError, IncompleteError):
+                raise
+            except PatchmillError as error:
+                return _unless_damaged(call, error, began)
             remake = partial(
                 request_from_stored,
                 source=source,
@@ -236,6 +243,14 @@ def _not_ingested(place: Location, group: StoredGroup | None) -> AbstractContext
     from patchmill.ingesting.publishing import kept_whole
 
     return kept_whole(place)
+
+
+def _unless_damaged(call: _Call, unwritable: PatchmillError, began: float) -> Report:
+    """Where nothing can be written, which is no matter as long as nothing is to repair."""
+    survey, _ = call.survey()
+    if survey.findings:
+        raise unwritable
+    return call.report(survey, [], began)
 
 
 def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], began: float) -> Report:
