@@ -18,6 +18,7 @@ import zarr
 import patchmill
 from cuts import array_objects, pixels, tiny_shards  # noqa: F401 - a fixture
 from dying import in_memory  # noqa: F401 - a fixture
+from patchmill.cutting.holders import this_process, to_json
 from patchmill.errors import LeaseLostError, PatchmillError, SourceError, TargetExistsError
 from patchmill.storage import Location
 
@@ -228,6 +229,19 @@ def test_a_workshop_that_is_removed_takes_the_way_on_with_it(tmp_path, tiny_shar
         patchmill.write_patches(IMAGE, target, **CUT)
     shutil.rmtree(target)
     assert len(patchmill.write_patches(IMAGE, target, **CUT)) == 3 * 13 * 9
+
+
+def test_who_was_taken_over_is_told_so_though_the_workshop_was_removed(tmp_path, tiny_shards):  # noqa: F811
+    target, work = tmp_path / "set.zarr", Location.parse(tmp_path / "set.zarr").workshop
+    remove, other = removing(tmp_path / "set.zarr.patchmill"), this_process("whole", 2)
+
+    def watch(now):
+        remove(now)
+        if not work.exists():
+            work.write(other.key, to_json(other))
+
+    with pytest.raises(LeaseLostError, match="was taken over by this process"):
+        patchmill.write_patches(IMAGE, target, **CUT, tuning={"inflight": 1}, progress=watch)
 
 
 def test_shards_without_metadata_are_ours_only_by_the_name_of_what_was_begun(tmp_path, tiny_shards):  # noqa: F811

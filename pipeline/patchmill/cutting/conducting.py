@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from patchmill.cutting.building import Generation, commit, cut, prepare
 from patchmill.cutting.clusters import crew_for
 from patchmill.cutting.disk import refuse_full_disk
+from patchmill.cutting.holders import holders
 from patchmill.cutting.lease import Lease, take, warn
 from patchmill.cutting.looking import is_begun, is_tidy, look
 from patchmill.cutting.request import Request
@@ -224,11 +225,11 @@ def _keep_quiet(_: str) -> None:
 
 @contextmanager
 def _way_on(target: Location) -> Iterator[None]:
-    """Who has lost the lease may call again to go on, unless what that needs was removed with it."""
+    """Who lost the lease to nobody may call again to go on, unless what that needs was removed with it."""
     try:
         yield
     except LeaseLostError as error:
-        if look(target).what != "something else":
+        if holders(target.workshop) or look(target).what != "something else":
             raise
         raise LeaseLostError(
             f"{target.url} is no longer this call's to write, {target.workshop.url} was removed and with it what is "
