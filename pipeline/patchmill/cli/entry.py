@@ -29,18 +29,10 @@ _EXTRAS = {
     "cluster": {"distributed"},
     "fast": {"numba"},
     "notebooks": {
-        "papermill",
-        "nbclient",
-        "nbconvert",
-        "nbformat",
-        "ipykernel",
-        "IPython",
-        "jinja2",
-        "omegaconf",
-        "yaml",
-    }
-    | {"pydantic", "matplotlib", "rich", "psutil", "skimage"},
-}
+        "papermill", "nbclient", "nbconvert", "nbformat", "ipykernel", "IPython", "jinja2", "omegaconf", "yaml",
+        "pydantic", "matplotlib", "rich", "psutil", "skimage",
+    },
+}  # fmt: skip
 """Packages by the smallest extra that brings them."""
 
 
