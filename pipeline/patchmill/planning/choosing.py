@@ -45,8 +45,9 @@ what a walk finds does not depend."""
 _WORKING = 24 * 2**20
 """Working space of statistics, at most; they go through a tile in strips."""
 
-_COPIES = 3
-"""Copies of one patch in double precision that standardizing it takes, beside those of all patches."""
+_COPIES = 8
+"""Copies of one patch in double precision that changing it takes, beside those of all patches: standardizing takes
+three, and a function that took its mean from each patch held 4 MB more than was planned with these."""
 
 _SHARE, _FIELDS, _PATCH = 8, 4, 24
 """Bytes of the share of a patch that is valid, channel by channel; how many fields there are besides, in single
