@@ -45,9 +45,9 @@ what a walk finds does not depend."""
 _WORKING = 24 * 2**20
 """Working space of statistics, at most; they go through a tile in strips."""
 
-_COPIES = 8
-"""Copies of one patch in double precision that changing it takes, beside those of all patches: standardizing takes
-three, and a function that took its mean from each patch held 4 MB more than was planned with these."""
+_COPIES, _BESIDE = 3, 8 * 2**20
+"""Copies of one patch in double precision that standardizing it takes, beside those of all patches; and bytes for what
+functions take besides: one that took its mean from each patch held 4 MiB more than was planned without."""
 
 _SHARE, _FIELDS, _PATCH = 8, 4, 24
 """Bytes of the share of a patch that is valid, channel by channel; how many fields there are besides, in single
@@ -328,7 +328,7 @@ def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: 
         # The patches in a row, for the function as much again in double precision, and what it makes of that.
         changed, values = patches, patches // variable.itemsize
         looking += values * 8 + patches // variable.pixel * variable.source_pixel + patches
-        looking += _COPIES * 8 * prod(case.grids.canvas.patch_shape) * (variable.channels or 1)
+        looking += _COPIES * 8 * prod(case.grids.canvas.patch_shape) * (variable.channels or 1) + _BESIDE
     if case.handed_over:
         looking += 2 * patches
     continued = _continued(units) * images * max(variable.pixel, variable.source_pixel)

@@ -195,7 +195,7 @@ def _roomy(limit: int) -> int:
 
 def crowded(memory: int, limit: int) -> int:
     """Resident bytes from which on what was freed goes back, so that `memory`, as planned, is not exceeded."""
-    return memory - max(memory // 12, _MARGIN) if has_room(memory, limit) else memory * 2 // 3
+    return memory - max(memory // 8, _MARGIN) if has_room(memory, limit) else memory * 2 // 3
 
 
 _ROOM = 128 * 2**20
