@@ -73,6 +73,15 @@ def killed_at(step, monkeypatch):
     monkeypatch.setattr(appending.os, "replace", replace)
 
 
+def append_killed_at(step, tmp_path, monkeypatch):
+    """An append that dies before the move number `step`, and tidies nothing up."""
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing.appending, "is_publishing", lambda target: True)
+        killed_at(step, patch)
+        with pytest.raises(Killed):
+            append(tmp_path)
+
+
 def test_killed_before_any_of_the_moves(tmp_path, monkeypatch):
     """Every single step of publishing, one after the other, with a canvas that shares shards."""
     target, expected = begun(tmp_path, [(30, 40)] * 2, [(30, 40), (20, 20)])
@@ -116,11 +125,7 @@ def is_unfinished_and_whole(target):
 
 def test_what_is_damaged_beside_an_unfinished_append_is_found(tmp_path, monkeypatch):
     target, _ = begun(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(publishing.appending, "is_publishing", lambda target: True)
-        killed_at(12, patch)
-        with pytest.raises(Killed):
-            append(tmp_path)
+    append_killed_at(12, tmp_path, monkeypatch)
     is_unfinished_and_whole(target)
     for key in ("height/zarr.json", "height/c/0", "image/c/0/0/0"):
         data = (target / key).read_bytes()
@@ -360,11 +365,7 @@ def test_a_store_that_takes_no_object_can_be_finished_later(tmp_path, monkeypatc
 
 def test_an_append_to_another_store_is_not_finished(tmp_path, monkeypatch):
     target, _ = begun(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(publishing.appending, "is_publishing", lambda target: True)
-        killed_at(0, patch)
-        with pytest.raises(Killed):
-            append(tmp_path)
+    append_killed_at(0, tmp_path, monkeypatch)
     subprocess.run(["rm", "-r", target], check=True)
     subprocess.run(["cp", "-a", tmp_path / "once.zarr", target], check=True)
     before = objects_of(target)
@@ -412,11 +413,7 @@ def test_who_repairs_and_who_ingests_wait_for_each_other(tmp_path, monkeypatch):
 
 def test_overwrite_finishes_what_was_being_published_before_it_replaces(tmp_path, monkeypatch):
     target, expected = begun(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(publishing.appending, "is_publishing", lambda target: True)
-        killed_at(2, patch)
-        with pytest.raises(Killed):
-            append(tmp_path)
+    append_killed_at(2, tmp_path, monkeypatch)
     patchmill.ingest(tmp_path / "in", target, mode="overwrite", dims=("y", "x"))
     assert objects_of(target) == expected
     assert not target.with_name("t.zarr.patchmill").exists()

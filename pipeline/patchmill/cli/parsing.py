@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NoReturn
 
+from patchmill.stages.declared import nearest
+
 _PLACE = re.compile(
     r"[/\\]|\.(zarr|nc4?|h5|hdf5?|he5|tiff?|jp2|jpe?g|png|webp|bmp|gif|p[bgnp]m|np[yz])$", re.IGNORECASE
 )
@@ -188,20 +190,6 @@ class Verb(Parser):
 
     def _own(self, words: Iterable[str]) -> Iterable[str]:
         return takewhile(lambda word: word != "--", words)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """For an error, the one of `names` that was probably meant; empty where none is near.
-
-    Examples
-    --------
-    >>> nearest("--stride", ["--patch", "--step"])
-    '; did you mean --step?'
-    """
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _is_option(word: str) -> bool:

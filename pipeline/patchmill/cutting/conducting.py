@@ -22,7 +22,7 @@ from patchmill.cutting.stopping import Stop, stoppable
 from patchmill.cutting.workplace import Workplace, begin
 from patchmill.errors import HeldError, Interrupted, LeaseLostError, PatchmillError
 from patchmill.storage import Location
-from patchmill.types import Mode, Watch
+from patchmill.types import Mode, Watch, counted
 
 Say: TypeAlias = Callable[[str], None]
 T = TypeVar("T")
@@ -189,7 +189,7 @@ def _await_left(target: Location, stop: Stop) -> None:
             raise Interrupted("interrupted while tasks of an earlier call were ending: call again", stop.signal)
         if time.monotonic() > until:
             raise HeldError(
-                f"{target.url} is still written by {left} {'task' if left == 1 else 'tasks'} of an earlier call in "
+                f"{target.url} is still written by {counted(left, 'task')} of an earlier call in "
                 "this process: call again later, or from another process once this one has ended"
             )
         time.sleep(_TURN_SECONDS)

@@ -97,8 +97,9 @@ def _refuse_another(group: StoredGroup, made: Request, *, moved: bool) -> None:
             f"{made.source.url} is not what {group.place.url} was cut from, {told}: pass that as source=, "
             'or cut the set again with mode="overwrite"'
         )
-    objects = declare_arrays(pixel_arrays(made))
-    for spec in pixel_arrays(made):
+    specs = pixel_arrays(made)
+    objects = declare_arrays(specs)
+    for spec in specs:
         if digest(objects[f"{spec.name}/zarr.json"]) != group.own["digests"].get(spec.name):
             raise SourceError(
                 f"{spec.name!r} of {group.place.url} was declared otherwise, by another version of patchmill or from "

@@ -127,7 +127,7 @@ def declare(
 
 
 def declare_arrays(arrays: Iterable[ArraySpec]) -> dict[str, bytes]:
-    """The metadata objects of arrays, before there is a group: key to object."""
+    """The metadata objects of arrays, and the values of those of text, before there is a group: key to object."""
     import zarr
 
     store: dict[str, Any] = {}
