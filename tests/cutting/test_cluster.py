@@ -406,7 +406,9 @@ def test_an_interrupted_run_ends_soon_and_goes_on(tmp_path, tiny, stored, client
 # -- deaths ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["stored", "numpy", "dask"])
+@pytest.mark.parametrize(
+    "kind", ["stored", *(pytest.param(each, marks=pytest.mark.slow) for each in ("numpy", "dask"))]
+)
 def test_workers_that_are_killed_change_nothing(tmp_path, tiny, stored, kind):
     source = {"stored": stored, "numpy": IMAGE, "dask": da.from_array(IMAGE, chunks=(1, 3, 50, 40))}[kind]
 
@@ -471,6 +473,7 @@ def test_a_shard_that_kills_every_worker_is_an_error_in_the_end(tmp_path, tiny, 
         patchmill.open_patches(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_no_worker_for_long_is_an_error_and_the_set_can_be_finished(tmp_path, tiny, stored, monkeypatch):
     monkeypatch.setattr(clusters, "_LOOK", 0.3)
 
