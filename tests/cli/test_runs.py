@@ -163,6 +163,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
         (["run", "patchmill:dmo", "--dry-run"], "there is no patchmill:dmo; did you mean patchmill:demo?"),
         (["run", "patchmill:x"], "no patchmill:x; there are patchmill:cluster, patchmill:demo, patchmill:large, "),
         (["status"], "no run is to be found from "),
+        (["status", "patchmill:dmo"], "there is no patchmill:dmo; did you mean patchmill:demo?"),
         (["status", "pipeline.yaml"], "begin one with: patchmill run pipeline.yaml"),
         (["status", "nowhere"], "there is no nowhere; around here are pipeline.yaml"),
         (["status", "./pipelin.yaml"], "there is no ./pipelin.yaml; did you mean pipeline.yaml?"),

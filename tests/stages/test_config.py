@@ -304,6 +304,7 @@ STAGES = "must be a mapping of names to notebooks, such as {ingest: {notebook: p
         (f"{SHORT}    after: ''", "6: a can't run after '', which is no stage; there are no others"),
         (f"{SHORT}    retries: often", f"6: stages.a.retries {WHOLE} 'often'"),
         (f"{SHORT}    retries:", f"6: stages.a.retries {WHOLE} nothing"),
+        (f"{SHORT}    retries: true", f"6: stages.a.retries {WHOLE} true"),
         (f"{SHORT}    params: [1]", "6: stages.a.params must be a mapping, such as {patch_shape: [256, 256]}, got [1]"),
         (f"{SHORT}    params: {{size: [1, '${{x:']}}", "6: a.size.1 holds a ${...} that can't be read: close its b"),
         (f"{SHORT}  b:", "6: stages.b must be a mapping, such as {notebook: patchmill:ingest}, got nothing"),
@@ -447,7 +448,7 @@ def test_a_packaged_config_works_below_the_current_folder(tmp_path, monkeypatch)
     pipeline = read_pipeline("patchmill:demo")
     assert pipeline.root == str(tmp_path / "runs" / "demo")
     assert [stage.name for stage in pipeline.stages] == ["ingest", "patchify", "explore"]
-    with pytest.raises(ConfigError, match="can't be read: No such file"):
+    with pytest.raises(ConfigError, match=r"there is no patchmill:nothing; there are patchmill:cluster"):
         read_pipeline("patchmill:nothing")
 
 

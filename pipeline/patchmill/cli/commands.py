@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from patchmill.cli.configs import of_config
 from patchmill.cli.output import complain, say, unheard
 from patchmill.cli.wording import as_commands
 
@@ -35,9 +34,7 @@ def run(given: argparse.Namespace) -> int:
     if given.dry_run:
         from patchmill.stages.rehearsing import rehearse
 
-        with of_config(given.config):
-            lines = rehearse(given.config, given.overrides, **how)
-        for line in lines:
+        for line in rehearse(given.config, given.overrides, **how):
             say(line)
         return 0
     watch = RunWatch()
@@ -46,8 +43,7 @@ def run(given: argparse.Namespace) -> int:
         with unheard():
             watch(record)
 
-    with of_config(given.config):
-        record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
+    record = patchmill.run(given.config, given.overrides, **how, check=False, watch=tell)
     with unheard():
         watch.end(record)
     return record.exit_code or 0

@@ -111,7 +111,8 @@ def _row(stage: StageRecord, gone: str) -> str:
         since = "" if gone or not stage.began else f" for {shown_seconds(seconds_since(stage.began))}"
         return f"{shown_state(stage.state, gone)}{since}{tries}: {stage.why}; log {shown_path(stage.log)}"
     took = "" if stage.seconds is None or stage.state == "waiting" else f" in {shown_seconds(stage.seconds)}"
-    return f"{stage.state}{took}{tries}{f': {stage.why}' if stage.why else ''}"
+    ran = "; it ran" if stage.state in {"done", "failed"} else ""
+    return f"{stage.state}{took}{tries}{f'{ran}: {stage.why}' if stage.why else ''}"
 
 
 def _tell_failures(run: Run) -> None:

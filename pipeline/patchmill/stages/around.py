@@ -5,10 +5,12 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Sequence
+from pathlib import PurePath
 
 from patchmill.errors import ConfigError
 from patchmill.stages.declared import nearest
-from patchmill.stages.packaged import PACKAGED
+from patchmill.stages.packaged import PACKAGED, packaged_configs
 
 _CONFIGS = ("configs", ".", os.path.join("..", "configs"), "..")
 """Where configs are looked for: from the folder of a project, from its notebooks, from beside a config."""
@@ -35,13 +37,24 @@ def check_place(place: str) -> None:
     Raises
     ------
     ConfigError
-        With the nearest config, or all that lie around.
+        With the config that is probably meant, or all that lie around.
     """
-    if place.startswith(PACKAGED) or os.path.exists(os.path.expanduser(place)):
+    along = packaged_configs()
+    if place in along or (not place.startswith(PACKAGED) and os.path.exists(os.path.expanduser(place))):
         return
-    known = configs_around()
-    around = f"; around here are {', '.join(known)}" if known else "; no config lies around here"
-    raise ConfigError(f"there is no {place}{nearest(place, known) or around}")
+    raise ConfigError(f"there is no {place}{_meant(place, configs_around(), along)}")
+
+
+def _meant(place: str, around: Sequence[str], along: Sequence[str]) -> str:
+    """The end of a sentence that says what there is instead."""
+    if place.startswith(PACKAGED):
+        near = nearest(place.removeprefix(PACKAGED), [name.removeprefix(PACKAGED) for name in along])
+        return near.replace("mean ", f"mean {PACKAGED}") or f"; there are {', '.join(along)}"
+    for each in (*around, *along):
+        if place in {PurePath(each).stem, each.removeprefix(PACKAGED)}:
+            return f"; did you mean {each}?"
+    there = f"; around here are {', '.join(around)}" if around else "; no config lies around here"
+    return nearest(place, around) or there
 
 
 def _looks_like_config(path: str) -> bool:

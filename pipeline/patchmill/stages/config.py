@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
+from patchmill.stages.around import check_place
 from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed
 from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, PipelineModel
@@ -125,6 +126,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def _located(path: str) -> tuple[str, str]:
+    check_place(path)
     if path.startswith(PACKAGED):
         # Not where it is installed: nobody wants data in there.
         return packaged_config(path), os.path.join(os.getcwd(), "configs")

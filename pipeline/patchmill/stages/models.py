@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from patchmill.stages.deploying import lookup_problem
 from patchmill.stages.durations import as_seconds
@@ -29,6 +30,16 @@ def _checked(check: Callable[[Any, str], object], name: str) -> AfterValidator:
         return value
 
     return AfterValidator(checked)
+
+
+def _no_flag(value: Any) -> Any:
+    """`value`, unless it is true or false, which pydantic would count as 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "a whole number")
+    return value
+
+
+_Count: TypeAlias = Annotated[int, BeforeValidator(_no_flag)]
 
 
 def _or_empty(value: Any) -> Any:
@@ -61,7 +72,7 @@ class ClusterModel(_Model):
     """The class that deploys it, with its module: ``dask.distributed.LocalCluster``."""
     arguments: _Mapping = Field(default_factory=dict)
     """What that class takes."""
-    scale: Annotated[int, Field(ge=1)] | None = None
+    scale: Annotated[_Count, Field(ge=1)] | None = None
     """So many workers."""
 
     @field_validator("kind")
@@ -77,7 +88,7 @@ class ComputeModel(_Model):
     """What a run may use, of each process that works."""
 
     memory: Annotated[Any, _checked(as_bytes, "compute.memory")] = None
-    workers: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[_Count, Field(ge=1)] | None = None
     limit: Annotated[Any, _checked(as_seconds, "compute.limit")] = None
     """How long a stage may take that does not say so itself."""
     cluster: ClusterModel | None = None
@@ -93,7 +104,7 @@ class StageModel(_Model):
     """Stages that must be done before, beside those that `params` refer to."""
     limit: Annotated[Any, _checked(as_seconds, "limit")] = None
     """How long one attempt may take."""
-    retries: Annotated[int, Field(ge=0)] = 0
+    retries: Annotated[_Count, Field(ge=0)] = 0
     """How often it is tried again after it failed."""
 
     @field_validator("after", mode="before")

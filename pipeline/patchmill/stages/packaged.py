@@ -42,6 +42,18 @@ def packaged_notebooks() -> list[str]:
     )
 
 
+def packaged_configs() -> list[str]:
+    """Names of the configs that come along.
+
+    Examples
+    --------
+    >>> packaged_configs()
+    ['patchmill:cluster', 'patchmill:demo', 'patchmill:large', 'patchmill:pair']
+    """
+    names = sorted(os.listdir(packaged_folder("configs")))
+    return [f"{PACKAGED}{name.removesuffix('.yaml')}" for name in names if name.endswith(".yaml")]
+
+
 def packaged_config(name: str) -> str:
     """Where a config lies that comes along, given as ``patchmill:NAME``."""
     return os.path.join(packaged_folder("configs"), f"{name.removeprefix(PACKAGED)}.yaml")
