@@ -73,6 +73,9 @@ def refused(folder: Path, params: dict, overrides: list[str] | None = None, **ot
         ({"words": "${oc.env:OTHER_PASSWORD,hunter2}"}, "work.words must not contain the value of OTHER_PASSWORD"),
         ({"words": "${oc.env:${oc.decode:SERVICE_TOKEN}}"}, "work.words must not contain the value of SERVICE_TOKEN"),
         ({"words": f"a{CANARY}b"}, "work.words must not contain the value of SERVICE_TOKEN"),
+        ({"options": {CANARY: 1}}, "work.options must not contain the value of SERVICE_TOKEN"),
+        ({"options": {"headers": {f"x-{CANARY}": "a"}}}, "work.options.headers must not contain the value of"),
+        ({"options": {"ghp_0123456789abcdefghij": "a"}}, "work.options must not hold a token of GitHub"),
         ({"further": ["${root}/a", f"${{root}}/{CANARY}"]}, "work.further.1 must not contain the value of SERV"),
     ],
 )  # fmt: skip
@@ -176,6 +179,12 @@ def test_what_only_begins_like_a_token_is_none(value):
 def test_names_that_only_sound_like_secrets(name):
     assert not is_secret_name(name, "x")
     assert not is_secret_name("key", 3)
+
+
+def test_keys_are_looked_at_like_values(monkeypatch):
+    monkeypatch.setenv("SERVICE_TOKEN", CANARY)
+    assert "value of SERVICE_TOKEN" in problem_of("it", "options", {"a": {CANARY: 1}})
+    assert problem_of("it", "options", {"a": {"b": 1}}) == ""
 
 
 def test_a_path_to_a_secret_is_none(monkeypatch):

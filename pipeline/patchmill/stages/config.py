@@ -25,7 +25,13 @@ from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, PipelineModel
 from patchmill.stages.packaged import PACKAGED, packaged_config
 from patchmill.stages.places import absolute
-from patchmill.stages.secrecy import interpolation_problem, problem_of, taken_from_environment, token_problem
+from patchmill.stages.secrecy import (
+    interpolation_problem,
+    problem_of,
+    problem_of_text,
+    taken_from_environment,
+    token_problem,
+)
 from patchmill.stages.wording import called, one_line, shape_problem, unreadable, unresolved
 
 KeyPath: TypeAlias = tuple[str, ...]
@@ -274,6 +280,8 @@ def _refuse_secrets(raw: Any, problems: Problems) -> None:
 def _without_secrets(value: Any, keys: KeyPath, problems: Problems) -> Any:
     # Left out, they are in no sentence about anything else that is wrong with them.
     if isinstance(value, dict):
+        for sentence in filter(None, (problem_of_text(called(keys) or "the config", str(key)) for key in value)):
+            problems.add(keys, sentence)
         kept = {key: _without_secrets(inner, (*keys, str(key)), problems) for key, inner in value.items()}
         return {key: inner for key, inner in kept.items() if not problems.about(*keys, str(key))}
     if isinstance(value, list):

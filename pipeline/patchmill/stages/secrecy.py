@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 _ALWAYS = (
@@ -116,14 +117,27 @@ def problem_of(called: str, name: str, value: Any) -> str:
     value : str, number, list or mapping
     """
     if isinstance(value, Mapping):
-        return next(filter(None, (problem_of(f"{called}.{key}", str(key), each) for key, each in value.items())), "")
+        keys = (problem_of_text(called, str(key)) for key in value)
+        inner = (problem_of(f"{called}.{key}", str(key), each) for key, each in value.items())
+        return next(filter(None, chain(keys, inner)), "")
     if isinstance(value, list | tuple):
         return next(filter(None, (problem_of(called, name, each) for each in value)), "")
     if value is None or (isinstance(value, str) and not value):
         return ""
     if is_secret_name(name, value):
         return "" if _is_variable(value) else _no_variable(called)
-    return _problem_of_text(called, value) if isinstance(value, str) else ""
+    return problem_of_text(called, value) if isinstance(value, str) else ""
+
+
+def problem_of_text(called: str, text: str) -> str:
+    """The same of a text, whatever it stands for: a value, or the key of a mapping."""
+    if _has_credentials(text):
+        return (
+            f"{called} must have no user, password or signature in its URL, since notebooks and records keep what they "
+            "are given: set credentials in the environment instead"
+        )
+    variable = next((name for name, secret in _secrets() if secret in text), "")
+    return interpolation_problem(called, variable) if variable else token_problem(called, text)
 
 
 def interpolation_problem(called: str, variable: str) -> str:
@@ -144,16 +158,6 @@ def _no_variable(called: str) -> str:
         "records keep what they are given: set one, and read it in the notebook by os.environ; what is no secret "
         "needs another name"
     )
-
-
-def _problem_of_text(called: str, text: str) -> str:
-    if _has_credentials(text):
-        return (
-            f"{called} must have no user, password or signature in its URL, since notebooks and records keep what they "
-            "are given: set credentials in the environment instead"
-        )
-    variable = next((name for name, secret in _secrets() if secret in text), "")
-    return interpolation_problem(called, variable) if variable else token_problem(called, text)
 
 
 def _has_credentials(text: str) -> bool:
