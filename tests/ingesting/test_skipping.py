@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import sys
 import time
 import zipfile
 import zlib
@@ -226,6 +227,17 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "open", refuse)
     report = patchmill.ingest([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "t.zarr", on_error="skip")
     assert report.skipped == ((str(tmp_path / "b.png"), "can't be opened: Permission denied"),)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have only names that are texts")
+def test_a_name_that_is_no_text(tmp_path):
+    (tmp_path / "in").mkdir()
+    good(tmp_path / "in" / "a.png")
+    os.link(tmp_path / "in" / "a.png", os.fsencode(tmp_path) + b"/in/b\xff.png")
+    with pytest.raises(SourceError, match=r"b.udcff\.png has a path that is not UTF-8: rename it"):
+        patchmill.ingest(tmp_path / "in", tmp_path / "out.zarr")
+    report = patchmill.ingest(tmp_path / "in", tmp_path / "out.zarr", on_error="skip")
+    assert (report.names, len(report.skipped)) == (("a",), 1)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

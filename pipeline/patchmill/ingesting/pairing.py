@@ -138,6 +138,7 @@ def candidates_of(
 ) -> list[Candidate | Problem]:
     """The images of a file, in its order, each with its partners, or why it is not taken."""
     try:
+        _check_name(file)
         scenes = {IMAGE: open_scenes(file.path, file.variable, readings[IMAGE])}
         files = {IMAGE: file}
         for name, pattern in patterns.items():
@@ -147,13 +148,24 @@ def candidates_of(
             _about(name, files, lambda each=each, name=name: refuse_large(each.path, scenes[name], limits))
         marks = {name: mark_of(each) for name, each in files.items()}
     except UnfitError as error:
-        return [Problem(file.given, str(error))]
+        return [Problem(_printable(file.given), str(error))]
     except OSError as error:
         return [Problem(file.given, f"can't be read: {error.strerror}")]
     return [
         _candidate(file, {name: every[at] for name, every in scenes.items()}, files, marks, limits)
         for at in range(len(scenes[IMAGE]))
     ]
+
+
+def _check_name(file: File) -> None:
+    """Refuse what no store can keep: names are texts there."""
+    if _printable(file.path) != file.path:
+        raise UnfitError("has a path that is not UTF-8: rename it")
+
+
+def _printable(text: str) -> str:
+    """With bytes that are no UTF-8 as escapes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _about(name: str, files: Mapping[str, File], check: Any) -> None:
