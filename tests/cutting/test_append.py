@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import patchmill
 from cuts import array_objects, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
-from patchmill.cutting import tasks
+from patchmill.cutting import tasks, workplace
 from patchmill.errors import SourceError
 
 CUT = {"patch_shape": (4, 5), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
@@ -89,6 +92,38 @@ def test_an_append_that_died_and_a_source_that_grew_meanwhile(tmp_path, monkeypa
     patchmill.write_patches(grown(tmp_path / "source.zarr", image), tmp_path / "set.zarr", **arguments, mode="append")
     patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "once.zarr", **arguments)
     assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_images_of_one_size_and_then_a_smaller_one(tmp_path, monkeypatch, layout, killed):
+    files = [tmp_path / f"{n}.npy" for n in range(3)]
+    for file, shape in zip(files, [(60, 50), (60, 50), (40, 45)], strict=True):
+        np.save(file, pixels(shape, "uint16"))
+    patchmill.ingest(files[:2], tmp_path / "source.zarr")
+    arguments = {"patch_shape": 16, "step": 12, "edge": "shift", "layout": layout}
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "grown.zarr", **arguments)
+    readers = xr.open_zarr(tmp_path / "grown.zarr")  # origins by grid position alone
+    patchmill.ingest(files, tmp_path / "source.zarr", mode="append")
+    real = workplace._clear
+
+    def clear(target):
+        assert readers["origin_y"].values.tolist() == [0, 12, 24, 36, 44]  # by the old metadata, until all is there
+        if killed:
+            raise KilledError
+        real(target)
+
+    monkeypatch.setattr(workplace, "_clear", clear)
+    with pytest.raises(KilledError) if killed else nullcontext():
+        patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "grown.zarr", **arguments, mode="append")
+    monkeypatch.undo()
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "grown.zarr", **arguments, mode="append")
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "once.zarr", **arguments)
+    assert array_objects(tmp_path / "grown.zarr") == array_objects(tmp_path / "once.zarr")
+    report = patchmill.verify(tmp_path / "grown.zarr")
+    assert report.ok
+    assert not report.foreign
+    assert not (tmp_path / "grown.zarr.patchmill").exists()
 
 
 def test_what_append_refuses(tmp_path):

@@ -17,6 +17,7 @@ import zarr
 import patchmill
 from cuts import array_objects, pixels, tiny_shards  # noqa: F401 - a fixture
 from dying import CASES, Stage, filling, in_memory  # noqa: F401 - a fixture
+from patchmill.cutting import looking
 from patchmill.errors import DiskFullError, HeldError, IncompleteError, PatchmillError, TargetExistsError
 from patchmill.storage import ArraySpec, Location, declare
 
@@ -290,6 +291,25 @@ def test_links(tmp_path):
             patchmill.open_patches(tmp_path / name)
     patchmill.write_patches(IMAGE, tmp_path / "nowhere.zarr", 4)
     assert (tmp_path / "gone/zarr.json").exists()
+
+
+@pytest.mark.parametrize("moment", ["before the workshop is listed", "before the request is read"])
+def test_a_writer_that_begins_while_another_looks_is_no_stranger(tmp_path, monkeypatch, moment):
+    image = np.zeros((64, 64), np.uint8)
+    target = Location.parse(tmp_path / "set.zarr")
+    with pytest.raises(ZeroDivisionError):  # what it leaves is what is there while it works
+        patchmill.write_patches(image, target.path, 8, progress=lambda now: now.shards and 1 / 0)
+    (tmp_path / "set.zarr.patchmill").rename(tmp_path / "later.patchmill")
+    name = "_is_ours" if moment == "before the workshop is listed" else "begun"
+    real = getattr(looking, name)
+
+    def begins(place):
+        if (tmp_path / "later.patchmill").exists():
+            (tmp_path / "later.patchmill").rename(tmp_path / "set.zarr.patchmill")
+        return real(place)
+
+    monkeypatch.setattr(looking, name, begins)
+    assert looking.look(target).foreign is False
 
 
 UNREADABLE = r"set.zarr.patchmill holds the record of an unfinished cut, which can't be read: remove .*\.patchmill and "

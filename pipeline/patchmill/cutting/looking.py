@@ -48,6 +48,8 @@ class State:
         Whether the stage that this process works for made the set that is there, or began what is there instead.
     stale : bool
         Whether it has been told that this set is not to be gone on with.
+    foreign : bool
+        Whether there is a workshop that nobody can go on from.
     """
 
     what: str
@@ -61,6 +63,7 @@ class State:
     task: str = ""
     mine: bool = False
     stale: bool = False
+    foreign: bool = False
 
     def is_leftover(self, request: Mapping[str, Any]) -> bool:
         """Whether what is in the workshop is of a set that is complete: killed between the commit and the tidying."""
@@ -75,11 +78,11 @@ class State:
 def look(target: Location) -> State:
     """What is at `target`; a swap that a crash cut short counts as done.
 
-    Slices begin and complete a set while others look at it: what seems to be something else is looked at again.
+    Others begin and complete a set while we look at it: what seems to be somebody else's is looked at again.
     """
     for _ in range(_LOOKS):
         state = _look(target)
-        if state.what != "something else":
+        if state.what != "something else" and not state.foreign:
             break
         time.sleep(_LOOK_SECONDS)
     return state
@@ -89,6 +92,7 @@ _LOOKS, _LOOK_SECONDS = 3, 0.1
 
 
 def _look(target: Location) -> State:
+    ours = _is_ours(target.workshop)  # before the request is read, which may be written at this moment
     found = _understood(begun(target))
     group = None if target.is_empty() else read_group(target)
     request = None if group is None or group.own.get("kind") != "patches" else dict(group.own["request"])
@@ -107,6 +111,7 @@ def _look(target: Location) -> State:
         str(begun_by.get("task", "")),
         is_mine({"provenance": begun_by} if group is None else group.own),
         group is not None and is_stale(group.own),
+        found is None and not ours,
     )
 
 
@@ -180,8 +185,7 @@ def is_begun(target: Location, request: Mapping[str, Any], slices: int) -> bool:
 
 def refuse(target: Location, state: State, request: Mapping[str, Any], prefix: Prefix, mode: Mode) -> None:
     """Raise where `mode` may not touch what is there."""
-    work = target.workshop
-    if state.unfinished is None and not _is_ours(work):
+    if state.foreign:
         raise TargetExistsError(_in_the_way(target, state))
     if state.what == "something else":
         raise TargetExistsError(

@@ -220,7 +220,7 @@ class Survey:
             if index is not None and each is not None:
                 if index not in each and not self.growing:
                     self.findings.append(_extra(self.group, name, index, each, key))
-            elif each is not None and not (self.growing and rest.startswith("c/")):
+            elif each is not None and not (self.growing and rest.startswith(("c/", "c."))):
                 self.foreign.append(key)
 
 

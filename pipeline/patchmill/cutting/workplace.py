@@ -21,6 +21,7 @@ from patchmill.cutting.holders import LEASES
 from patchmill.cutting.journal import Journal
 from patchmill.cutting.looking import REQUEST, Prefix, State, look, refuse
 from patchmill.errors import TargetExistsError
+from patchmill.sources.coordinates import ORIGINS
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.makers import signature
 from patchmill.types import Mode
@@ -74,6 +75,7 @@ class Workplace:
             _note(self.work, root=digest(self.building.read("zarr.json") or b""))
             _swap(self.target)
             _note(self.work, aside=False)  # from now on there is nothing to build
+        _clear(self.target)
         tidy(self.work)
 
     def forget(self) -> None:
@@ -121,6 +123,7 @@ def begin(
             "or no slice to finish it in one go"
         )
     if state.is_leftover(request):
+        _clear(target)
         tidy(work)
         if mode != "overwrite" or state.mode == mode:
             return None
@@ -183,6 +186,13 @@ def _note(work: Location, **facts: Any) -> None:
     """Change what is remembered beside the request."""
     known = json.loads(work.read(REQUEST) or b"{}")
     work.write(REQUEST, json.dumps({**known, **facts}, indent=1).encode())
+
+
+def _clear(target: Location) -> None:
+    """Remove what readers of the former set had of origins that all images shared, where those are by image now."""
+    for place in map(target.child, ORIGINS):
+        if any(name.startswith("c.") for name in place.entries()):
+            place.child("c").remove()
 
 
 def tidy(work: Location) -> None:

@@ -14,6 +14,9 @@ from patchmill.sources.model import Source
 
 _AXES = ("y", "x")
 
+ORIGINS = tuple(f"origin_{name}" for name in _AXES)
+"""Arrays of origins, one an axis."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coordinate:

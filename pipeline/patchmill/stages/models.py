@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
-from pydantic_core import PydanticCustomError
 
 from patchmill.stages.deploying import lookup_problem
 from patchmill.stages.durations import as_seconds
@@ -35,7 +34,7 @@ def _checked(check: Callable[[Any, str], object], name: str) -> AfterValidator:
 def _no_flag(value: Any) -> Any:
     """`value`, unless it is true or false, which pydantic would count as 1 and 0."""
     if isinstance(value, bool):
-        raise PydanticCustomError("int_type", "a whole number")
+        raise AssertionError("no number")  # pydantic names the value, `shape_problem` what is right
     return value
 
 

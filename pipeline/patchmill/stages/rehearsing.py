@@ -76,17 +76,23 @@ def _lines(pipeline: Pipeline, decisions: Mapping[str, Decision], jobs: int) -> 
 
 def _places(stage: Stage, pipeline: Pipeline, decision: Decision) -> Iterator[str]:
     writers = {path: other.name for other in pipeline.stages for _, path in other.paths("out")}
-    rows = [("reads", name, path, _from(path, writers)) for name, path in stage.paths("in")]
+    rows = [("reads", name, path, _from(path, writers, decision)) for name, path in stage.paths("in")]
     rows += [("writes", name, path, _becomes(path, stage, decision)) for name, path in stage.paths("out")]
     width_of_names = max((len(name) for _, name, _, _ in rows), default=0)
     for way, name, path, note in rows:
         yield f"  {way:<6}  {name:<{width_of_names}}  {path}{f'  ({note})' if note else ''}"
 
 
-def _from(path: str, writers: dict[str, str]) -> str:
+def _from(path: str, writers: dict[str, str], decision: Decision) -> str:
     if path in writers:
         return f"of {writers[path]}"
-    return _there(path) if is_local(path) and os.path.exists(path) else ""
+    if not is_local(path):
+        return _LOOKED.get(decision.basis.inputs[path]["kind"], "not known what it holds")
+    return _there(path) if os.path.exists(path) else ""
+
+
+_LOOKED = {"store": "exists", "nothing": "not there"}
+"""What a look at an object store says; it may not answer, and what others wrote is not known again."""
 
 
 def _becomes(path: str, stage: Stage, decision: Decision) -> str:

@@ -48,12 +48,15 @@ class ObjectFormat:
         Elements of a chunk; those of the object where it is one.
     sharded : bool
         Whether an object is a shard.
+    separator : str
+        What stands between the numbers in its key.
     """
 
     shape: tuple[int, ...]
     unit: tuple[int, ...]
     chunk: tuple[int, ...]
     sharded: bool
+    separator: str = "/"
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> ObjectFormat:
@@ -62,7 +65,8 @@ class ObjectFormat:
         first = metadata["codecs"][0]
         sharded = first["name"] == "sharding_indexed"
         chunk = tuple(first["configuration"]["chunk_shape"]) if sharded else unit
-        return cls(tuple(metadata["shape"]), unit, chunk, sharded)
+        separator = metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
+        return cls(tuple(metadata["shape"]), unit, chunk, sharded, separator)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -86,11 +90,11 @@ class ObjectFormat:
 
     def key(self, index: tuple[int, ...]) -> str:
         """Key of an object, inside the array's folder."""
-        return "/".join(["c", *map(str, index)])
+        return self.separator.join(["c", *map(str, index)])
 
     def index_of(self, key: str) -> tuple[int, ...] | None:
         """The object that has this key; None where none of the array can."""
-        head, *rest = key.split("/")
+        head, *rest = key.split(self.separator)
         if head != "c" or len(rest) != len(self.shape) or not all(part.isascii() and part.isdigit() for part in rest):
             return None
         index = tuple(int(part) for part in rest)

@@ -51,6 +51,8 @@ class ArraySpec:
     attributes : dict
     data : ndarray, optional
         All values, for small arrays.
+    separator : str
+        What stands between the numbers in the key of an object.
     """
 
     name: str
@@ -62,13 +64,15 @@ class ArraySpec:
     fill: Any = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
     data: NDArray[Any] | None = None
+    separator: str = "/"
 
     @classmethod
     def of(cls, name: str, dims: tuple[str, ...], data: Any, attributes: Mapping[str, Any] | None = None) -> ArraySpec:
         """A small array with its values, in chunks of up to a million of them.
 
         With an axis of images the number of images has no say in the chunk: what is appended goes behind what is there,
-        and whoever still reads by the old metadata finds all it knows.
+        and whoever still reads by the old metadata finds all it knows. So one that may have got that axis by what was
+        appended has keys such as ``c.0.0``, which leave ``c/0`` where it is.
         """
         values = np.asarray(data)
         text = values.dtype.kind in "UTO"
@@ -77,7 +81,9 @@ class ArraySpec:
         dtype = "string" if text else values.dtype.newbyteorder("=")
         fill = "" if text else values.dtype.type(0)
         chunk = _small_chunk(dims, values.shape)
-        return cls(name, dims, values.shape, dtype, chunk, fill=fill, attributes=attributes or {}, data=values)
+        separator = "." if "image" in dims and any(dim.startswith("grid_") for dim in dims) else "/"
+        more = attributes or {}
+        return cls(name, dims, values.shape, dtype, chunk, None, fill, more, values, separator)
 
 
 def _small_chunk(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -186,6 +192,7 @@ def _declare_array(store: Any, spec: ArraySpec) -> None:
         fill_value=spec.fill,
         attributes=dict(spec.attributes),
         dimension_names=spec.dims,
+        chunk_key_encoding={"name": "default", "separator": spec.separator},
         config={"write_empty_chunks": True},
     )
     if text and spec.data is not None and spec.data.size:
