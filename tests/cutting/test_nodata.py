@@ -264,11 +264,3 @@ def test_a_repair_gives_back_what_each_image_has(tmp_path):
     assert len(patchmill.verify(target, repair=True).repaired) == 4
     assert array_objects(target) == before
     assert patchmill.verify(target, deep=True).ok
-
-
-def test_a_wrong_pixel_is_found_by_the_nodata_of_its_image(tmp_path):
-    source = patchmill.ingest(files_in(tmp_path, [0, 65535]), tmp_path / "source.zarr").target
-    ps = patchmill.write_patches(source, tmp_path / "set.zarr", 7, statistics=True)
-    array = zarr.open_group(tmp_path / "set.zarr", mode="r+")["patches"]
-    array[1, 0, 0, 0] = 65535
-    assert not patchmill.verify(ps.url, deep=True).ok
