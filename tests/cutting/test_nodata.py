@@ -226,6 +226,9 @@ def test_what_nodata_has_become_is_left_out_where_other_values_become_the_same(t
     clipped = patchmill.write_patches(source, tmp_path / "clipped.zarr", 7, transform="clip(3, 600)")
     cast = patchmill.write_patches(source, tmp_path / "cast.zarr", 7, dtype="int32", statistics=True)
     assert "nodata_image" not in clipped.catalog
+    turned = patchmill.write_patches(source, tmp_path / "complex.zarr", 7, dtype="complex64")
+    assert "nodata_image" not in turned.catalog
+    np.testing.assert_array_equal(turned.catalog["valid_fraction"], clipped.catalog["valid_fraction"])
     assert cast.catalog["nodata_image"].values.tolist() == [0, 65535]
     assert not any("only where" in note for note in assert_whole(cast).notes)
 

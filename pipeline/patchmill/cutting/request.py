@@ -332,7 +332,12 @@ def _nodatas(change: Change, variable: Variable) -> NDArray[np.float64] | None:
     values, which = np.unique(variable.nodatas, return_inverse=True)
     before = [one_nodata(value, variable.dtype) for value in values]
     after = [_nodata(change, variable, value) for value in before]
-    if any(new is None or float(new) != new for old, new in zip(before, after, strict=True) if old is not None):
+    told = (
+        isinstance(new, int | float) and float(new) == new
+        for old, new in zip(before, after, strict=True)
+        if old is not None
+    )
+    if not all(told):  # a complex number, or one beyond double precision, can't be kept
         return None
     return np.asarray([math.nan if new is None else new for new in after], np.float64)[which]
 
