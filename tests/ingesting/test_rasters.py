@@ -180,6 +180,8 @@ def test_nodata_scales_and_offsets_that_differ(rng, tmp_path, ingest):
     assert store.scale_image.values.tolist() == [[0.5, 0.5], [1, 1], [2, 2]]
     assert not {"nodata", "scales", "offsets"} & set(store.image.attrs)
     assert len(report.notes) == 2
+    assert report.notes[0] == "nodata differs between images of 'image': each image's own counts, kept in nodata_image"
+    assert all(note in repr(report) for note in report.notes)
 
 
 def test_a_file_with_keys_and_no_transform_warns_nobody(rng, tmp_path, ingest):

@@ -35,6 +35,7 @@ def test_one_line_with_what_one_wants_to_know():
     assert "1 image (1 new) of" in repr(report(names=("a",), sizes=((20, 30),), added=1))
     assert dict(report(ignored=1).rows())["ignored"] == "1 file that is not called like an image"
     assert "no channels" in repr(report(channels=None, labels=None))
+    assert repr(report(notes=("a", "b"))).endswith("398 KiB; a; b: /data/<b>.zarr)")
     assert "1 skipped" in repr(report(skipped=(("c.png", "is empty"),)))
 
 

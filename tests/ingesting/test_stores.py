@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 import zarr
 
@@ -61,6 +62,18 @@ def test_a_store_of_its_own_comes_back_the_same(rng, tmp_path, ingest):
     assert report.sizes == ((20, 30), (25, 10))
     for mine, first in zip(images, images_of(tmp_path / "first.zarr"), strict=True):
         assert (mine == first).all()
+
+
+def test_nodata_and_crs_of_each_image_come_back_the_same(tmp_path, ingest):
+    for number, (nodata, crs) in enumerate([(0, "EPSG:32632"), (None, "EPSG:32633"), (5, None)]):
+        place = {"crs": crs, "transform": rasterio.Affine(10, 0, number, 0, -10, 0), "nodata": nodata}
+        with rasterio.open(tmp_path / f"{number}.tif", "w", "GTiff", 9, 8, 1, dtype="uint8", **place) as file:
+            file.write(np.full((1, 8, 9), number, "uint8"))
+    first = patchmill.ingest(tmp_path / "*.tif", tmp_path / "first.zarr").target
+    again, _ = ingest(first)
+    with xr.open_zarr(first) as before, xr.open_zarr(again.target) as after:
+        for name in ("nodata_image", "crs", "transform"):
+            np.testing.assert_array_equal(after[name], before[name])
 
 
 def test_of_a_store_with_masks_the_images_are_taken(rng, tmp_path, ingest):

@@ -404,3 +404,22 @@ def test_every_variable_can_be_drawn(dtype):
         shown = thumbnails(array, range(report.images))
         for figure in (image_gallery(variable, shown), value_histograms(variable)):
             figure.canvas.draw()
+
+
+def test_each_images_own_nodata_counts(tmp_path):
+    image = np.random.default_rng(0).integers(0, 6, (4, 2, 9, 7), "int16")
+    nodatas = [3, np.nan, 5, 5]
+    data = xr.Dataset({"image": (AXES, image)}, {"nodata_image": ("image", nodatas)})
+    with small(piece=20, region=300):
+        report = patchmill.inspect(data)["image"]
+    assert report.nodata == (3, 5)
+    assert "nodata 3, 5 (each image's own)" in dict(report.rows())["image"]
+    for channel, found in enumerate(report.channels):
+        wanted = np.concatenate(
+            [own[channel][own[channel] != nodata] for own, nodata in zip(image, nodatas, strict=True)]
+        )
+        assert found.measured == wanted.size
+        assert found.nodata == image[:, channel].size - wanted.size
+        assert found.mean == pytest.approx(wanted.mean())
+    assert report.nodata == patchmill.inspect(data)["image"].nodata
+    json.dumps(patchmill.inspect(data).to_dict())

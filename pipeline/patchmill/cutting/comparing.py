@@ -19,6 +19,7 @@ from patchmill.cutting.reports import Finding
 from patchmill.errors import PatchmillError
 from patchmill.reading import PatchSet
 from patchmill.reading.patchset import SetVariable
+from patchmill.sources.model import one_nodata
 from patchmill.sources.zarrs import nodata_of
 from patchmill.storage import BulkArray, StoredGroup
 
@@ -46,7 +47,8 @@ class Comparing:
     ps : PatchSet
         The same, opened.
     nodata : mapping
-        Name of an array to the value that its statistics leave out, of those arrays that can be compared.
+        Name of an array to the value that its statistics leave out, or a list with that of each image, of those arrays
+        that can be compared.
     known : mapping
         Name of such an array to its statistics in the catalog, opened, by field.
     """
@@ -64,7 +66,7 @@ class Comparing:
         for each in asked:
             name = described[each["name"]]["array"]
             attributes, dtype = group.arrays[name]["attributes"], np.dtype(each["dtype"])
-            stored = nodata_of({"nodata": attributes.get("nodata")}, dtype)
+            stored = _nodata(group, each["name"], dtype) or nodata_of({"nodata": attributes.get("nodata")}, dtype)
             steps = {key for step in each["transform"] or () for key in step}
             told = stored is not None or each["nodata"] in (None, "nan")
             if told and steps <= _NAMED and _field(group, each["name"], "min") in group.arrays:
@@ -124,7 +126,7 @@ class Comparing:
         patches = variable.pixels.rectangle(images, (rows.start, columns.start), (rows.stop, columns.stop), exists)
         has = variable.channels is not None
         patches = patches if has else patches[:, None]
-        found = _statistics(patches, self._counted(patches, self.nodata[name], region))
+        found = _statistics(patches, self._counted(patches, self._nodata(name, images.start), region))
         wrong = np.zeros(exists.shape, bool)
         for field, array in self.known[name].items():
             known = (
@@ -135,6 +137,10 @@ class Comparing:
         corner = np.asarray([images.start, rows.start, columns.start])
         positions: list[list[int]] = (np.argwhere(wrong & exists) + corner).tolist()
         return positions
+
+    def _nodata(self, name: str, image: int) -> Any:
+        known = self.nodata[name]
+        return known[image] if isinstance(known, list) else known
 
     def _counted(self, patches: Array, nodata: Any, region: Region) -> Array | None:
         """Which values count: inside their image, and measured; None where all do."""
@@ -160,6 +166,12 @@ class Comparing:
         )
         inside: Array = ys[None, None, :, None, :, None] & xs[None, None, None, :, None, :]
         return inside
+
+
+def _nodata(group: StoredGroup, variable: str, dtype: np.dtype[Any]) -> list[Any]:
+    """What stands for "nothing measured" in each image, empty where these do not differ."""
+    name = f"nodata_{variable}"
+    return [one_nodata(value, dtype) for value in group.values(name)] if name in group.arrays else []
 
 
 def _field(group: StoredGroup, variable: str, field: str) -> str:

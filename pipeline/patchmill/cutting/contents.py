@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -46,8 +47,10 @@ def pixel_arrays(request: Request) -> list[ArraySpec]:
 
 
 def small_arrays(request: Request) -> list[ArraySpec]:
-    """Coordinates and names, with their values."""
-    found = coordinates_of(request.source, request.grids, whole=request.plan.layout == "canvas")
+    """Coordinates and names, with their values; of what stands for "nothing measured", what it has become."""
+    pairs = zip(request.source.variables, request.changes, strict=True)
+    source = replace(request.source, variables=tuple(replace(each, nodatas=change.nodatas) for each, change in pairs))
+    found = coordinates_of(source, request.grids, whole=request.plan.layout == "canvas")
     return [_stored(coordinate) for coordinate in found]
 
 
@@ -129,7 +132,7 @@ def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:
     on the way, what said how they were packed says so no more.
     """
     variable, change = request.source.variables[at], request.changes[at]
-    attributes = dict(variable.attributes)
+    attributes = {key: v for key, v in variable.attributes.items() if key != "nodata" or variable.nodatas is None}
     changed = change.transform is not None or change.dtype != variable.dtype
     if changed:
         attributes = {key: value for key, value in attributes.items() if key not in ("nodata", "units", "valid_range")}

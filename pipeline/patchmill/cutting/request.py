@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from patchmill.cutting import compiled
 from patchmill.cutting.keeping import Keep, as_keep
@@ -20,7 +21,7 @@ from patchmill.patches.views import Padding
 from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
 from patchmill.planning.memory import COMPILER, LAZY, STEP, WORKER, held_beyond
 from patchmill.sources import Dims, Source, Variable, image_grids, open_source
-from patchmill.sources.model import plain_attributes
+from patchmill.sources.model import one_nodata, plain_attributes
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import in_use
 from patchmill.transforms import Transform, as_transform, cast, is_storable
@@ -43,12 +44,15 @@ class Change:
         What continues an image: as stored, where the transform is pointwise or absent, else as the source has it.
     nodata : number or None
         The value that stands for "nothing measured" in what is stored.
+    nodatas : ndarray of float64, shape (image,), or None
+        Where images differ in it, the value of each, NaN where one has none.
     """
 
     transform: Transform | None
     dtype: np.dtype[Any]
     padding: Padding
     nodata: Any
+    nodatas: NDArray[np.float64] | None = None
 
     @property
     def pointwise(self) -> bool:
@@ -115,7 +119,7 @@ class Request:
                     "name": planned.name,
                     "dtype": planned.dtype,
                     "channels": planned.channels,
-                    "nodata": as_json(variable.nodata),
+                    "nodata": _told_nodata(variable, images),
                     "transform": None if change.transform is None else change.transform.fingerprint,
                 }
                 for planned, variable, change in zip(
@@ -183,7 +187,7 @@ def make_request(
             source_dtype=variable.dtype.str,
             channels=variable.channels,
             source_chunk=variable.chunks,
-            missing=variable.nodata is not None or change.dtype.kind in "fc" or variable.dtype.kind in "fc",
+            missing=variable.has_nodata or change.dtype.kind in "fc" or variable.dtype.kind in "fc",
             changed=change.pointwise and (change.transform is not None or change.dtype != variable.dtype),
             transformed=not change.pointwise,
         )
@@ -240,6 +244,15 @@ def channel_labels_of(source: Source) -> dict[str, list[str]]:
     return found
 
 
+def _told_nodata(variable: Variable, images: int | None) -> Any:
+    """What stands for "nothing measured" in the first so many images: a value, or a text that tells several apart."""
+    runs = variable.nodata_runs((0, variable.shape[0] if images is None else images))
+    if len(list(islice(runs, 2))) == 1:
+        return as_json(variable.nodata_at(0))
+    values = np.asarray(variable.nodatas, "<f8")[:images]
+    return f"one each, {digest(np.where(np.isnan(values), np.nan, values).tobytes())}"
+
+
 # -- changes of values -------------------------------------------------------------------------------------------------
 
 
@@ -281,11 +294,11 @@ def _change(
     )
     stored = natural if asked is None else _as_dtype(asked)
     fill = as_fill(value, variable.dtype, "pad_value")
-    plain = Change(transform, stored, Padding(mode, fill), variable.nodata)
+    plain = Change(transform, stored, Padding(mode, fill), variable.nodata, variable.nodatas)
     if not plain.pointwise or (transform is None and stored == variable.dtype):
         return plain if plain.pointwise else Change(transform, stored, plain.padding, None)
     padding = Padding(mode, _as_stored(plain, variable, fill, "pad_value")) if mode == "constant" else plain.padding
-    return Change(transform, stored, padding, _nodata(plain, variable))
+    return Change(transform, stored, padding, _nodata(plain, variable, variable.nodata), _nodatas(plain, variable))
 
 
 _NAMES = (
@@ -312,14 +325,31 @@ def _as_stored(change: Change, variable: Variable, value: Any, where: str) -> An
     return np.asarray(change.apply(pixels, where))[0]
 
 
-def _nodata(change: Change, variable: Variable) -> Any:
-    """What "nothing measured" has become; None where it is not one value any more, or others have become the same."""
-    if variable.nodata is None:
+def _nodatas(change: Change, variable: Variable) -> NDArray[np.float64] | None:
+    """What "nothing measured" has become in each image; None where that can't be said of every one."""
+    if variable.nodatas is None:
         return None
-    own = _become(change, variable, variable.nodata)
+    values, which = np.unique(variable.nodatas, return_inverse=True)
+    before = [one_nodata(value, variable.dtype) for value in values]
+    after = [_nodata(change, variable, value) for value in before]
+    told = (
+        isinstance(new, int | float) and float(new) == new
+        for old, new in zip(before, after, strict=True)
+        if old is not None
+    )
+    if not all(told):  # a complex number, or one beyond double precision, can't be kept
+        return None
+    return np.asarray([math.nan if new is None else new for new in after], np.float64)[which]
+
+
+def _nodata(change: Change, variable: Variable, nodata: Any) -> Any:
+    """What `nodata` has become; None where it is not one value any more, or others have become the same."""
+    if nodata is None:
+        return None
+    own = _become(change, variable, nodata)
     if own is None or any(value != own[0] for value in own):
         return None
-    beside = (_become(change, variable, value) for value in _neighbors(variable.nodata, variable.dtype))
+    beside = (_become(change, variable, value) for value in _neighbors(nodata, variable.dtype))
     return None if any(values is not None and own[0] in values for values in beside) else own[0]
 
 
@@ -381,8 +411,8 @@ def _tuning(tuning: Mapping[str, Any] | None, ndim: int) -> dict[str, Any]:
 # -- names -------------------------------------------------------------------------------------------------------------
 
 _TAKEN = frozenset((
-    "patches", "canvas", "y", "x", "origin_y", "origin_x", "spatial_ref", "transform", "height", "width", "name",
-    "exists", "dropped", "count", "valid_fraction", "split", "channel",
+    "patches", "canvas", "y", "x", "origin_y", "origin_x", "spatial_ref", "crs", "transform", "height", "width",
+    "name", "exists", "dropped", "count", "valid_fraction", "split", "channel",
 ))  # fmt: skip
 
 
@@ -391,7 +421,7 @@ def _refuse_names(source: Source) -> None:
     if len(source.variables) < 2:
         return
     for variable in source.variables:
-        taken = variable.name in _TAKEN or variable.name.startswith(("stat_", "channel_", "grid_", "patch_"))
+        taken = variable.name in _TAKEN or variable.name.startswith(("stat_", "channel_", "nodata_", "grid_", "patch_"))
         if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\\\0"):
             raise ValueError(
                 f"variable {variable.name!r} can't name an array of the patch set, which has its own of that name, "

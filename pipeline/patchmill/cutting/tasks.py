@@ -26,6 +26,7 @@ from patchmill.cutting.parts import Cut, all_parts, cut_out, finished, in_a_row,
 from patchmill.cutting.statistics import FIELDS, Along, measured_values, patch_statistics, patch_statistics_of
 from patchmill.patches.views import Padding
 from patchmill.planning import Key
+from patchmill.sources import Variable
 from patchmill.storage.heap import ease
 from patchmill.transforms import Transform, check_alone
 
@@ -119,34 +120,55 @@ def _cut(job: Job, at: int, piece: Piece, tile: Array, frame: Frame) -> Cut:
     _try_out(change.transform, raw if change.pointwise else None)
     if change.pointwise:
         values = change.apply(raw, variable.name)
-        return Cut(values, None, _of_pixels(piece, raw, values, variable.nodata, fields))
+        return Cut(values, None, _of_pixels(piece, raw, values, variable, fields))
     patches = in_a_row(cut_out(piece, raw, change.padding))
     _try_out(change.transform, patches)
     changed = change.apply(patches, variable.name)
     del patches
     ease(job.crowded)
-    found = _of_patches(piece, raw, changed, variable.nodata, fields)
+    found = _of_patches(piece, raw, changed, variable, fields)
     shape = (piece.images[1] - piece.images[0], *piece.counts)
     return Cut(raw, on_grid(changed, shape), {name: on_grid(values, shape) for name, values in found.items()})
 
 
-def _of_pixels(piece: Piece, raw: Array, values: Array, nodata: Any, fields: tuple[str, ...]) -> dict[str, Array]:
+def _of_pixels(
+    piece: Piece, raw: Array, values: Array, variable: Variable, fields: tuple[str, ...]
+) -> dict[str, Array]:
     """Statistics of patches whose pixels are changed one by one, or not at all: of the tile, before it is cut."""
     if not fields:
         return {}
-    if values is raw:
-        return patch_statistics(raw, _along(piece), nodata, fields=fields)
-    return patch_statistics(values, _along(piece), None, measured=measured_values(raw, nodata), fields=fields)
+    along = _along(piece)
+    if values is not raw:
+        return patch_statistics(values, along, None, measured=_measured(piece, raw, variable), fields=fields)
+    runs = [
+        patch_statistics(raw[images], along, nodata, fields=fields)
+        for images, nodata in variable.nodata_runs(piece.images)
+    ]
+    return runs[0] if len(runs) == 1 else {name: np.concatenate([each[name] for each in runs]) for name in runs[0]}
 
 
-def _of_patches(piece: Piece, raw: Array, changed: Array, nodata: Any, fields: tuple[str, ...]) -> dict[str, Array]:
+def _of_patches(
+    piece: Piece, raw: Array, changed: Array, variable: Variable, fields: tuple[str, ...]
+) -> dict[str, Array]:
     """Statistics of patches that are changed as a whole, shape (n, channel)."""
     if not fields:
         return {}
-    absent = measured_values(raw, nodata)
-    inside = np.ones(raw.shape, bool) if absent is None else absent
+    measured = _measured(piece, raw, variable)
+    inside = np.ones(raw.shape, bool) if measured is None else measured
     counted = in_a_row(cut_out(piece, inside, Padding("constant", np.asarray(False))))  # noqa: FBT003 - a pixel
     return patch_statistics_of(changed, counted, None, axes=piece.grid.axes, fields=fields)
+
+
+def _measured(piece: Piece, raw: Array, variable: Variable) -> Array | None:
+    """Which values of a piece are measured, shape as `raw`, each image by its own nodata; None where all are."""
+    runs = [(images, measured_values(raw[images], nodata)) for images, nodata in variable.nodata_runs(piece.images)]
+    if len(runs) == 1 or all(measured is None for _, measured in runs):
+        return runs[0][1]
+    found = np.ones(raw.shape, bool)
+    for images, measured in runs:
+        if measured is not None:
+            found[images] = measured
+    return found
 
 
 _TRIED: set[str] = set()

@@ -117,7 +117,8 @@ def _notes(arrays: Iterable[str]) -> Iterator[str]:
             yield "the CRS differs between images: each has its own in crs(image)"
         for prefix, what in kinds.items():
             if name.startswith(prefix):
-                yield f"{what} between images of {name.removeprefix(prefix)!r}: each has its own in {name}"
+                own = "each image's own counts, kept" if prefix == "nodata_" else "each has its own"
+                yield f"{what} between images of {name.removeprefix(prefix)!r}: {own} in {name}"
 
 
 def _shape_notes(layouts: Iterable[Layout]) -> Iterator[str]:

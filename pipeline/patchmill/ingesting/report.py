@@ -120,9 +120,10 @@ class IngestReport:
         left_out += "".join(f", {count:,} {what}" for what, count in self._counts() if count)
         added = "" if self.added is None else f" ({self.added:,} new)" if self.added else " (nothing new)"
         images = f"{len(self):,} image{'s' * (len(self) != 1)}"
+        noted = "".join(f"; {note}" for note in self.notes)
         return (
             f"IngestReport({images}{added} of {self.extent}, {self.dtype}, {self._channels_shown()}, "
-            f"{shown_bytes(self.nbytes)}{left_out}: {self.target})"
+            f"{shown_bytes(self.nbytes)}{left_out}{noted}: {self.target})"
         )
 
     def _repr_html_(self) -> str:

@@ -135,6 +135,8 @@ def _scenes(path: str, variable: str, dims: Dims, source: Source, number: int, r
             label=labels[image],
             height=int(source.sizes[image, 0]),
             width=int(source.sizes[image, 1]),
+            nodata=part.nodata_at(image),
+            crs=_crs(source, image),
             transform=_transform(source, image),
             read=reader(image),
         )
@@ -156,8 +158,6 @@ def _first(source: Source, part: Variable) -> Scene:
         block=part.chunks[2:],
         interleaved=part.chunks[1] > 1,
         least_nbytes=prod(part.chunks) * part.dtype.itemsize,
-        nodata=part.nodata,
-        crs=_crs(source),
         scales=_values(part, "scales", "scale_factor"),
         offsets=_values(part, "offsets", "add_offset"),
     )
@@ -181,7 +181,9 @@ def _channel_labels(source: Source, part: Variable) -> tuple[str, ...] | None:
     return texts(label.values, label.attributes)
 
 
-def _crs(source: Source) -> str | None:
+def _crs(source: Source, image: int) -> str | None:
+    if source.crs_texts is not None:
+        return str(source.crs_texts[image]) or None
     attributes = source.crs or {}
     text = attributes.get("crs_wkt") or attributes.get("spatial_ref")
     return str(text) if text else None

@@ -8,8 +8,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import reduce
 from math import isfinite, prod
 from typing import Any
+
+import numpy as np
 
 from patchmill.errors import PatchmillError
 from patchmill.inspecting.regions import extents_in, pixels_of, regions_of, shape_of_regions
@@ -18,6 +21,7 @@ from patchmill.inspecting.tallies import WORKING, Tally, tallies_of
 from patchmill.planning import memory_limit, worker_count
 from patchmill.planning.memory import LAZY, Piece, crowded, held_beyond, peak, reading_bytes
 from patchmill.sources import Dims, Region4, Source, Variable, open_source
+from patchmill.sources.model import one_nodata
 from patchmill.storage.heap import ease, resident
 from patchmill.types import Progress, Watch, as_called, shown_bytes
 
@@ -124,7 +128,12 @@ def _tallied(source: Source, variable: Variable, threads: int, limit: int, told:
 
 def _look(source: Source, variable: Variable, limit: int) -> Callable[[Region4], list[Tally]]:
     def look(region: Region4) -> list[Tally]:
-        found = tallies_of(source.read(variable, region), extents_in(source, region), variable.nodata)
+        values, extents = source.read(variable, region), extents_in(source, region)
+        runs = [
+            tallies_of(values[images], extents[images], nodata)
+            for images, nodata in variable.nodata_runs((region[0].start, region[0].stop))
+        ]
+        found = [reduce(Tally.__add__, each) for each in zip(*runs, strict=True)]
         ease(crowded(limit, limit))
         return found
 
@@ -226,10 +235,18 @@ def _variable(source: Source, variable: Variable, tallies: Sequence[Tally]) -> V
         name=variable.name,
         dtype=variable.dtype,
         has_channel=variable.has_channel,
-        nodata=variable.nodata,
+        nodata=_nodata(variable),
         chunks=variable.chunks,
         channels=tuple(_channel(name, tally) for name, tally in zip(names, tallies, strict=True)),
     )
+
+
+def _nodata(variable: Variable) -> Any:
+    """As the report has it: a value, or the ascending values of images that differ."""
+    if variable.nodatas is None:
+        return variable.nodata
+    values = np.unique(variable.nodatas[~np.isnan(variable.nodatas)])
+    return tuple(one_nodata(value, variable.dtype) for value in values) or None
 
 
 def _channel(name: str | None, tally: Tally) -> ChannelReport:

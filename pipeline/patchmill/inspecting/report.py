@@ -85,8 +85,8 @@ class VariableReport:
     dtype : numpy.dtype
     has_channel : bool
         Whether it has a channel axis; a mask has none, and one entry in `channels`.
-    nodata : number or None
-        The value that stands for "nothing measured".
+    nodata : number, tuple of number, or None
+        The value that stands for "nothing measured"; those that do, where images differ in it.
     chunks : tuple of int
         Unit in which it is stored, (image, channel, y, x); single pixels in memory.
     channels : tuple of ChannelReport
@@ -127,7 +127,9 @@ class VariableReport:
 
     def rows(self) -> Rows:
         """The figures, a label and a text each."""
-        kind = self.kind if self.nodata is None else f"{self.kind}, nodata {self.nodata}"
+        several = isinstance(self.nodata, tuple)
+        nodata = f"{', '.join(map(str, self.nodata))} (each image's own)" if several else str(self.nodata)
+        kind = self.kind if self.nodata is None else f"{self.kind}, nodata {nodata}"
         if not self.has_channel:
             return [(self.name, kind), (f"{self.name}: values", str(self.channels[0]))]
         listed = [
@@ -247,14 +249,20 @@ def _area(size: Sequence[int]) -> tuple[int, Sequence[int]]:
 
 def _variable_dict(variable: VariableReport) -> dict[str, Any]:
     nodata = variable.nodata
+    several = isinstance(nodata, tuple)
     return {
         "name": variable.name,
         "dtype": str(variable.dtype),
         "has_channel": variable.has_channel,
-        "nodata": str(nodata) if isinstance(nodata, float) and not isfinite(nodata) else nodata,
+        "nodata": [_plain(each) for each in nodata] if several else _plain(nodata),
         "chunks": [int(n) for n in variable.chunks],
         "channels": [dict(_channel_items(each)) for each in variable.channels],
     }
+
+
+def _plain(nodata: Any) -> Any:
+    """As JSON has it."""
+    return str(nodata) if isinstance(nodata, float) and not isfinite(nodata) else nodata
 
 
 def _channel_items(channel: ChannelReport) -> Iterator[tuple[str, Any]]:

@@ -45,8 +45,18 @@ def coordinates_of(source: Source, grids: ImageGrids, *, whole: bool = False) ->
     if grids.differ:
         for at, name in enumerate(("height", "width")):
             yield Coordinate(name, ("image",), grids.sizes[:, at], {"units": "pixel"})
+    yield from _places(source)
+    for variable in source.variables:
+        if variable.nodatas is not None:
+            yield Coordinate(f"nodata_{variable.name}", ("image",), variable.nodatas)
+
+
+def _places(source: Source) -> Iterator[Coordinate]:
+    """Where images lie on the earth: one CRS for all, or that of each."""
     if source.crs is not None:
         yield Coordinate("spatial_ref", (), np.asarray(0), source.crs)
+    if source.crs_texts is not None:
+        yield Coordinate("crs", ("image",), source.crs_texts)
     if source.transform is not None:
         yield Coordinate("transform", ("image", "affine"), source.transform.values, source.transform.attributes)
 

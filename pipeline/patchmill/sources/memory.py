@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ def open_xarray_source(
             f"variables are cut together where they share (image, y, x), got {listed}: choose with variables="
         )
     named = one_name([{a: str(arrays[n].dims[at]) for a, at in axes.items()} for n, axes in placed.items()])
-    beside = _beside(data, named.get("image"))
+    beside = _beside(data, named.get("image"), arrays)
+    parts = [_with_nodatas(part, beside) for part in parts]
     return Source(
         url=file.path if file else str(data.encoding.get("source", "memory")),
         variables=tuple(parts),
@@ -80,6 +82,7 @@ def open_xarray_source(
         labels=_labels(arrays, named, placed),
         names=np.asarray(beside["name"].values).astype(object) if "name" in beside else None,
         crs=plain_attributes(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
+        crs_texts=np.asarray(beside["crs"].values).astype(object) if "crs" in beside else None,
         transform=_transform(beside),
         identity=Identity(lambda: _identity(arrays, file)),
         check=file or unchanged,
@@ -121,11 +124,22 @@ def _is_image(array: Any, dims: Dims) -> bool:
     return True
 
 
-def _beside(data: Any, image: str | None) -> dict[str, Any]:
+def _beside(data: Any, image: str | None, variables: Iterable[str]) -> dict[str, Any]:
     """What canonical stores keep for each image, where the object still has it."""
-    dims = {"name": (image,), "height": (image,), "width": (image,), "transform": (image, "affine"), "spatial_ref": ()}
+    dims = {"transform": (image, "affine"), "spatial_ref": ()}
+    dims |= dict.fromkeys(("name", "height", "width", "crs", *map(_nodata_name, variables)), (image,))
     known = data.variables if hasattr(data, "data_vars") else data.coords
     return {name: data[name] for name, own in dims.items() if name in known and data[name].dims == own}
+
+
+def _nodata_name(variable: str) -> str:
+    return f"nodata_{variable}"
+
+
+def _with_nodatas(variable: Variable, beside: Mapping[str, Any]) -> Variable:
+    """With what stands for "nothing measured" in each image, where the object has that."""
+    own = beside.get(_nodata_name(variable.name))
+    return variable if own is None else replace(variable, nodata=None, nodatas=np.asarray(own.values, np.float64))
 
 
 def _extents(beside: Mapping[str, Any], variable: Variable) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchmill.sources.fingerprints import Identity
 from patchmill.sources.model import Label, Source, Variable
@@ -102,8 +103,19 @@ def _one(parts: Sequence[Variable]) -> Variable:
         read=Stacked(tuple(part.read for part in parts)),
         lazy=_lazy(parts),
         nodata=first.nodata if len({repr(part.nodata) for part in parts}) == 1 else None,
+        nodatas=_nodatas(parts),
         attributes=common,
     )
+
+
+def _nodatas(parts: Sequence[Variable]) -> NDArray[np.float64] | None:
+    """What stands for "nothing measured" in each image, where all of them agree on it."""
+    first = parts[0].nodatas
+    if first is None or any(
+        part.nodatas is None or not np.array_equal(part.nodatas, first, equal_nan=True) for part in parts
+    ):
+        return None
+    return first
 
 
 def _lazy(parts: Sequence[Variable]) -> Any:

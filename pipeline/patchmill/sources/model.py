@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ class Variable:
         The same as a Dask array, where the source is one.
     nodata : number, optional
         The value that stands for "nothing measured".
+    nodatas : ndarray of float64, shape (image,), optional
+        Where images differ in it, the value of each, NaN where one has none; `nodata` is None then.
     attributes : mapping
         The source's own, as plain JSON.
     """
@@ -55,12 +58,42 @@ class Variable:
     read: Reader
     lazy: Any = None
     nodata: Any = None
+    nodatas: NDArray[np.float64] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def channels(self) -> int | None:
         """Number of channels, None without such an axis."""
         return self.shape[1] if self.has_channel else None
+
+    @property
+    def has_nodata(self) -> bool:
+        """Whether a value stands for "nothing measured", in any image."""
+        return self.nodata is not None if self.nodatas is None else not np.isnan(self.nodatas).all()
+
+    def nodata_at(self, image: int) -> Any:
+        """The value that stands for "nothing measured" in an image, None where it has none."""
+        return self.nodata if self.nodatas is None else one_nodata(self.nodatas[image], self.dtype)
+
+    def nodata_runs(self, images: tuple[int, int]) -> Iterator[tuple[slice, Any]]:
+        """Runs of images that share such a value, or have none: which of `images` they are, counted from the first."""
+        first, stop = images
+        ends = np.flatnonzero(_differ(self.nodatas[first:stop])) + 1 if self.nodatas is not None else np.empty(0, int)
+        for a, b in pairwise([0, *ends.tolist(), stop - first]):
+            yield slice(a, b), self.nodata_at(first + a)
+
+
+def _differ(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where the next value is another one; NaN is like NaN."""
+    before, after = values[:-1], values[1:]
+    return np.asarray((before != after) & ~(np.isnan(before) & np.isnan(after)))
+
+
+def one_nodata(value: float, dtype: np.dtype[Any]) -> Any:
+    """A value of `Variable.nodatas` as pixels of `dtype` have it; None for NaN, where an image has none."""
+    if np.isnan(value):
+        return None
+    return int(value) if dtype.kind in "iu" and float(value).is_integer() else float(value)
 
 
 def unchanged() -> None:
@@ -91,6 +124,8 @@ class Source:
         Name of each image.
     crs : mapping, optional
         Attributes of the CF grid mapping variable ``spatial_ref``.
+    crs_texts : ndarray of str, optional
+        Where images differ in it, the coordinate reference system of each, empty where one has none.
     transform : Label, optional
         Affine transform of each image, shape (image, 6).
     identity : mapping
@@ -111,6 +146,7 @@ class Source:
     labels: Mapping[str, Label] = field(default_factory=dict)
     names: NDArray[Any] | None = None
     crs: Mapping[str, Any] | None = None
+    crs_texts: NDArray[Any] | None = None
     transform: Label | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
     check: Callable[[], None] = unchanged

@@ -70,8 +70,9 @@ def open_zarr_source(
         labels=_labels(node, parts) if hasattr(node, "array_keys") else {},
         names=own.values("name") if own and "name" in own.arrays else None,
         crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node),
+        crs_texts=_crs_texts(own),
         transform=_transform(own),
-        identity={"url": place.url, "arrays": check.without_length(_image_axes(parts, arrays)), **_made(own)},
+        identity={"url": place.url, "arrays": _digests(check, parts, arrays, _crs_texts(own)), **_made(own)},
         check=check,
     )
 
@@ -145,6 +146,7 @@ def _variable(
     folder = place.child(name) if name else place
     bulk = own.bulk(name) if own else open_bulk(folder, zarr_format=array.metadata.zarr_format)
     attributes = plain_attributes({k: v for k, v in dict(array.attrs).items() if k != "_ARRAY_DIMENSIONS"})
+    nodatas = own.values(f"nodata_{name}") if own and f"nodata_{name}" in own.arrays else None
     variable = Variable(
         name=name or PurePosixPath(place.name).stem,
         has_channel="channel" in axes,
@@ -152,7 +154,8 @@ def _variable(
         dtype=bulk.dtype,
         chunks=_canonical(bulk.chunk, axes),
         read=Turned(_readable(bulk, own, opened), axes, array.ndim),
-        nodata=nodata_of(attributes, bulk.dtype),
+        nodata=nodata_of(attributes, bulk.dtype) if nodatas is None else None,
+        nodatas=nodatas,
         attributes=attributes,
     )
     return variable, {axis: names[at] for axis, at in axes.items()} if names else {}
@@ -241,10 +244,30 @@ def _crs(node: Any) -> dict[str, Any] | None:
     return None
 
 
+def _crs_texts(own: StoredGroup | None) -> NDArray[Any] | None:
+    return own.values("crs") if own is not None and "crs" in own.arrays else None
+
+
 def _transform(own: StoredGroup | None) -> Label | None:
     if own is None or "transform" not in own.arrays:
         return None
     return Label(own.values("transform"), own.arrays["transform"]["attributes"])
+
+
+def _digests(
+    check: Metadata,
+    parts: Mapping[str, tuple[Variable, dict[str, str]]],
+    arrays: Mapping[str, Any],
+    crs_texts: NDArray[Any] | None,
+) -> dict[str, str]:
+    """What arrays are, whatever has grown: their attributes count as they were when the first image was alone."""
+    first: dict[str, dict[str, Any]] = {name: {} for name in arrays}
+    for name, (variable, _) in parts.items():
+        if variable.nodatas is not None and variable.nodata_at(0) is not None:
+            first[name]["nodata"] = variable.nodata_at(0)
+        if crs_texts is not None and crs_texts[0]:
+            first[name]["grid_mapping"] = "spatial_ref"
+    return check.without_length(_image_axes(parts, arrays), first)
 
 
 def _image_axes(
@@ -286,13 +309,25 @@ class Metadata:
             found.append((name, path, place.read(path) or b""))
         return cls(place, tuple(found), _files(place, found))
 
-    def without_length(self, image_axes: Mapping[str, int | None]) -> dict[str, str]:
-        """A digest for each array, the same however many images there are: a source that grew is the same one."""
+    def without_length(
+        self, image_axes: Mapping[str, int | None], attributes: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, str]:
+        """A digest for each array, the same however many images there are: a source that grew is the same one.
+
+        Parameters
+        ----------
+        image_axes : mapping
+            For each array the number of its image axis, None where it has none.
+        attributes : mapping
+            For each array the attributes that count beside those it has.
+        """
         digests = {}
         for name, _, data in self.objects:
             document, axis = json.loads(data or b"{}"), image_axes[name]
             if axis is not None and "shape" in document:
                 document["shape"][axis] = None
+            if attributes[name]:
+                document["attributes"] = {**document.get("attributes", {}), **attributes[name]}
             digests[name] = digest(json.dumps(document, sort_keys=True).encode())
         return digests
 
