@@ -144,9 +144,14 @@ def test_figures_of_a_set():
     assert too_small(a_set()) == []
 
 
-def test_figures_of_values_leave_out_what_is_not_finite():
+def test_figures_of_values_leave_out_what_is_not_measured():
     assert value_figures(np.array([[1.0, np.nan], [4.0, np.inf]])) == {"values": "1 to 4", "mean": 2.5}
     assert value_figures(np.full((2, 2), np.nan)) == {}
+    assert value_figures(np.ma.masked_equal([[-9, 1], [2, 4]], -9)) == {
+        "values": "1 to 4",
+        "mean": pytest.approx(7 / 3),
+    }
+    assert value_figures(np.ma.masked_all((2, 2))) == {}
     assert value_figures(np.array([[True, False]])) == {"values": "0 to 1", "mean": 0.5}
 
 

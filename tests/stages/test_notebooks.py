@@ -114,6 +114,21 @@ def test_what_is_in_a_source_under_bare_papermill(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["inspect.out.ipynb", "source.zarr"]
 
 
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_explore_and_inspect_agree_on_what_is_measured(layout, tmp_path):
+    values = np.random.default_rng(0).integers(0, 3829, (2, 1, 32, 48)).astype("int16")
+    values[0, :, :, :16] = -32768
+    source = xr.DataArray(values, dims=("image", "channel", "y", "x"), name="scene", attrs={"nodata": -32768})
+    source.to_dataset().to_zarr(tmp_path / "source.zarr", consolidated=False)
+    patches = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "p.zarr", 10, edge="pad", layout=layout)
+    assert len(patches) == 40
+    (channel,) = patchmill.inspect(tmp_path / "source.zarr")["scene"].channels
+    notebook, found, _ = execute("explore", tmp_path, "-r", "source", "p.zarr")
+    assert complaints(notebook) == ""
+    assert found.figures["values"] == f"{channel.minimum:.4g} to {channel.maximum:.4g}"
+    assert found.figures["mean"] == f"{channel.mean:.4g}"
+
+
 def sentences(notebook: dict[str, Any]) -> str:
     """What a notebook says in Markdown."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]

@@ -234,12 +234,12 @@ def mosaic(
 def histograms(
     values: np.ndarray[Any, Any], channels: Sequence[str] = (), *, bins: int = 64, title: str = "", unit: str = ""
 ) -> Figure:
-    """How often each value occurs, a line for each of the first eight channels; what is not finite is left out.
+    """How often each value occurs, a line for each of the first eight channels; what is not measured is left out.
 
     Parameters
     ----------
     values : array, shape (n, channel, y, x)
-        Patches, or images.
+        Patches, or images. What is masked or not finite does not count.
     channels : sequence of str
         Their names; without, numbers.
     bins : int
@@ -252,10 +252,22 @@ def histograms(
     names = list(channels) or [f"channel {index}" for index in range(values.shape[1])]
     values = np.abs(values) if np.iscomplexobj(values) else values
     values = values.astype("uint8") if values.dtype == np.bool else values
-    edges = _edges(values, bins)
-    ones = [values[:, index].ravel() for index in range(len(names[: len(_COLORS)]))]
-    counted = [(edges, np.histogram(one[np.isfinite(one)], bins=edges)[0]) for one in ones]
+    edges = _edges(measured(values), bins)
+    ones = [measured(values[:, index]) for index in range(len(names[: len(_COLORS)]))]
+    counted = [(edges, np.histogram(one, bins=edges)[0]) for one in ones]
     return counted_histograms(counted, names, title=title, unit=unit)
+
+
+def measured(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Those of `values` that are neither masked nor NaN nor infinite, in one row.
+
+    Examples
+    --------
+    >>> measured(np.ma.masked_equal([[1.0, -9.0], [np.nan, 4.0]], -9)).tolist()
+    [1.0, 4.0]
+    """
+    known = values.compressed() if isinstance(values, np.ma.MaskedArray) else values.ravel()
+    return known if known.dtype.kind in "uib" else known[np.isfinite(known)]
 
 
 def counted_histograms(
@@ -324,8 +336,7 @@ def _limits(images: Sequence[np.ndarray[Any, Any]]) -> tuple[float, float]:
         return 0.0, 255.0
     if images[0].dtype == np.bool:
         return 0.0, 1.0
-    values = np.concatenate([image.ravel() for image in images])
-    finite = values[np.isfinite(values)]
+    finite = np.concatenate([measured(image) for image in images])
     if not finite.size:
         return 0.0, 1.0
     low, high = np.percentile(finite.astype("float64"), [2, 98])
@@ -342,8 +353,7 @@ def _on_thinned(
 
 
 def _edges(values: np.ndarray[Any, Any], bins: int) -> np.ndarray[Any, Any]:
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
+    low, high = (values.min(), values.max()) if values.size else (0, 1)
     if values.dtype.kind in "uib" and int(high) - int(low) < bins:
         return np.arange(int(low), int(high) + 2) - 0.5
     if values.dtype.kind in "ui":

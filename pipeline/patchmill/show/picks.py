@@ -152,17 +152,24 @@ def patch_figures(patches: PatchSet) -> dict[str, Any]:
 
 
 def value_figures(values: Array) -> dict[str, Any]:
-    """Range and mean of values, by what they are; nothing where none of them is finite.
+    """Range and mean of values, by what they are; nothing where all are masked or not finite.
 
     Examples
     --------
     >>> value_figures(np.array([1.0, 4.0, np.nan]))
     {'values': '1 to 4', 'mean': 2.5}
     """
-    finite = values[np.isfinite(values)]
-    if not finite.size:
+    from patchmill.show.figures import measured
+
+    known = measured(values)
+    if not known.size:
         return {}
-    return {"values": f"{finite.min():.4g} to {finite.max():.4g}", "mean": finite.mean().item()}
+    return {"values": f"{known.min():.4g} to {known.max():.4g}", "mean": known.mean(dtype=_wide(known.dtype)).item()}
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    # As `inspect` adds: single precision over 10**7 pixels differs in the digits that people compare.
+    return np.dtype("complex128" if dtype.kind == "c" else "float64")
 
 
 def too_small(patches: PatchSet) -> list[tuple[str, str]]:
