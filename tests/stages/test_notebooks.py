@@ -17,6 +17,7 @@ from PIL import Image
 import patchmill
 from patchmill.errors import ConfigError
 from patchmill.show.executed import Excerpt, excerpt
+from patchmill.stages.declared import declarations
 from patchmill.stages.packaged import notebook_path
 from patchmill.stages.pipelines import read_pipeline
 
@@ -239,3 +240,63 @@ def test_scenes_and_masks_become_one_patch_set(tmp_path, monkeypatch):
     text = (tmp_path / "runs" / "pair" / "report.html").read_text()
     assert "without.png" in text
     assert text.count("data:image/png;base64,") == 1 + 4 + 1 + 3
+
+
+def test_all_that_a_cut_can_be_told_can_be_given_as_texts(tmp_path):
+    random = np.random.default_rng(0)
+    bands = {name: (("time", "lat", "lon"), random.integers(1, 99, (2, 30, 40), "int16")) for name in ("B02", "B03")}
+    xr.Dataset(bands).to_zarr(tmp_path / "source.zarr", consolidated=False)
+    given = {
+        "source": "source.zarr",
+        "target": "p.zarr",
+        "patch_shape": "[8, 12]",
+        "step": "8,12",
+        "dilation": "2",
+        "layout": "patches",
+        "edge": "pad",
+        "pad_mode": "constant",
+        "pad_value": "-7",
+        "variables": "None",
+        "channels": '["B03", "B02"]',
+        "dims": '{"image": "time", "y": "lat", "x": "lon"}',
+        "dtype": "float32",
+        "transform": "scale(0.5)",
+        "keep": "mean > 0",
+        "statistics": "true",
+        "mode": "create",
+        "memory": "2GiB",
+        "workers": "1",
+        "storage_options": "{}",
+        "target_options": "",
+    }
+    (declared,) = [
+        declarations("".join(cell["source"]))
+        for cell in json.loads(Path(notebook_path("patchmill:patchify", "")).read_text())["cells"]
+        if cell["id"] == "parameters"
+    ]
+    assert set(given) == set(declared)
+    notebook, _, _ = execute("patchify", tmp_path, *(word for pair in given.items() for word in ("-r", *pair)))
+    assert complaints(notebook) == ""
+    found = patchmill.open_patches(tmp_path / "p.zarr")
+    arguments = {"edge": "pad", "pad_value": -7, "dilation": 2, "channels": ["B03", "B02"], "dtype": "float32"}
+    arguments |= {"dims": {"image": "time", "y": "lat", "x": "lon"}, "transform": "scale(0.5)", "keep": "mean > 0"}
+    expected = patchmill.write_patches(
+        tmp_path / "source.zarr", tmp_path / "q.zarr", (8, 12), (8, 12), **arguments, statistics=True
+    )
+    xr.testing.assert_identical(found.to_xarray().drop_attrs().load(), expected.to_xarray().drop_attrs().load())
+    assert (found.to_xarray()["patches"] == -3.5).any()
+    # A number is a number, however it is spelled: what was cut with 0 is the set that 0.0 asks for.
+    arguments |= {"pad_value": -7.0, "statistics": True}
+    again = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "q.zarr", (8, 12), (8, 12), **arguments)
+    assert len(again) == len(expected)
+
+
+def test_channels_and_axes_of_images_can_be_given_as_texts(tmp_path):
+    scenes = xr.DataArray(np.arange(60, dtype="int16").reshape(2, 5, 6), dims=("step", "row", "col"), name="scene")
+    scenes.to_dataset().to_zarr(tmp_path / "b.zarr", consolidated=False)
+    axes = ("-r", "dims", '{"channel": "step", "y": "row", "x": "col"}', "-r", "channels", '["near", "far"]')
+    means = ("-r", "memory", "1GiB", "-r", "workers", "1")
+    execute("ingest", tmp_path, "-r", "images", "b.zarr", "-r", "target", "source.zarr", *axes, *means)
+    source = xr.open_zarr(tmp_path / "source.zarr")
+    assert source["channel"].values.tolist() == ["near", "far"]
+    np.testing.assert_array_equal(source["image"][0], scenes)
