@@ -12,13 +12,16 @@ import patchmill
 from patchmill.show import (
     channel_names,
     chosen,
+    gray_note,
     kept_of,
     one_variable,
     patch_figures,
     patches_of_image,
     picks,
+    pictures,
     some_patches,
     thumbnail,
+    thumbnails,
     too_small,
     value_figures,
 )
@@ -173,3 +176,23 @@ def test_names_are_cut_but_told_apart():
     assert short("/a/b/c.tif") == "c.tif"
     assert len(short("x" * 50)) <= 22
     assert placed_titles(None, [3], np.array([[1, 2]])) == ["image 3\ny 1, x 2"]
+
+
+@pytest.mark.parametrize("way", ["patches", "canvas", "view"])
+def test_pictures_are_in_the_colors_that_names_tell_and_leave_out_nodata(tmp_path, way):
+    values = np.arange(4 * 8 * 8, dtype="int16").reshape(1, 4, 8, 8)
+    values[:, :, :2] = -1
+    names = {"channel": ["B02", "B03", "B04", "B08"]}
+    dims = ("image", "channel", "y", "x")
+    scene = xr.DataArray(values, dims=dims, coords=names, attrs={"nodata": -1}, name="scene")
+    layout = {} if way == "view" else {"layout": way}
+    made = patchmill.view_patches if way == "view" else patchmill.write_patches
+    patches = made(scene, *(() if way == "view" else (tmp_path / "p.zarr",)), 4, **layout)
+    seen = pictures(patches, np.arange(4))
+    np.testing.assert_array_equal(seen.data, patches.read(np.arange(4))[:, [2, 1, 0]])
+    np.testing.assert_array_equal(np.ma.getmaskarray(seen), seen.data == -1)
+    assert gray_note(seen) == " What is not measured is light gray."
+    assert gray_note(seen[2:]) == ""
+    (small,) = thumbnails(scene, [0])
+    np.testing.assert_array_equal(small.pixels.data, values[0, [2, 1, 0]])
+    np.testing.assert_array_equal(small.pixels.mask, small.pixels.data == -1)

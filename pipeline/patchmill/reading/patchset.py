@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from patchmill.grid import ImageGrids, Numbering, PatchGrid
 from patchmill.reading.lazily import catalog_of, dask_of, dataset_of
 from patchmill.reading.pixels import Pixels
+from patchmill.reading.pixels import masked as as_masked
 from patchmill.types import shown_bytes, shown_shape
 
 if TYPE_CHECKING:
@@ -52,13 +53,6 @@ class SetVariable:
     source_chunk: tuple[int, ...]
     nodata: Any
     pixels: Pixels
-
-    def masked(self, values: Array) -> Array:
-        """The same values as a masked array: what is nodata or NaN is masked."""
-        absent = np.isnan(values) if values.dtype.kind in "fc" else np.zeros(values.shape, bool)
-        if self.nodata is not None and self.nodata == self.nodata:  # a NaN is found above
-            absent |= values == self.nodata
-        return np.ma.masked_array(values, absent)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -242,7 +236,7 @@ class PatchSet:
         image, position = self.numbering.locate(indices)
         found = {each.name: each.pixels.batch(image, position) for each in self.variables}
         if masked:
-            found = {each.name: each.masked(found[each.name]) for each in self.variables}
+            found = {each.name: as_masked(found[each.name], each.nodata) for each in self.variables}
             self._mask_outside(found, image, position)
         return found if len(found) > 1 else found[self.variables[0].name]
 

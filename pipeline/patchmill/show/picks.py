@@ -23,6 +23,9 @@ _MOST_BYTES = 64 * 2**20
 _MOST_DRAWN = 1600
 """Patches on one picture: beyond, their outlines are all there is to see."""
 
+_MOST_CLASSES = 64
+"""Values of a mask; more are shades of gray."""
+
 _MOST_LOCATED = 2**18
 """Patches of one image among which its middle is looked for."""
 
@@ -61,6 +64,67 @@ def channel_names(patches: PatchSet, name: str | None = None) -> list[str]:
     dim = found[0].channel_dim if found else ""
     coords = patches.catalog.coords
     return [str(label) for label in coords[dim].values] if dim in coords else []
+
+
+def pictures(patches: PatchSet, numbers: Array, name: str | None = None) -> Array:
+    """Patches of one variable as they are drawn: what is not measured is masked, and colors are chosen by name.
+
+    Parameters
+    ----------
+    patches : PatchSet
+    numbers : array of int, shape (n,)
+    name : str, optional
+        Which variable; the first without.
+
+    Returns
+    -------
+    masked array, shape (n, channel, y, x)
+        Red, green and blue where names of channels tell which these are, else all channels; (n, y, x) without channels.
+
+    Raises
+    ------
+    ValueError
+        If there is no such variable.
+    """
+    from patchmill.show.figures import color_channels
+
+    pixels = one_variable(patches.read(numbers, masked=True), name)
+    colors = color_channels(channel_names(patches, name)) if pixels.ndim == 4 else None
+    return pixels if colors is None else pixels[:, list(colors)]
+
+
+def drawn_limits(pixels: Array) -> tuple[float, float]:
+    """What of some pictures is drawn black and white; of few classes without channels the least and the greatest.
+
+    Parameters
+    ----------
+    pixels : array, shape (n, channel, y, x) or (n, y, x)
+        As `pictures` gives them.
+
+    Examples
+    --------
+    >>> drawn_limits(np.array([[[0, 4]]], "uint8")), drawn_limits(np.array([[[[0, 4]]]], "uint8"))
+    ((0.0, 4.0), (0.0, 255.0))
+    """
+    from patchmill.show.figures import limits, measured
+
+    if pixels.ndim == 3 and pixels.dtype.kind in "ui":
+        known = measured(pixels)
+        low, high = (int(known.min()), int(known.max())) if known.size else (0, 1)
+        if high - low < _MOST_CLASSES:
+            return float(low), float(high)
+    return limits(list(pixels))
+
+
+def gray_note(pixels: Any) -> str:
+    """What a caption says of pictures in which something is not measured, else nothing.
+
+    Examples
+    --------
+    >>> gray_note(np.ma.masked_equal([[0, 1]], 0)), gray_note(np.ones((2, 2)))
+    (' What is not measured is light gray.', '')
+    """
+    return " What is not measured is light gray." if any(np.ma.is_masked(each) for each in pixels) else ""
 
 
 def some_patches(patches: PatchSet, count: int, seed: int = 0) -> Array:
