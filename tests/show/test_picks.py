@@ -19,6 +19,7 @@ from patchmill.show import (
     patches_of_image,
     picks,
     pictures,
+    side_by_side,
     some_patches,
     thumbnail,
     thumbnails,
@@ -196,3 +197,15 @@ def test_pictures_are_in_the_colors_that_names_tell_and_leave_out_nodata(tmp_pat
     (small,) = thumbnails(scene, [0])
     np.testing.assert_array_equal(small.pixels.data, values[0, [2, 1, 0]])
     np.testing.assert_array_equal(small.pixels.mask, small.pixels.data == -1)
+
+
+def test_variables_of_a_patch_stand_side_by_side_each_in_its_own_limits():
+    scene = np.zeros((1, 3, 4, 8), "uint8")
+    scene[..., 4:] = 255
+    labels = np.array([[0, 2] * 4] * 4, "uint8")[None]
+    source = xr.Dataset({"image": (("image", "channel", "y", "x"), scene), "mask": (("image", "y", "x"), labels)})
+    pixels, titles, columns = side_by_side(patchmill.view_patches(source, 4), np.arange(2))
+    assert [each.shape for each in pixels] == [(3, 4, 4)] * 4
+    assert columns == 6
+    assert [float(each.max()) for each in pixels] == [0, 1, 1, 1]
+    assert titles[1:3] == ["mask of image 0\ny 0, x 0", "image of image 0\ny 0, x 4"]

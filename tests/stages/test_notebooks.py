@@ -239,7 +239,7 @@ def test_scenes_and_masks_become_one_patch_set(tmp_path, monkeypatch):
         np.testing.assert_array_equal(patch["mask"], mask[y : y + 16, x : x + 16])
     text = (tmp_path / "runs" / "pair" / "report.html").read_text()
     assert "without.png" in text
-    assert text.count("data:image/png;base64,") == 1 + 4 + 1 + 3
+    assert text.count("data:image/png;base64,") == 1 + 4 + 1 + 4
 
 
 def test_all_that_a_cut_can_be_told_can_be_given_as_texts(tmp_path):
@@ -300,3 +300,14 @@ def test_channels_and_axes_of_images_can_be_given_as_texts(tmp_path):
     source = xr.open_zarr(tmp_path / "source.zarr")
     assert source["channel"].values.tolist() == ["near", "far"]
     np.testing.assert_array_equal(source["image"][0], scenes)
+
+
+def test_an_image_is_shown_beside_its_mask(tmp_path):
+    random = np.random.default_rng(0)
+    scene = (("image", "channel", "y", "x"), random.integers(0, 255, (2, 3, 20, 30), "uint8"))
+    source = xr.Dataset({"image": scene, "mask": (("image", "y", "x"), random.integers(0, 3, (2, 20, 30), "uint8"))})
+    patchmill.write_patches(source, tmp_path / "p.zarr", 10)
+    notebook, found, _ = execute("explore", tmp_path, "-r", "source", "p.zarr")
+    assert complaints(notebook) == ""
+    assert [len(section.pieces) for section in found.sections] == [4, 2, 2]  # pictures, each with its caption
+    assert "The first of these with all their variables, image, mask" in sentences(notebook)

@@ -119,6 +119,7 @@ def gallery(
     axes = figure.subplots(rows, columns, squeeze=False, height_ratios=tallest)
     for index, ax in enumerate(axes.flat):
         ax.set_axis_off()
+        ax.set_anchor("N")
         if index < len(patches):
             ax.imshow(rendered(patches[index], low=low, high=high), interpolation="nearest")
         if index < len(patches) and titles:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchmill.show.accounts import none_kept
-from patchmill.show.peeks import chosen
+from patchmill.show.peeks import chosen, placed_titles
 from patchmill.types import counted, shown_bytes, shown_shape
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _MOST_DRAWN = 1600
 
 _MOST_CLASSES = 64
 """Values of a mask; more are shades of gray."""
+
+_MOST_BESIDE = 6
+"""Pictures in a row, where one patch has no more."""
 
 _MOST_LOCATED = 2**18
 """Patches of one image among which its middle is looked for."""
@@ -114,6 +117,37 @@ def drawn_limits(pixels: Array) -> tuple[float, float]:
         if high - low < _MOST_CLASSES:
             return float(low), float(high)
     return limits(list(pixels))
+
+
+def side_by_side(patches: PatchSet, numbers: Array) -> tuple[list[Array], list[str], int]:
+    """All variables of some patches beside each other, such as an image and its mask, for `gallery` with drawn=(0, 1).
+
+    Parameters
+    ----------
+    patches : PatchSet
+    numbers : array of int, shape (n,)
+
+    Returns
+    -------
+    pictures : list of arrays, shape (3, y, x), between 0 and 1
+        Of the first patch each variable, then of the second; every variable with limits of its own.
+    titles : list of str
+    columns : int
+        How many stand side by side, so that no patch is torn apart.
+    """
+    from patchmill.show.figures import rendered
+
+    drawn = {}
+    for name in (each.name for each in patches.variables):
+        pixels = pictures(patches, numbers, name)
+        low, high = drawn_limits(pixels)
+        drawn[name] = [np.moveaxis(rendered(each, low=low, high=high), -1, 0) for each in pixels]
+    image, origins = patches.locate(numbers)
+    names = None if patches.names is None else patches.names.tolist()
+    places = placed_titles(names, image.tolist(), origins)
+    order = [(at, name) for at in range(len(places)) for name in drawn]
+    titles = [f"{name} of {places[at]}" for at, name in order]
+    return [drawn[name][at] for at, name in order], titles, len(drawn) * max(1, _MOST_BESIDE // len(drawn))
 
 
 def gray_note(pixels: Any) -> str:
