@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchmill.show import coverage, gallery, histograms, limits, mosaic, placement, rendered
+from patchmill.show import color_channels, coverage, gallery, histograms, limits, mosaic, placement, rendered
 
 ORIGINS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=8).map(np.array)
 PAIRS = st.tuples(st.integers(1, 6), st.integers(1, 6))
@@ -60,9 +60,18 @@ def test_every_image_is_rendered_as_colors(dtype, channels):
         assert (result[..., :1] == result).all()
 
 
-def test_what_is_not_finite_is_gray_and_does_not_move_the_limits():
+def test_what_is_not_measured_is_light_gray_and_does_not_move_the_limits():
+    gray = np.float32(0.88)
     image = np.array([[[0.0, 10.0, np.nan, np.inf]]])
-    assert rendered(image)[0, 2:].tolist() == [[0.5] * 3] * 2
+    assert (rendered(image)[0, 2:] == gray).all()
+    nodata = np.ma.masked_equal(np.array([[[-32768, 0, 10, 20]]] * 3, "int16"), -32768)
+    seen = rendered(nodata)[0]
+    assert (seen[0] == gray).all()
+    assert seen[1:, 0].tolist() == pytest.approx([0, 0.5, 1], abs=0.03)
+    assert limits([nodata])[0] >= 0
+    nodata[0, 0, 1] = np.ma.masked  # of one channel only: what the others say is no color
+    assert (rendered(nodata)[0, :2] == gray).all()
+    assert np.isnan(mosaic([nodata], np.array([[0, 0]]), (1, 4))[:, 0, 0]).all()
     assert limits([np.full((1, 2, 2), np.nan)]) == (0.0, 1.0)
     assert np.isfinite(rendered(np.full((1, 2, 2), np.nan))).all()
 
@@ -75,6 +84,30 @@ def test_a_gallery_has_a_place_for_each_and_the_same_limits_for_all():
     assert shown == sorted(shown)
     assert shown[0] < shown[-1]
     assert drawn(figure)
+
+
+def test_each_row_of_a_gallery_is_as_high_as_its_own_images():
+    images = [np.zeros((40, 40)), np.zeros((10, 40)), np.zeros((10, 40)), np.zeros((8, 40))]
+    figure = gallery(images, columns=2)
+    figure.canvas.draw()
+    tall, low = (figure.axes[at].get_window_extent().height for at in (0, 2))
+    assert tall / low == pytest.approx(4, rel=0.1)
+    assert figure.get_figheight() == pytest.approx(4.5 * 1.25, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["B02", "B03", "B04", "B08"], (2, 1, 0)),
+        (["blue", "Green", "RED"], (2, 1, 0)),
+        (["nir", "R", "G", "B"], (1, 2, 3)),
+        (["B01", "B02", "B03"], None),
+        (["red", "green"], None),
+        ([], None),
+    ],
+)
+def test_red_green_and_blue_are_told_by_their_names(names, expected):
+    assert color_channels(names) == expected
 
 
 @pytest.mark.parametrize("shape", [(20, 20), (4, 400), (400, 4)])

@@ -12,13 +12,17 @@ import patchmill
 from patchmill.show import (
     channel_names,
     chosen,
+    gray_note,
     kept_of,
     one_variable,
     patch_figures,
     patches_of_image,
     picks,
+    pictures,
+    side_by_side,
     some_patches,
     thumbnail,
+    thumbnails,
     too_small,
     value_figures,
 )
@@ -144,9 +148,14 @@ def test_figures_of_a_set():
     assert too_small(a_set()) == []
 
 
-def test_figures_of_values_leave_out_what_is_not_finite():
+def test_figures_of_values_leave_out_what_is_not_measured():
     assert value_figures(np.array([[1.0, np.nan], [4.0, np.inf]])) == {"values": "1 to 4", "mean": 2.5}
     assert value_figures(np.full((2, 2), np.nan)) == {}
+    assert value_figures(np.ma.masked_equal([[-9, 1], [2, 4]], -9)) == {
+        "values": "1 to 4",
+        "mean": pytest.approx(7 / 3),
+    }
+    assert value_figures(np.ma.masked_all((2, 2))) == {}
     assert value_figures(np.array([[True, False]])) == {"values": "0 to 1", "mean": 0.5}
 
 
@@ -168,3 +177,35 @@ def test_names_are_cut_but_told_apart():
     assert short("/a/b/c.tif") == "c.tif"
     assert len(short("x" * 50)) <= 22
     assert placed_titles(None, [3], np.array([[1, 2]])) == ["image 3\ny 1, x 2"]
+
+
+@pytest.mark.parametrize("way", ["patches", "canvas", "view"])
+def test_pictures_are_in_the_colors_that_names_tell_and_leave_out_nodata(tmp_path, way):
+    values = np.arange(4 * 8 * 8, dtype="int16").reshape(1, 4, 8, 8)
+    values[:, :, :2] = -1
+    names = {"channel": ["B02", "B03", "B04", "B08"]}
+    dims = ("image", "channel", "y", "x")
+    scene = xr.DataArray(values, dims=dims, coords=names, attrs={"nodata": -1}, name="scene")
+    layout = {} if way == "view" else {"layout": way}
+    made = patchmill.view_patches if way == "view" else patchmill.write_patches
+    patches = made(scene, *(() if way == "view" else (tmp_path / "p.zarr",)), 4, **layout)
+    seen = pictures(patches, np.arange(4))
+    np.testing.assert_array_equal(seen.data, patches.read(np.arange(4))[:, [2, 1, 0]])
+    np.testing.assert_array_equal(np.ma.getmaskarray(seen), seen.data == -1)
+    assert gray_note(seen) == " What is not measured is light gray."
+    assert gray_note(seen[2:]) == ""
+    (small,) = thumbnails(scene, [0])
+    np.testing.assert_array_equal(small.pixels.data, values[0, [2, 1, 0]])
+    np.testing.assert_array_equal(small.pixels.mask, small.pixels.data == -1)
+
+
+def test_variables_of_a_patch_stand_side_by_side_each_in_its_own_limits():
+    scene = np.zeros((1, 3, 4, 8), "uint8")
+    scene[..., 4:] = 255
+    labels = np.array([[0, 2] * 4] * 4, "uint8")[None]
+    source = xr.Dataset({"image": (("image", "channel", "y", "x"), scene), "mask": (("image", "y", "x"), labels)})
+    pixels, titles, columns = side_by_side(patchmill.view_patches(source, 4), np.arange(2))
+    assert [each.shape for each in pixels] == [(3, 4, 4)] * 4
+    assert columns == 6
+    assert [float(each.max()) for each in pixels] == [0, 1, 1, 1]
+    assert titles[1:3] == ["mask of image 0\ny 0, x 0", "image of image 0\ny 0, x 4"]

@@ -17,6 +17,7 @@ from PIL import Image
 import patchmill
 from patchmill.errors import ConfigError
 from patchmill.show.executed import Excerpt, excerpt
+from patchmill.stages.declared import declarations
 from patchmill.stages.packaged import notebook_path
 from patchmill.stages.pipelines import read_pipeline
 
@@ -112,6 +113,21 @@ def test_what_is_in_a_source_under_bare_papermill(tmp_path):
     assert found.figures["scene: channel 0"].endswith("16.7 % nodata")  # NaN, which xarray declares to be that
     assert found.opens == f"patchmill.inspect({str(tmp_path / 'source.zarr')!r})"
     assert sorted(os.listdir(tmp_path)) == ["inspect.out.ipynb", "source.zarr"]
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_explore_and_inspect_agree_on_what_is_measured(layout, tmp_path):
+    values = np.random.default_rng(0).integers(0, 3829, (2, 1, 32, 48)).astype("int16")
+    values[0, :, :, :16] = -32768
+    source = xr.DataArray(values, dims=("image", "channel", "y", "x"), name="scene", attrs={"nodata": -32768})
+    source.to_dataset().to_zarr(tmp_path / "source.zarr", consolidated=False)
+    patches = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "p.zarr", 10, edge="pad", layout=layout)
+    assert len(patches) == 40
+    (channel,) = patchmill.inspect(tmp_path / "source.zarr")["scene"].channels
+    notebook, found, _ = execute("explore", tmp_path, "-r", "source", "p.zarr")
+    assert complaints(notebook) == ""
+    assert found.figures["values"] == f"{channel.minimum:.4g} to {channel.maximum:.4g}"
+    assert found.figures["mean"] == f"{channel.mean:.4g}"
 
 
 def sentences(notebook: dict[str, Any]) -> str:
@@ -223,4 +239,75 @@ def test_scenes_and_masks_become_one_patch_set(tmp_path, monkeypatch):
         np.testing.assert_array_equal(patch["mask"], mask[y : y + 16, x : x + 16])
     text = (tmp_path / "runs" / "pair" / "report.html").read_text()
     assert "without.png" in text
-    assert text.count("data:image/png;base64,") == 1 + 4 + 1 + 3
+    assert text.count("data:image/png;base64,") == 1 + 4 + 1 + 4
+
+
+def test_all_that_a_cut_can_be_told_can_be_given_as_texts(tmp_path):
+    random = np.random.default_rng(0)
+    bands = {name: (("time", "lat", "lon"), random.integers(1, 99, (2, 30, 40), "int16")) for name in ("B02", "B03")}
+    xr.Dataset(bands).to_zarr(tmp_path / "source.zarr", consolidated=False)
+    given = {
+        "source": "source.zarr",
+        "target": "p.zarr",
+        "patch_shape": "[8, 12]",
+        "step": "8,12",
+        "dilation": "2",
+        "layout": "patches",
+        "edge": "pad",
+        "pad_mode": "constant",
+        "pad_value": "-7",
+        "variables": "None",
+        "channels": '["B03", "B02"]',
+        "dims": '{"image": "time", "y": "lat", "x": "lon"}',
+        "dtype": "float32",
+        "transform": "scale(0.5)",
+        "keep": "mean > 0",
+        "statistics": "true",
+        "mode": "create",
+        "memory": "2GiB",
+        "workers": "1",
+        "storage_options": "{}",
+        "target_options": "",
+    }
+    (declared,) = [
+        declarations("".join(cell["source"]))
+        for cell in json.loads(Path(notebook_path("patchmill:patchify", "")).read_text())["cells"]
+        if cell["id"] == "parameters"
+    ]
+    assert set(given) == set(declared)
+    notebook, _, _ = execute("patchify", tmp_path, *(word for pair in given.items() for word in ("-r", *pair)))
+    assert complaints(notebook) == ""
+    found = patchmill.open_patches(tmp_path / "p.zarr")
+    arguments = {"edge": "pad", "pad_value": -7, "dilation": 2, "channels": ["B03", "B02"], "dtype": "float32"}
+    arguments |= {"dims": {"image": "time", "y": "lat", "x": "lon"}, "transform": "scale(0.5)", "keep": "mean > 0"}
+    expected = patchmill.write_patches(
+        tmp_path / "source.zarr", tmp_path / "q.zarr", (8, 12), (8, 12), **arguments, statistics=True
+    )
+    xr.testing.assert_identical(found.to_xarray().drop_attrs().load(), expected.to_xarray().drop_attrs().load())
+    assert (found.to_xarray()["patches"] == -3.5).any()
+    # A number is a number, however it is spelled: what was cut with 0 is the set that 0.0 asks for.
+    arguments |= {"pad_value": -7.0, "statistics": True}
+    again = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "q.zarr", (8, 12), (8, 12), **arguments)
+    assert len(again) == len(expected)
+
+
+def test_channels_and_axes_of_images_can_be_given_as_texts(tmp_path):
+    scenes = xr.DataArray(np.arange(60, dtype="int16").reshape(2, 5, 6), dims=("step", "row", "col"), name="scene")
+    scenes.to_dataset().to_zarr(tmp_path / "b.zarr", consolidated=False)
+    axes = ("-r", "dims", '{"channel": "step", "y": "row", "x": "col"}', "-r", "channels", '["near", "far"]')
+    means = ("-r", "memory", "1GiB", "-r", "workers", "1")
+    execute("ingest", tmp_path, "-r", "images", "b.zarr", "-r", "target", "source.zarr", *axes, *means)
+    source = xr.open_zarr(tmp_path / "source.zarr")
+    assert source["channel"].values.tolist() == ["near", "far"]
+    np.testing.assert_array_equal(source["image"][0], scenes)
+
+
+def test_an_image_is_shown_beside_its_mask(tmp_path):
+    random = np.random.default_rng(0)
+    scene = (("image", "channel", "y", "x"), random.integers(0, 255, (2, 3, 20, 30), "uint8"))
+    source = xr.Dataset({"image": scene, "mask": (("image", "y", "x"), random.integers(0, 3, (2, 20, 30), "uint8"))})
+    patchmill.write_patches(source, tmp_path / "p.zarr", 10)
+    notebook, found, _ = execute("explore", tmp_path, "-r", "source", "p.zarr")
+    assert complaints(notebook) == ""
+    assert [len(section.pieces) for section in found.sections] == [4, 2, 2]  # pictures, each with its caption
+    assert "The first of these with all their variables, image, mask" in sentences(notebook)

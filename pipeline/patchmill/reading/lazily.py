@@ -134,30 +134,33 @@ def _at_origins(data: xr.Dataset) -> xr.Dataset:
 
 def dataset_of(ps: PatchSet) -> xr.Dataset:
     """Patches and catalog, with the source's own names for its axes."""
-    data, only = catalog_of(ps), len(ps.variables) == 1
+    data, dims = _own_names(catalog_of(ps), ps)
+    only = len(ps.variables) == 1
     for each in ps.variables:
         channel = () if each.channels is None else (each.channel_dim,)
-        data["patches" if only else each.array] = (
-            ("image", *channel, "grid_y", "grid_x", "patch_y", "patch_x"),
-            dask_of(ps, each),
-        )
-    return _own_names(data, ps)
+        names = ("image", *channel, "grid_y", "grid_x", "patch_y", "patch_x")
+        data["patches" if only else each.array] = (tuple(dims.get(name, name) for name in names), dask_of(ps, each))
+    return data
 
 
-def _own_names(data: xr.Dataset, ps: PatchSet) -> xr.Dataset:
-    """With the source's names: "y" as "lat" makes grid_y grid_lat. A variable may be called like an axis, and stays."""
-    pixels = {each.array for each in ps.variables}
+def _own_names(data: xr.Dataset, ps: PatchSet) -> tuple[xr.Dataset, dict[str, str]]:
+    """A catalog with the source's names, and its dims by canonical ones: "y" as "lat" makes grid_y grid_lat.
+
+    Without pixels: an array of many axes that is called like one of them, as `image` is, can't be an index.
+    """
+    pixels, renamed = {each.array for each in ps.variables}, {}
     for axis, own in ps.dims.items():
+        if own == axis:
+            continue
         stems = ("", "grid_", "patch_") if axis in ("y", "x") else ("",)
-        names = {f"{stem}{axis}": f"{stem}{own}" for stem in stems if own != axis}
+        names = {f"{stem}{axis}": f"{stem}{own}" for stem in stems}
         if own in data.coords and data[own].dims == (axis,):
             data = data.swap_dims({axis: own})  # labels that had to give way to a variable called like the axis
+            renamed[axis] = own
             continue
-        if any(new in data.variables or new in data.dims for new in names.values()):
+        if any(new in data.variables or new in data.dims or new in pixels for new in names.values()):
             continue  # the name is taken by an array of the set
-        dims = {old: new for old, new in names.items() if old in data.dims}
-        if axis in pixels:
-            data = data.rename_dims(dims)
-        else:
-            data = data.rename({old: new for old, new in names.items() if old in data.variables} | dims)
-    return data
+        renamed |= names
+        kept = {} if axis in pixels else {old: new for old, new in names.items() if old in data.variables}
+        data = data.rename(kept | {old: new for old, new in names.items() if old in data.dims})
+    return data, renamed

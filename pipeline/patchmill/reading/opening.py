@@ -16,6 +16,7 @@ from patchmill.reading.patchset import PatchSet, SetVariable
 from patchmill.reading.pixels import Pixels, StoredPatches
 from patchmill.reading.windows import Windows, canvas_variable
 from patchmill.sources import Dims, coordinates_of, image_grids, open_source
+from patchmill.sources.zarrs import nodata_of
 from patchmill.storage import Location, StoredGroup, TensorStoreArray, begun, read_group
 from patchmill.types import Edge, PadMode, PerAxis, as_word
 
@@ -112,8 +113,19 @@ def _stored_variable(group: StoredGroup, grids: ImageGrids, name: str, described
         channels=array.shape[1] if has_channel else None,
         channel_dim=names[1] if has_channel else "channel",
         source_chunk=tuple(described["chunk"][2:]),
+        nodata=_stored_nodata(group, name, array.dtype),
         pixels=_pixels(group, grids, array, described),
     )
+
+
+def _stored_nodata(group: StoredGroup, name: str, dtype: np.dtype[Any]) -> Any:
+    """What stands for "nothing measured": as the pixels say, or else the source, unless a transform came between."""
+    described = group.own["source"]["variables"][name]
+    asked = {each["name"]: each for each in group.own["request"].get("variables", ())}.get(name, {})
+    told = {"nodata": group.arrays[described["array"]]["attributes"].get("nodata")}
+    if told["nodata"] is None and not asked.get("transform"):
+        told = {"nodata": described["nodata"]}
+    return nodata_of(told, dtype)
 
 
 def _pixels(group: StoredGroup, grids: ImageGrids, array: TensorStoreArray, described: dict[str, Any]) -> Pixels:
@@ -182,6 +194,7 @@ def view_patches(
                 channels=variable.channels,
                 channel_dim=opened.channel_dim(variable),
                 source_chunk=variable.chunks[2:],
+                nodata=variable.nodata,
                 pixels=Windows(variable, grids, Padding(pad_mode, as_fill(pad_value, variable.dtype, "pad_value"))),
             )
             for variable in opened.variables

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from patchmill.grid import ImageGrids, Numbering, PatchGrid
 from patchmill.reading.lazily import catalog_of, dask_of, dataset_of
 from patchmill.reading.pixels import Pixels
+from patchmill.reading.pixels import masked as as_masked
 from patchmill.types import shown_bytes, shown_shape
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class SetVariable:
         Name of its channel dimension.
     source_chunk : tuple of int
         How the source is stored: y, x.
+    nodata : number or None
+        The value that stands for "nothing measured"; NaN always does.
     pixels : Pixels
     """
 
@@ -48,6 +51,7 @@ class SetVariable:
     channels: int | None
     channel_dim: str
     source_chunk: tuple[int, ...]
+    nodata: Any
     pixels: Pixels
 
 
@@ -196,13 +200,16 @@ class PatchSet:
         batch = self.read([number])
         return {name: values[0] for name, values in batch.items()} if isinstance(batch, dict) else batch[0]
 
-    def read(self, indices: ArrayLike) -> Array | dict[str, Array]:
+    def read(self, indices: ArrayLike, *, masked: bool = False) -> Array | dict[str, Array]:
         """Many patches in one call, read in parallel; any order, duplicates allowed.
 
         Parameters
         ----------
         indices : array_like of int, shape (n,)
             Numbers of patches, negative ones from the end.
+        masked : bool
+            Give masked arrays, in which nodata, NaN and what continues an image beyond its border are masked: what the
+            statistics of the catalog leave out, too.
 
         Returns
         -------
@@ -222,10 +229,29 @@ class PatchSet:
         >>> ps = patchmill.view_patches(np.arange(4 * 6).reshape(4, 6), 2)
         >>> ps.read([5, 0]).tolist()
         [[[16, 17], [22, 23]], [[0, 1], [6, 7]]]
+        >>> ps = patchmill.view_patches(np.array([[1.0, 3.0, np.nan, 5.0]]), (1, 2))
+        >>> ps.read([0, 1], masked=True).mean(axis=(1, 2)).tolist()
+        [2.0, 5.0]
         """
         image, position = self.numbering.locate(indices)
         found = {each.name: each.pixels.batch(image, position) for each in self.variables}
+        if masked:
+            found = {each.name: as_masked(found[each.name], each.nodata) for each in self.variables}
+            self._mask_outside(found, image, position)
         return found if len(found) > 1 else found[self.variables[0].name]
+
+    def _mask_outside(self, found: Mapping[str, Array], image: NDArray[np.int64], position: NDArray[np.int64]) -> None:
+        """Mask what continues an image beyond its border, which only the edge "pad" has."""
+        if self.grid.edge != "pad":
+            return
+        origins, sizes = self.grids.origins(image, position), self.sizes[image]
+        ys, xs = (
+            origins[:, at, None] + np.arange(axis.patch) * axis.dilation >= sizes[:, at, None]
+            for at, axis in enumerate(self.grid.axes)
+        )
+        outside = ys[:, :, None] | xs[:, None, :]
+        for values in found.values():
+            values[np.broadcast_to(outside if values.ndim == 3 else outside[:, None], values.shape)] = np.ma.masked
 
     # -- as other libraries' objects --------------------------------------------------------------------------------
 

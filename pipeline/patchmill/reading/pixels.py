@@ -16,6 +16,14 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
+def masked(values: Array, nodata: Any) -> Array:
+    """The same values as a masked array: what is `nodata` or NaN is masked."""
+    absent = np.isnan(values) if values.dtype.kind in "fc" else np.zeros(values.shape, bool)
+    if nodata is not None and nodata == nodata:  # a NaN is found above
+        absent |= values == nodata
+    return np.ma.masked_array(values, absent)
+
+
 class Pixels(Protocol):
     """Reads one variable's patches."""
 

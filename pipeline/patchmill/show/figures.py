@@ -18,6 +18,30 @@ _COLORS = ("#D55E00", "#009E73", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's, told apart by everybody: first those nearest to red, green and blue."""
 
 
+_UNMEASURED = 0.88
+"""A gray so light that dark pixels are not taken for it."""
+
+_BANDS = (("red", "green", "blue"), ("r", "g", "b"), ("b04", "b03", "b02"), ("b4", "b3", "b2"))
+"""What red, green and blue are called; of numbered bands Sentinel-2's and Landsat 8's."""
+
+
+def color_channels(names: Sequence[str]) -> tuple[int, int, int] | None:
+    """Which channels are red, green and blue, as far as their names tell; else None.
+
+    Examples
+    --------
+    >>> color_channels(["B02", "B03", "B04", "B08"]), color_channels(["Red", "Green", "Blue"])
+    ((2, 1, 0), (0, 1, 2))
+    >>> color_channels(["VV", "VH", "dem"])
+    """
+    found = [str(name).strip().lower() for name in names]
+    for bands in _BANDS:
+        if set(bands) <= set(found):
+            red, green, blue = (found.index(band) for band in bands)
+            return red, green, blue
+    return None
+
+
 def rendered(
     image: np.ndarray[Any, Any], *, low: float | None = None, high: float | None = None
 ) -> np.ndarray[Any, Any]:
@@ -34,7 +58,7 @@ def rendered(
     Returns
     -------
     array, shape (y, x, 3), float32
-        Between 0 and 1; what is not finite is mid-gray.
+        Between 0 and 1; what is masked or not finite is light gray.
 
     Examples
     --------
@@ -45,8 +69,10 @@ def rendered(
     values = values if len(values) == 3 else np.repeat(values, 3, axis=0)
     bottom, top = _limits([values])
     bottom, top = (bottom if low is None else low), (top if high is None else high)
-    scaled = (np.moveaxis(values, 0, -1).astype("float32") - bottom) / max(top - bottom, 1e-30)
-    return np.where(np.isfinite(scaled), np.clip(scaled, 0, 1), 0.5).astype("float32")
+    scaled = (np.moveaxis(_with_nan(values), 0, -1) - bottom) / max(top - bottom, 1e-30)
+    # One channel that is not measured makes any color of the others.
+    known = np.isfinite(scaled).all(axis=-1, keepdims=True)
+    return np.where(known, np.clip(scaled, 0, 1), _UNMEASURED).astype("float32")
 
 
 def limits(images: Sequence[np.ndarray[Any, Any]]) -> tuple[float, float]:
@@ -68,7 +94,7 @@ def gallery(
     drawn: tuple[float, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Patches, or images, side by side, all drawn with the same limits.
+    """Patches, or images, side by side, all drawn with the same limits, each row as high as it has to be.
 
     Parameters
     ----------
@@ -86,12 +112,14 @@ def gallery(
     columns = min(columns, len(patches))
     rows = -(-len(patches) // columns)
     low, high = limits(patches) if drawn is None else drawn
-    tallest = max(patch.shape[-2] / patch.shape[-1] for patch in patches)
+    ratios = [patch.shape[-2] / patch.shape[-1] for patch in patches]
+    tallest = [max(ratios[first : first + columns]) for first in range(0, len(ratios), columns)]
     lines = max((text.count("\n") + 1 for text in titles), default=0)
-    figure = _figure(rows * (_WIDTH / columns * tallest + 0.06 + 0.14 * lines) + _above(title), title)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    figure = _figure(sum(tallest) * _WIDTH / columns + rows * (0.06 + 0.14 * lines) + _above(title), title)
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=tallest)
     for index, ax in enumerate(axes.flat):
         ax.set_axis_off()
+        ax.set_anchor("N")
         if index < len(patches):
             ax.imshow(rendered(patches[index], low=low, high=high), interpolation="nearest")
         if index < len(patches) and titles:
@@ -195,7 +223,7 @@ def mosaic(
     dilation: tuple[int, int] = (1, 1),
     most: int = 640,
 ) -> np.ndarray[Any, Any]:
-    """An image put together again from patches of it, thinned; NaN where none of them has a pixel.
+    """An image put together again from patches of it, thinned; NaN where none of them has a pixel that is measured.
 
     Parameters
     ----------
@@ -220,7 +248,7 @@ def mosaic(
     [[[1.0, 2.0, nan], [nan, 3.0, 4.0]]]
     """
     thin = [max(1, -(-n // most)) for n in shape]
-    kept = [_colors(patch) for patch in patches]
+    kept = [_with_nan(_colors(patch)) for patch in patches]
     result = np.full((len(kept[0]), *(-(-n // k) for n, k in zip(shape, thin, strict=True))), np.nan, "float32")
     for patch, (y, x) in zip(kept, origins, strict=True):
         (rows, i), (columns, j) = (
@@ -234,12 +262,12 @@ def mosaic(
 def histograms(
     values: np.ndarray[Any, Any], channels: Sequence[str] = (), *, bins: int = 64, title: str = "", unit: str = ""
 ) -> Figure:
-    """How often each value occurs, a line for each of the first eight channels; what is not finite is left out.
+    """How often each value occurs, a line for each of the first eight channels; what is not measured is left out.
 
     Parameters
     ----------
     values : array, shape (n, channel, y, x)
-        Patches, or images.
+        Patches, or images. What is masked or not finite does not count.
     channels : sequence of str
         Their names; without, numbers.
     bins : int
@@ -252,10 +280,22 @@ def histograms(
     names = list(channels) or [f"channel {index}" for index in range(values.shape[1])]
     values = np.abs(values) if np.iscomplexobj(values) else values
     values = values.astype("uint8") if values.dtype == np.bool else values
-    edges = _edges(values, bins)
-    ones = [values[:, index].ravel() for index in range(len(names[: len(_COLORS)]))]
-    counted = [(edges, np.histogram(one[np.isfinite(one)], bins=edges)[0]) for one in ones]
+    edges = _edges(measured(values), bins)
+    ones = [measured(values[:, index]) for index in range(len(names[: len(_COLORS)]))]
+    counted = [(edges, np.histogram(one, bins=edges)[0]) for one in ones]
     return counted_histograms(counted, names, title=title, unit=unit)
+
+
+def measured(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Those of `values` that are neither masked nor NaN nor infinite, in one row.
+
+    Examples
+    --------
+    >>> measured(np.ma.masked_equal([[1.0, -9.0], [np.nan, 4.0]], -9)).tolist()
+    [1.0, 4.0]
+    """
+    known = values.compressed() if isinstance(values, np.ma.MaskedArray) else values.ravel()
+    return known if known.dtype.kind in "uib" else known[np.isfinite(known)]
 
 
 def counted_histograms(
@@ -319,13 +359,16 @@ def _colors(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.abs(chosen) if np.iscomplexobj(chosen) else chosen
 
 
+def _with_nan(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(np.ma.filled(values.astype("float32"), np.nan))
+
+
 def _limits(images: Sequence[np.ndarray[Any, Any]]) -> tuple[float, float]:
     if images[0].dtype == np.uint8:
         return 0.0, 255.0
     if images[0].dtype == np.bool:
         return 0.0, 1.0
-    values = np.concatenate([image.ravel() for image in images])
-    finite = values[np.isfinite(values)]
+    finite = np.concatenate([measured(image) for image in images])
     if not finite.size:
         return 0.0, 1.0
     low, high = np.percentile(finite.astype("float64"), [2, 98])
@@ -342,8 +385,7 @@ def _on_thinned(
 
 
 def _edges(values: np.ndarray[Any, Any], bins: int) -> np.ndarray[Any, Any]:
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
+    low, high = (values.min(), values.max()) if values.size else (0, 1)
     if values.dtype.kind in "uib" and int(high) - int(low) < bins:
         return np.arange(int(low), int(high) + 2) - 0.5
     if values.dtype.kind in "ui":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchmill.show.drawing import card_html, table_html
-from patchmill.show.figures import counted_histograms, gallery
+from patchmill.show.figures import color_channels, counted_histograms, gallery
 from patchmill.show.peeks import short, thumbnail
 from patchmill.types import shown_shape
 
@@ -63,7 +63,8 @@ class Thumbnail:
     size : tuple of int
         Of the image, (y, x) in pixels.
     pixels : ndarray, shape (channel, y, x)
-        At most three channels, thinned.
+        At most three channels, thinned: red, green, blue where their names tell, else the first. What is not measured
+        is masked.
     """
 
     name: str
@@ -123,11 +124,20 @@ class _Image:
     image: int
 
     def __getitem__(self, cuts: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+        from patchmill.reading.pixels import masked
+
         _, rows, columns = cuts
-        channels = slice(0, min(_COLORS, self.variable.shape[1]))
+        wanted = self._channels
+        channels = slice(min(wanted), max(wanted) + 1)
         region = (slice(self.image, self.image + 1), channels, rows, columns)
-        pixels: np.ndarray[Any, Any] = self.source.read(self.variable, region)[0]
-        return pixels
+        pixels = self.source.read(self.variable, region)[0][[each - channels.start for each in wanted]]
+        return masked(pixels, self.variable.nodata)
+
+    @property
+    def _channels(self) -> tuple[int, ...]:
+        label = self.source.labels.get(self.source.channel_dim(self.variable)) if self.variable.has_channel else None
+        told = None if label is None else color_channels([str(each) for each in label.values])
+        return told or tuple(range(min(_COLORS, self.variable.shape[1])))
 
 
 def image_gallery(variable: VariableReport, shown: Sequence[Thumbnail]) -> Figure:

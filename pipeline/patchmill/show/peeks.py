@@ -36,7 +36,7 @@ def thumbnail(pixels: Any, shape: tuple[int, int], *, most: int = 256) -> np.nda
     firsts = [(n - length) // 2 for n, length in zip(shape, lengths, strict=True)]
     thin = max(1, -(-max(lengths) // most))  # one for both axes: another for each would stretch the picture
     cuts = [slice(first, first + length, thin) for first, length in zip(firsts, lengths, strict=True)]
-    return np.asarray(pixels[(..., *cuts)])
+    return np.asanyarray(pixels[(..., *cuts)])
 
 
 def chosen(total: int, count: int, seed: int = 0) -> np.ndarray[Any, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchmill.show.accounts import none_kept
-from patchmill.show.peeks import chosen
+from patchmill.show.peeks import chosen, placed_titles
 from patchmill.types import counted, shown_bytes, shown_shape
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ _MOST_BYTES = 64 * 2**20
 
 _MOST_DRAWN = 1600
 """Patches on one picture: beyond, their outlines are all there is to see."""
+
+_MOST_CLASSES = 64
+"""Values of a mask; more are shades of gray."""
+
+_MOST_BESIDE = 6
+"""Pictures in a row, where one patch has no more."""
 
 _MOST_LOCATED = 2**18
 """Patches of one image among which its middle is looked for."""
@@ -61,6 +67,98 @@ def channel_names(patches: PatchSet, name: str | None = None) -> list[str]:
     dim = found[0].channel_dim if found else ""
     coords = patches.catalog.coords
     return [str(label) for label in coords[dim].values] if dim in coords else []
+
+
+def pictures(patches: PatchSet, numbers: Array, name: str | None = None) -> Array:
+    """Patches of one variable as they are drawn: what is not measured is masked, and colors are chosen by name.
+
+    Parameters
+    ----------
+    patches : PatchSet
+    numbers : array of int, shape (n,)
+    name : str, optional
+        Which variable; the first without.
+
+    Returns
+    -------
+    masked array, shape (n, channel, y, x)
+        Red, green and blue where names of channels tell which these are, else all channels; (n, y, x) without channels.
+
+    Raises
+    ------
+    ValueError
+        If there is no such variable.
+    """
+    from patchmill.show.figures import color_channels
+
+    pixels = one_variable(patches.read(numbers, masked=True), name)
+    colors = color_channels(channel_names(patches, name)) if pixels.ndim == 4 else None
+    return pixels if colors is None else pixels[:, list(colors)]
+
+
+def drawn_limits(pixels: Array) -> tuple[float, float]:
+    """What of some pictures is drawn black and white; of few classes without channels the least and the greatest.
+
+    Parameters
+    ----------
+    pixels : array, shape (n, channel, y, x) or (n, y, x)
+        As `pictures` gives them.
+
+    Examples
+    --------
+    >>> drawn_limits(np.array([[[0, 4]]], "uint8")), drawn_limits(np.array([[[[0, 4]]]], "uint8"))
+    ((0.0, 4.0), (0.0, 255.0))
+    """
+    from patchmill.show.figures import limits, measured
+
+    if pixels.ndim == 3 and pixels.dtype.kind in "ui":
+        known = measured(pixels)
+        low, high = (int(known.min()), int(known.max())) if known.size else (0, 1)
+        if high - low < _MOST_CLASSES:
+            return float(low), float(high)
+    return limits(list(pixels))
+
+
+def side_by_side(patches: PatchSet, numbers: Array) -> tuple[list[Array], list[str], int]:
+    """All variables of some patches beside each other, such as an image and its mask, for `gallery` with drawn=(0, 1).
+
+    Parameters
+    ----------
+    patches : PatchSet
+    numbers : array of int, shape (n,)
+
+    Returns
+    -------
+    pictures : list of arrays, shape (3, y, x), between 0 and 1
+        Of the first patch each variable, then of the second; every variable with limits of its own.
+    titles : list of str
+    columns : int
+        How many stand side by side, so that no patch is torn apart.
+    """
+    from patchmill.show.figures import rendered
+
+    drawn = {}
+    for name in (each.name for each in patches.variables):
+        pixels = pictures(patches, numbers, name)
+        low, high = drawn_limits(pixels)
+        drawn[name] = [np.moveaxis(rendered(each, low=low, high=high), -1, 0) for each in pixels]
+    image, origins = patches.locate(numbers)
+    names = None if patches.names is None else patches.names.tolist()
+    places = placed_titles(names, image.tolist(), origins)
+    order = [(at, name) for at in range(len(places)) for name in drawn]
+    titles = [f"{name} of {places[at]}" for at, name in order]
+    return [drawn[name][at] for at, name in order], titles, len(drawn) * max(1, _MOST_BESIDE // len(drawn))
+
+
+def gray_note(pixels: Any) -> str:
+    """What a caption says of pictures in which something is not measured, else nothing.
+
+    Examples
+    --------
+    >>> gray_note(np.ma.masked_equal([[0, 1]], 0)), gray_note(np.ones((2, 2)))
+    (' What is not measured is light gray.', '')
+    """
+    return " What is not measured is light gray." if any(np.ma.is_masked(each) for each in pixels) else ""
 
 
 def some_patches(patches: PatchSet, count: int, seed: int = 0) -> Array:
@@ -152,17 +250,24 @@ def patch_figures(patches: PatchSet) -> dict[str, Any]:
 
 
 def value_figures(values: Array) -> dict[str, Any]:
-    """Range and mean of values, by what they are; nothing where none of them is finite.
+    """Range and mean of values, by what they are; nothing where all are masked or not finite.
 
     Examples
     --------
     >>> value_figures(np.array([1.0, 4.0, np.nan]))
     {'values': '1 to 4', 'mean': 2.5}
     """
-    finite = values[np.isfinite(values)]
-    if not finite.size:
+    from patchmill.show.figures import measured
+
+    known = measured(values)
+    if not known.size:
         return {}
-    return {"values": f"{finite.min():.4g} to {finite.max():.4g}", "mean": finite.mean().item()}
+    return {"values": f"{known.min():.4g} to {known.max():.4g}", "mean": known.mean(dtype=_wide(known.dtype)).item()}
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    # As `inspect` adds: single precision over 10**7 pixels differs in the digits that people compare.
+    return np.dtype("complex128" if dtype.kind == "c" else "float64")
 
 
 def too_small(patches: PatchSet) -> list[tuple[str, str]]:
