@@ -63,6 +63,19 @@ class Variable:
         return self.shape[1] if self.has_channel else None
 
 
+class UnknownVariableError(ValueError):
+    """A source has no variable that was asked for; `known` are those with pixels that it has."""
+
+    def __init__(self, sentence: str, known: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.known = tuple(known)
+
+
+def no_variable(where: str, name: str, known: Sequence[str]) -> UnknownVariableError:
+    """The error for a variable that `where` lacks; `known` are those with pixels, since no other can be cut."""
+    return UnknownVariableError(f"{where} has no variable {name!r}, it has {', '.join(known) or 'none'}", known)
+
+
 def unchanged() -> None:
     """What can't change behind anybody's back: an object of this process."""
 
