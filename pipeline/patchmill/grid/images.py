@@ -29,14 +29,29 @@ def as_numbers(indices: ArrayLike, count: int) -> Ints:
     TypeError
         If they are not integers.
     """
+    if isinstance(indices, slice):
+        raise TypeError(f"patch numbers must be integers, got {_shown(indices)}: give {as_range(indices, count)}")
     numbers = np.asarray(indices)
     if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
-        raise TypeError(f"patch numbers must be integers, got {numbers.dtype}")
+        way = ": of a mask they are numpy.flatnonzero(mask)" if numbers.dtype == bool else ""
+        raise TypeError(f"patch numbers must be integers, got {numbers.dtype}{way}")
     numbers = numbers.astype(np.int64).reshape(-1)
     outside = (numbers < -count) | (numbers >= count)
     if outside.any():
         raise IndexError(f"patch {int(numbers[outside][0])} is outside a set of {count} patches")
     return np.where(numbers < 0, numbers + count, numbers)
+
+
+def as_range(numbers: slice, count: int) -> str:
+    """What a slice of `count` patches is as a range, for errors: ``"range(0, 3)"``."""
+    try:
+        return repr(range(*numbers.indices(count)))
+    except TypeError:  # bounds that are no integers
+        return "a range, such as range(0, 3)"
+
+
+def _shown(numbers: slice) -> str:
+    return f"slice({numbers.start}, {numbers.stop})" if numbers.step is None else repr(numbers)
 
 
 def alike(row: Sequence[int], images: int) -> Ints:

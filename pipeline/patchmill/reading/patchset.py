@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from patchmill.grid import ImageGrids, Numbering, PatchGrid
+from patchmill.grid.images import as_range
 from patchmill.reading.lazily import catalog_of, dask_of, dataset_of
 from patchmill.reading.pixels import Pixels
 from patchmill.types import shown_bytes, shown_shape
@@ -190,8 +191,10 @@ class PatchSet:
         try:
             number = operator.index(i)
         except TypeError as error:
+            wanted: Any = i
+            many = as_range(wanted, len(self)) if isinstance(wanted, slice) else "indices"
             raise TypeError(
-                f"a patch is asked for by one integer, got {i!r}: many at once come from read(indices)"
+                f"a patch is asked for by one integer, got {i!r}: many at once come from read({many})"
             ) from error
         batch = self.read([number])
         return {name: values[0] for name, values in batch.items()} if isinstance(batch, dict) else batch[0]

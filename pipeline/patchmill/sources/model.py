@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.errors import SourceError
+from patchmill.errors import MissingSourceError, SourceError
 from patchmill.sources.readers import AXES, Reader, Region4
 
 
@@ -262,6 +263,14 @@ def refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
             f"patch sets hold booleans, integers, floats and complex numbers, got {dtype} in {name!r}: "
             "cast it first, or cut it in memory with patchmill.patchify"
         )
+
+
+def nothing_at(url: str) -> MissingSourceError:
+    """The error for a source that is not there: a pattern is for ingest, which takes many files."""
+    if "://" not in url and re.search(r"[*?\[]", url):
+        way = f"a pattern of files becomes one source by ingest: patchmill ingest '{url}' --target source.zarr"
+        return MissingSourceError(f"a source is one Zarr store or file, and nothing is at {url}: {way}")
+    return MissingSourceError(f"nothing is at {url}: check the path of the source")
 
 
 def vanished(url: str) -> SourceError:

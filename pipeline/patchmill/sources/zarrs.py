@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.errors import MissingSourceError, PatchmillError, SourceError
+from patchmill.errors import PatchmillError, SourceError
 from patchmill.grid import alike
 from patchmill.sources.absent import sparse
 from patchmill.sources.model import (
@@ -25,6 +25,7 @@ from patchmill.sources.model import (
     channel_labels,
     label_of,
     no_variable,
+    nothing_at,
     one_name,
     plain_attributes,
     refuse_dtype,
@@ -88,14 +89,15 @@ def _open_node(place: Location) -> Any:
     import zarr
 
     if not place.exists():
-        raise MissingSourceError(f"nothing is at {place.url}: check the path of the source")
+        raise nothing_at(place.url)
     try:
         return zarr.open(place.store(), mode="r")
     except PatchmillError:  # the store itself does not answer
         raise
     except Exception as error:  # zarr-python raises many kinds for a folder that is no store
         raise SourceError(
-            f"{place.url} is not a Zarr array or group: patchmill.ingest makes one of image files"
+            f"{place.url} is not a Zarr array or group: patchmill.ingest makes one of image files, on the command line "
+            f"patchmill ingest {place.url} --target source.zarr"
         ) from error
 
 
