@@ -109,7 +109,7 @@ def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, runs: str, *, f
 
 
 def _not_own(stage: Stage, path: str, pipeline: str, found: Trace, runs: str) -> str:
-    """The sentence for what is no store, and not this stage's: whose it is, where another one is known to have left it."""
+    """The sentence for what is not this stage's, with whose it is where another one is known to have left it."""
     by = next(
         (
             f"the stage {name} of {other}"
