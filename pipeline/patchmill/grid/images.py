@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,29 @@ class ImageGrids:
         if self._alike:
             return len(self.of(0)) * len(self.sizes)
         return int(self.ends[-1]) if len(self.ends) else 0
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all images, each by its own extent."""
+        if self._alike:
+            return prod(map(int, self.sizes[0])) * len(self.sizes)
+        return int(np.prod(self.sizes, axis=1, dtype=np.int64).sum())
+
+    @cached_property
+    def uncovered(self) -> int:
+        """Pixels of all images that lie in no patch; ``sum(grid.uncovered for each image's grid)``, but much faster."""
+        if self._alike:
+            return self.of(0).uncovered * len(self.sizes)
+        covered = np.ones(len(self.sizes), np.int64)
+        for at in range(self.canvas.ndim):
+            lengths, inverse = np.unique(self.sizes[:, at], return_inverse=True)
+            covered *= np.array([self._covered(at, n) for n in lengths.tolist()], np.int64)[inverse]
+        return self.pixels - int(covered.sum())
+
+    def _covered(self, at: int, n: int) -> int:
+        """Pixels along one axis that some patch holds, in an image of `n`."""
+        shape = [n if axis == at else side for axis, side in enumerate(self.canvas.shape)]
+        return self.canvas.resized(shape).axes[at].covered
 
     @property
     def too_small(self) -> Ints:

@@ -299,10 +299,12 @@ class PatchSet:
         positions = f" of {len(self.grids):,}" if len(self) < len(self.grids) else ""
         stored = f" out of {shown_bytes(self.stored_nbytes)} stored" if self.layout == "canvas" else ""
         count = f"{len(self):,}{positions} patches"
+        share = self.grids.uncovered / max(1, self.grids.pixels)
+        step = shown_shape(self.grid.step) + (f", {share:.1%} uncovered" if share else "")
         return (
             f"<PatchSet: {count} of {shape} {kinds} from {images:,} image{'s' if images != 1 else ''}"
             f"{f' ({small:,} too small)' if small else ''}, {shown_shape(self.grid.counts)} at most, "
-            f"step {shown_shape(self.grid.step)}, {self.layout}, {shown_bytes(self.nbytes)}{stored}>"
+            f"step {step}, {self.layout}, {shown_bytes(self.nbytes)}{stored}>"
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
