@@ -35,8 +35,12 @@ def parse(text: str, what: str) -> ast.expr:
     try:
         tree = ast.parse(flat, mode="eval").body
     except SyntaxError as error:
-        at = error.offset or len(flat) + 1
-        raise ValueError(f"{what} can't be read: {error.msg}, character {at} of {shown(flat)}") from None
+        turned = _TURNED.search(_STRING.sub(lambda found: " " * len(found[0]), flat))
+        if turned is not None:
+            why, at = f"write {turned[0][::-1]} for {turned[0]}", turned.start() + 1
+        else:
+            why, at = error.msg, error.offset or len(flat) + 1
+        raise ValueError(f"{what} can't be read: {why}, character {at} of {shown(flat)}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{what} can't be read: {shown(flat)} ({error})") from None
     if _depth(tree) > DEEPEST:
@@ -79,6 +83,8 @@ def shown(text: str) -> str:
 _STRING = re.compile(
     r"""(?P<prefix>\b[a-zA-Z]{1,2})?(?:\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 )
+_TURNED = re.compile("=>|=<|=!")
+"""Comparisons the wrong way round."""
 _ESCAPE = re.compile(r"\\(?:[4-7][0-7]{2}|(?P<known>[\\'\"abfnrtv0-7xuUN])|.)")
 _PREFIXES = frozenset({"b", "f", "t", "br", "rb", "fr", "rf", "tr", "rt"})
 _DIGITS = "[0-9](?:_?[0-9])*"

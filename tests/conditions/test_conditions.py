@@ -315,3 +315,9 @@ FINE = [
 @pytest.mark.parametrize("text", FINE)
 def test_what_python_does_not_warn_of_is_read(text):
     assert as_condition(as_condition(text).text) == as_condition(text)
+
+
+@pytest.mark.parametrize(("given", "meant"), [("=>", ">="), ("=<", "<="), ("=!", "!=")])
+def test_a_comparison_the_wrong_way_round_is_told_the_right_one(given, meant):
+    with pytest.raises(ValueError, match=f"write {meant} for {given}, character 16 of"):
+        as_condition(f"valid_fraction {given} 0.9")

@@ -90,3 +90,15 @@ def test_no_numbers_mean_no_patches():
     image, position = ImageGrids.uniform(PatchGrid((4, 4), 2), 4).locate([])
     assert image.shape == (0,)
     assert position.shape == (0, 2)
+
+
+@pytest.mark.parametrize("edge", ["drop", "pad", "shift"])
+@pytest.mark.parametrize(("step", "dilation"), [(4, 1), (2, 1), (7, 1), (3, 3)])
+def test_uncovered_is_the_sum_over_images(edge, step, dilation):
+    sizes = np.array([[30, 41], [12, 41], [3, 20], [30, 9], [17, 17], [30, 41]])
+    grids = ImageGrids(PatchGrid((30, 41), 4, step, dilation, edge), sizes)
+    per_image = [grids.of(at) for at in range(len(sizes))]
+    assert grids.uncovered == sum(grid.uncovered for grid in per_image)
+    assert grids.pixels == sizes.prod(axis=1).sum()
+    whole = ImageGrids.uniform(grids.canvas, 3)
+    assert (whole.uncovered, whole.pixels) == (3 * grids.canvas.uncovered, 3 * 30 * 41)

@@ -147,3 +147,16 @@ def test_a_set_that_grew_since_it_was_opened(tmp_path, layout, keep):
     xr.testing.assert_equal(ps.to_xarray().load(), before)
     np.testing.assert_array_equal(ps.read(np.arange(len(ps))), patches)
     assert grown.to_xarray().sizes["image"] == 5
+
+
+def test_masks_and_slices_are_told_how_numbers_are_made_of_them():
+    ps = patchmill.view_patches(np.arange(36).reshape(6, 6), 2)
+    with pytest.raises(TypeError, match=r"got bool: of a mask they are numpy\.flatnonzero\(mask\)$"):
+        ps.read(np.ones(9, bool))
+    with pytest.raises(TypeError, match=r"got slice\(0, 3\): give range\(0, 3\)$"):
+        ps.read(slice(0, 3))
+    with pytest.raises(TypeError, match=r"read\(range\(0, 9, 2\)\)$"):
+        ps[::2]
+    with pytest.raises(TypeError, match=r"read\(indices\)$"):
+        ps["a"]
+    assert ps.read(range(3)).shape == (3, 2, 2)

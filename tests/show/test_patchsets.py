@@ -92,3 +92,14 @@ def test_numbers_of_kept_patches_are_shown_in_a_line(tmp_path):
     ps = patchmill.write_patches(a_source(), tmp_path / "p.zarr", 8, keep="mean > 5000")
     assert repr(ps.numbering) == f"<KeptPatches: {len(ps)} of 70 patches of 2 images>"
     assert f"{len(ps)} of 70 patches of 3 x 8 x 8" in repr(ps)
+
+
+def test_pixels_in_no_patch_are_told_as_the_plan_tells_them(tmp_path):
+    ps = patchmill.write_patches(a_source(), tmp_path / "p.zarr", 16)
+    told = dict(rows_of(ps))["uncovered"]
+    assert told == "1,728 pixels (36.0%)"
+    assert told == dict(patchmill.plan(a_source(), 16).rows())["uncovered"]
+    assert "step 16 x 16, 36.0% uncovered, patches" in repr(ps)
+    for whole in (patchmill.view_patches(a_source(), 16, edge="shift"), patchmill.view_patches(a_source(), 20)):
+        assert "uncovered" not in dict(rows_of(whole))
+        assert "uncovered" not in repr(whole)

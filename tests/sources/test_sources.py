@@ -284,3 +284,13 @@ def test_no_other_array_gets_it(source):
     with pytest.raises(ValueError, match="a patch must fit") as found:
         patchmill.plan(source, 16)
     assert "channels come last" not in str(found.value)
+
+
+def test_patterns_and_folders_of_files_are_for_ingest(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGE[0])
+    for given in (tmp_path / "*.tif", tmp_path / "[ab].zarr"):
+        with pytest.raises(FileNotFoundError) as found:
+            patchmill.plan(given, 8)
+        assert f"patchmill ingest '{given}' --target source.zarr" in str(found.value)
+    with pytest.raises(patchmill.PatchmillError, match=f"patchmill ingest {tmp_path} --target source.zarr"):
+        patchmill.plan(tmp_path, 8)

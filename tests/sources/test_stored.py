@@ -286,3 +286,117 @@ def test_an_array_may_be_called_like_an_axis(tmp_path):
     source = open_source(tmp_path / "group.zarr")
     assert [variable.name for variable in source.variables] == ["image"]
     assert source.variables[0].shape == (1, 2, 4, 6)
+
+
+# -- channels by label -------------------------------------------------------------------------------------------------
+
+BANDS = ["B02", "B03", "B04", "B08", "B11"]
+MANY = np.random.default_rng(1).integers(1, 60000, (2, 5, 40, 50), "uint16")
+
+
+def labeled(tmp_path, kind):
+    """An image of five bands and a mask, behind every kind of source that has labels."""
+    dims = ("time", "band", "y", "x")
+    data = xr.Dataset(
+        {"image": (dims, MANY, {"nodata": 7, "units": "1"}), "mask": (("time", "y", "x"), MANY[:, 0] > 30000)},
+        {"band": BANDS, "y": np.arange(40) * 10.0},
+    )
+    data["image"].encoding |= {"chunks": (1, 4, 20, 20)}
+    match kind:
+        case "zarr":
+            data.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False)
+            return tmp_path / "a.zarr"
+        case "netcdf":
+            data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf", encoding={"image": {"chunksizes": (1, 4, 20, 20)}})
+            return tmp_path / "a.nc"
+        case "canonical":
+            for at, name in enumerate("ab"):
+                np.save(tmp_path / f"{name}.npy", MANY[at])
+                np.save(tmp_path / f"{name}_mask.npy", (MANY[at, 0] > 30000).astype("uint8"))
+            files = [tmp_path / "a.npy", tmp_path / "b.npy"]
+            patchmill.ingest(
+                files, tmp_path / "s.zarr", variables={"mask": f"{tmp_path}/{{stem}}_mask.npy"}, channels=BANDS
+            )
+            return tmp_path / "s.zarr"
+        case "dataarray":
+            return data["image"]
+        case "dask":
+            return data.chunk({"band": 2, "y": 16})
+    return data
+
+
+KINDS = ["zarr", "canonical", "netcdf", "xarray", "dataarray", "dask"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("names", [["B04", "B08"], ["B11", "B02", "B08"], ["B03"]])
+def test_channels_are_chosen_by_label(tmp_path, kind, names):
+    source = labeled(tmp_path, kind)
+    numbers = [BANDS.index(name) for name in names]
+    opened = open_source(source, channels=names)
+    image = opened.variables[0]
+    assert (image.name, image.channels) == ("image", len(names))
+    assert [each.name for each in opened.variables[1:]] == [] if kind == "dataarray" else ["mask"]
+    assert [str(each) for each in opened.labels["channel"].values] == names
+    np.testing.assert_array_equal(
+        opened.read(image, (slice(0, 2), slice(0, len(names)), *EVERYTHING[2:])), MANY[:, numbers]
+    )
+    region = (slice(1, 2), slice(1, len(names)), slice(3, 33), slice(18, 50))
+    np.testing.assert_array_equal(opened.read(image, region), MANY[:, numbers][region])
+    only = None if kind == "dataarray" else "image"
+    ps = patchmill.write_patches(source, tmp_path / "set.zarr", 16, 8, channels=names, variables=only)
+    assert [str(each) for each in ps.to_xarray()["channel" if kind == "canonical" else "band"].values] == names
+    np.testing.assert_array_equal(ps.to_dask(), patchmill.patchify(MANY[:, numbers], 16, 8))
+    view = patchmill.view_patches(source, 16, 8, channels=names)
+    batch = view.read([5, 0, 30])
+    np.testing.assert_array_equal(batch if kind == "dataarray" else batch["image"], ps.read([5, 0, 30]))
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+
+
+def test_what_belongs_to_chosen_channels_goes_along(tmp_path):
+    source = labeled(tmp_path, "zarr")
+    image = open_source(source, channels=["B08", "B04"]).variables[0]
+    assert (image.nodata, image.attributes["units"]) == (7, "1")
+    report = patchmill.inspect(source, channels=["B08", "B04"], variables=["image"])
+    assert [each.name for each in report["image"].channels] == ["B08", "B04"]
+    assert report["image"].channels[0].maximum == MANY[:, 3].max()
+    plan = patchmill.plan(source, 16, channels=["B08", "B04"], variables=["image"])
+    assert plan.variables[0].channels == 2
+    ps = patchmill.write_patches(
+        source, tmp_path / "a.out", 16, channels=["B08", "B04"], variables=["image"], keep='mean["B08"] > 0'
+    )
+    assert len(ps) == 12
+    with pytest.raises(ValueError, match="B02"):
+        patchmill.plan(source, 16, channels=["B08", "B04"], variables=["image"], keep='mean["B02"] > 0')
+    with pytest.raises(PatchmillError, match=r"other|channels"):
+        patchmill.write_patches(source, tmp_path / "a.out", 16, channels=["B04", "B08"], variables=["image"])
+
+
+def test_a_chosen_source_travels_and_keeps_its_order(tmp_path):
+    source = open_source(labeled(tmp_path, "zarr"), channels=["B11", "B02"], variables=["mask"])
+    again = pickle.loads(pickle.dumps(source))
+    assert [each.name for each in again.variables] == ["image", "mask"]
+    region = (slice(0, 2), slice(0, 2), *EVERYTHING[2:])
+    np.testing.assert_array_equal(again.cached(2**20, 2**40).read(again.variables[0], region), MANY[:, [4, 0]])
+    other = open_source(tmp_path / "a.zarr", channels=["B02", "B11"])
+    assert dict(other.identity) != dict(source.identity)
+
+
+def test_channels_that_are_neither_name_what_there_is(tmp_path):
+    for kind in KINDS:
+        (tmp_path / kind).mkdir()
+        source = labeled(tmp_path / kind, kind)
+        with pytest.raises(ValueError, match=r"no channel 'B99'.*of image are B02, B03") as found:
+            open_source(source, channels=["B04", "B99"])
+        assert not {"height", "width", "name", "spatial_ref", "time"} & set(str(found.value).replace(",", "").split())
+        if kind != "dataarray":
+            assert "its variables are image, mask" in str(found.value)
+            with pytest.raises(ValueError, match=r"no variable 'hight', it has image, mask$"):
+                open_source(source, variables=["hight"])
+    two = xr.Dataset(dict.fromkeys(("raw", "smooth"), (("band", "y", "x"), MANY[0])), {"band": BANDS})
+    with pytest.raises(ValueError, match=r"in raw and smooth.*variables="):
+        open_source(two, channels=["B04"])
+    opened = open_source(two, channels=["B04"], variables=["raw"])
+    assert [each.name for each in opened.variables] == ["raw"]
+    with pytest.raises(ValueError, match="no labels"):
+        open_source(two.drop_vars("band"), channels=["B04"])

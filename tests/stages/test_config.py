@@ -104,7 +104,7 @@ def test_the_resolved_config_says_the_same(folder):
         (("workers: 2", "workers: 0"), "some.yaml:3: compute.workers must be at least 1, got 0"),
         (("workers", "wokers"), "some.yaml:3: compute.wokers is no key of a config; did you mean workers?"),
         (("root}/a", "rot}/a"), "some.yaml:10: first.target can't be resolved: there is no ${{rot}}; did"),
-        (("size: 3", "size: wide"), "some.yaml:10: first.size must be a list of whole numbers, got 'wide' (str)"),
+        (("size: 3", "size: wide"), "first.size must be a list of whole numbers or one such number, got 'wide' (str)"),
         (("size: 3", "siez: 3"), "some.yaml:10: first.siez is no parameter of ../work.ipynb; did you mean size?"),
         ((FIRST, "first:\n    notebook: ../wrok.ipynb"), "some.yaml:9: there is no notebook {up}/wrok.ipynb"),
         ((FIRST, "first:\n    notebook: patchmill:ingst"), "some.yaml:9: no notebook patchmill:ingst comes with"),
@@ -463,3 +463,35 @@ def test_every_stage_runs_behind_those_it_refers_to_and_else_as_written(names, r
         # Whoever stands before it although written later, it had to wait for, or was waited for.
         free = [other for other in names if other in order[at:] and references[other] <= set(order[:at])]
         assert name == free[0]
+
+
+def test_a_folder_in_place_of_a_config_names_those_in_it(folder, monkeypatch):
+    write(folder, CHAIN)
+    monkeypatch.chdir(folder.parent.parent)
+    project = folder.parent.name
+    for path, meant in (
+        (project, f"{project}/configs/some.yaml"),
+        (f"{project}/configs", f"{project}/configs/some.yaml"),
+    ):
+        with pytest.raises(ConfigError) as found:
+            read_config(path)
+        assert str(found.value) == f"a config is a file, and {path} is a folder: name {meant}"
+    with pytest.raises(ConfigError, match="is a folder: it holds none"):
+        read_config(str(folder / "data"))
+
+
+def test_the_other_suffix_of_a_config_is_suggested(folder, monkeypatch):
+    write(folder, CHAIN)
+    monkeypatch.chdir(folder.parent.parent)
+    for wrong in ("some.yml", "some"):
+        with pytest.raises(ConfigError, match=r"configs/some\.yaml\?$"):
+            read_config(f"{folder.parent.name}/configs/{wrong}")
+
+
+def test_a_parameter_without_its_stage_is_told_its_stages(folder):
+    path = write(folder, CHAIN)
+    for name, meant in (("size", "second.size or first.size"), ("data", "second.data or first.data")):
+        with pytest.raises(ConfigError, match=rf"no stage {name}; did you mean {meant}\?$"):
+            read_config(path, [f"{name}=64"]).problems.check()
+    with pytest.raises(ConfigError, match=r"no stage stage; its stages are second, first$"):
+        read_config(path, ["stage=64"]).problems.check()

@@ -68,7 +68,7 @@ def test_all_problems_are_told_and_nothing_is_changed(cells, shell):
         cells(DECLARED, "PAPERMILL_INPUT_PATH = 'x'\nzebra = 3\nflag = 'maybe'\nstep = 1.5", ENTER)
     assert str(caught.value).splitlines() == [
         "zebra is no parameter of this notebook; it declares source, target, variables, patch_shape, step, flag",
-        "step must be a list of whole numbers, got 1.5 (float)",
+        "step must be a list of whole numbers or one such number, got 1.5 (float)",
         "flag must be true or false, got 'maybe' (str)",
     ]
     assert shell.user_ns["flag"] == "maybe"

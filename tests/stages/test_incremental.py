@@ -128,13 +128,13 @@ def test_two_configs_with_one_output_and_an_output_that_somebody_else_made(tmp_p
         assert main(arguments) == 2
         assert capsys.readouterr().err == (
             f"patchmill: writes.target: {tmp_path}/out/a.txt is there, and writes of test did not write it: "
-            "choose another place, remove it\n"
+            "choose another place, or remove it\n"
         )
     assert sorted(tmp_path.rglob("*")) == before
     (tmp_path / "out" / "a.txt").unlink()
     patchmill.run(config, only_stages="writes")
     config.write_text(config.read_text().replace("name: test", "name: other"))
-    with pytest.raises(TargetExistsError, match="and writes of other did not write it"):
+    with pytest.raises(TargetExistsError, match=r"a\.txt was written by the stage writes of test, so it stays: choose"):
         patchmill.run(config)
     assert (tmp_path / "out" / "a.txt").read_text() == "nothing"
 

@@ -259,8 +259,9 @@ def _add_opening(verb: Verb) -> None:
     """Which source it is, and what reading it may take."""
     verb.add_several("--variables", several=NAMES, metavar="NAME", help="which variables; all where not given")
     verb.add_several(
-        "--channels", several=NAMES, metavar="NAME", help="variables to take for the channels of one array"
-    )
+        "--channels", several=NAMES, metavar="NAME",
+        help="variables to take for the channels of one array, or labels of the channels to take, in this order",
+    )  # fmt: skip
     _add_source_options(verb)
     verb.add_several(
         "--dims", several=PAIRS, metavar="AXIS=NAME", default=[],

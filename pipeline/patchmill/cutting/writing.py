@@ -176,7 +176,9 @@ def write_patches(
         Which axis is which where names differ, such as ``{"image": "time", "channel": "band"}``; for an unnamed array
         its axes in order, such as ``("y", "x", "channel")``.
     channels : sequence of str, optional
-        Variables to take for the channels of one array, such as ``["B02", "B03"]``.
+        Variables to take for the channels of one array, such as ``["B02", "B03"]``; others are left out unless
+        `variables` names them. Where none of these is a variable, and one array has channels with all these labels:
+        only these channels of it, in this order; other variables are cut along as they are.
     mode : {"resume", "create", "overwrite", "append", "auto"}
         "resume" begins a set, goes on with one that was begun by the same request, or returns it if it is finished;
         "create" begins one where nothing is; "overwrite" builds aside and replaces a patch set, never anything else;

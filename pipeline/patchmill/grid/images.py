@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,29 @@ def as_numbers(indices: ArrayLike, count: int) -> Ints:
     TypeError
         If they are not integers.
     """
+    if isinstance(indices, slice):
+        raise TypeError(f"patch numbers must be integers, got {_shown(indices)}: give {as_range(indices, count)}")
     numbers = np.asarray(indices)
     if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
-        raise TypeError(f"patch numbers must be integers, got {numbers.dtype}")
+        way = ": of a mask they are numpy.flatnonzero(mask)" if numbers.dtype == bool else ""
+        raise TypeError(f"patch numbers must be integers, got {numbers.dtype}{way}")
     numbers = numbers.astype(np.int64).reshape(-1)
     outside = (numbers < -count) | (numbers >= count)
     if outside.any():
         raise IndexError(f"patch {int(numbers[outside][0])} is outside a set of {count} patches")
     return np.where(numbers < 0, numbers + count, numbers)
+
+
+def as_range(numbers: slice, count: int) -> str:
+    """What a slice of `count` patches is as a range, for errors: ``"range(0, 3)"``."""
+    try:
+        return repr(range(*numbers.indices(count)))
+    except TypeError:  # bounds that are no integers
+        return "a range, such as range(0, 3)"
+
+
+def _shown(numbers: slice) -> str:
+    return f"slice({numbers.start}, {numbers.stop})" if numbers.step is None else repr(numbers)
 
 
 def alike(row: Sequence[int], images: int) -> Ints:
@@ -97,6 +113,29 @@ class ImageGrids:
         if self._alike:
             return len(self.of(0)) * len(self.sizes)
         return int(self.ends[-1]) if len(self.ends) else 0
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all images, each by its own extent."""
+        if self._alike:
+            return prod(map(int, self.sizes[0])) * len(self.sizes)
+        return int(np.prod(self.sizes, axis=1, dtype=np.int64).sum())
+
+    @cached_property
+    def uncovered(self) -> int:
+        """Pixels of all images that lie in no patch; ``sum(grid.uncovered for each image's grid)``, but much faster."""
+        if self._alike:
+            return self.of(0).uncovered * len(self.sizes)
+        covered = np.ones(len(self.sizes), np.int64)
+        for at in range(self.canvas.ndim):
+            lengths, inverse = np.unique(self.sizes[:, at], return_inverse=True)
+            covered *= np.array([self._covered(at, n) for n in lengths.tolist()], np.int64)[inverse]
+        return self.pixels - int(covered.sum())
+
+    def _covered(self, at: int, n: int) -> int:
+        """Pixels along one axis that some patch holds, in an image of `n`."""
+        shape = [n if axis == at else side for axis, side in enumerate(self.canvas.shape)]
+        return self.canvas.resized(shape).axes[at].covered
 
     @property
     def too_small(self) -> Ints:

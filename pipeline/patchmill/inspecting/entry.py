@@ -54,7 +54,7 @@ def inspect(
     dims : mapping or sequence, optional
         Which axis is which, such as ``{"image": "time"}``.
     channels : sequence of str, optional
-        Variables that become the channels of one.
+        Variables that become the channels of one, or labels of the channels to look at, as for `write_patches`.
     memory : int or str, optional
         What this process may hold, interpreter included, such as ``"1GiB"``; by default half of what the machine or
         the control group has.
@@ -169,7 +169,9 @@ def _threads(source: Source, variable: Variable, wanted: int, limit: int, held: 
         If it does not allow one.
     """
     shape, item = shape_of_regions(variable), variable.dtype.itemsize
-    region, chunk = prod(shape) * item, prod(map(min, variable.chunks, variable.shape)) * item
+    image, channel, y, x = variable.chunks  # a chunk may hold channels that are not chosen
+    images, _, height, width = variable.shape
+    region, chunk = prod(shape) * item, min(image, images) * channel * min(y, height) * min(x, width) * item
     # Values are read twice over where images differ in size, or channels are put together.
     piece = Piece(tile=2 * region, changed=0, found=0, reading=reading_bytes(region, chunk), looking=WORKING, writing=0)
 

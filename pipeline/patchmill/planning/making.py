@@ -81,7 +81,7 @@ def make_plan(
     """
     found: dict[str, tuple[Case, Choice | None, bool]] = {}
     layouts: tuple[Layout, ...] = ("patches", "canvas")
-    pixels, uncovered = _count(grids)
+    pixels = grids.pixels
     nbytes = pixels * sum((part.channels or 1) * np.dtype(part.dtype).itemsize for part in parts)
     compiler = compiler and nbytes >= _COMPILED_BYTES and limit >= _COMPILED_LIMIT
     for each in layouts:
@@ -109,7 +109,7 @@ def make_plan(
         images=len(grids.sizes),
         too_small=len(grids.too_small),
         patches=len(grids),
-        uncovered=uncovered,
+        uncovered=grids.uncovered,
         pixels=pixels,
         variables=planned,
         statistics=kept,
@@ -220,15 +220,6 @@ def _blocks(case: Case, work: Work, grid: PatchGrid) -> int:
     if work.read == "region" or not all(len(side) for side in units):
         return prod(len(side) for side in units)
     return prod(len(cuts_of(side, size)) - 1 for side, size in zip(units, work.block, strict=True))
-
-
-def _count(grids: ImageGrids) -> tuple[int, int]:
-    """Pixels, and pixels that no patch holds, of all images."""
-    pixels = uncovered = 0
-    for grid, images in _distinct(grids):
-        pixels += prod(grid.shape) * images
-        uncovered += grid.uncovered * images
-    return pixels, uncovered
 
 
 def _distinct(grids: ImageGrids) -> Iterator[tuple[PatchGrid, int]]:

@@ -57,8 +57,7 @@ class Part:
     @property
     def chunk_pixel(self) -> int:
         """Bytes of a pixel with the channels that one source chunk holds."""
-        channels = self.channels or 1
-        return self.source_pixel // channels * min(channels, self.source_chunk[1])
+        return np.dtype(self.source_dtype).itemsize * self.source_chunk[1]  # of which some may not be chosen
 
     @property
     def is_packed(self) -> bool:

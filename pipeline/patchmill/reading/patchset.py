@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from patchmill.grid import ImageGrids, Numbering, PatchGrid
+from patchmill.grid.images import as_range
 from patchmill.reading.lazily import catalog_of, dask_of, dataset_of
 from patchmill.reading.pixels import Pixels
 from patchmill.reading.pixels import masked as as_masked
@@ -194,8 +195,10 @@ class PatchSet:
         try:
             number = operator.index(i)
         except TypeError as error:
+            wanted: Any = i
+            many = as_range(wanted, len(self)) if isinstance(wanted, slice) else "indices"
             raise TypeError(
-                f"a patch is asked for by one integer, got {i!r}: many at once come from read(indices)"
+                f"a patch is asked for by one integer, got {i!r}: many at once come from read({many})"
             ) from error
         batch = self.read([number])
         return {name: values[0] for name, values in batch.items()} if isinstance(batch, dict) else batch[0]
@@ -322,10 +325,12 @@ class PatchSet:
         positions = f" of {len(self.grids):,}" if len(self) < len(self.grids) else ""
         stored = f" out of {shown_bytes(self.stored_nbytes)} stored" if self.layout == "canvas" else ""
         count = f"{len(self):,}{positions} patches"
+        share = self.grids.uncovered / max(1, self.grids.pixels)
+        step = shown_shape(self.grid.step) + (f", {share:.1%} uncovered" if share else "")
         return (
             f"<PatchSet: {count} of {shape} {kinds} from {images:,} image{'s' if images != 1 else ''}"
             f"{f' ({small:,} too small)' if small else ''}, {shown_shape(self.grid.counts)} at most, "
-            f"step {shown_shape(self.grid.step)}, {self.layout}, {shown_bytes(self.nbytes)}{stored}>"
+            f"step {step}, {self.layout}, {shown_bytes(self.nbytes)}{stored}>"
         )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:

@@ -64,12 +64,20 @@ def rows_of(ps: PatchSet) -> Rows:
         ("step", shown_shape(grid.step)),
         *dilation,
         ("edge", grid.edge),
+        *_uncovered(ps),
         ("variables", "; ".join(arrays)),
         ("size", _size(ps)),
         *_asked(ps),
         ("place", ps.url),
         *_made(ps),
     ]
+
+
+def _uncovered(ps: PatchSet) -> Rows:
+    """Pixels that lie in no patch, wherever there are any, as a plan says it."""
+    grids = ps.grids
+    share = f"{grids.uncovered:,} pixels ({grids.uncovered / max(1, grids.pixels):.1%})"
+    return [("uncovered", share)] if grids.uncovered else []
 
 
 # -- sizes -------------------------------------------------------------------------------------------------------------

@@ -48,8 +48,9 @@ def open_source(
     dims : mapping or sequence, optional
         Which axis is which, where names differ from the canonical ones: see `naming.canonical_axes`.
     channels : sequence of str, optional
-        Variables without channels, of one shape and dtype, that become the channels of one variable called "image".
-        Others are left out unless `variables` names them.
+        Variables without channels, of one shape and dtype, that become the channels of one variable called "image";
+        others are left out unless `variables` names them. Where none of them is a variable, labels of the channels of
+        one variable: these are chosen, in this order.
     storage_options : mapping, optional
         For a URL, in fsspec's spelling; secrets are refused, they come from the environment.
 
@@ -82,14 +83,14 @@ def _names(given: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def _open_object(source: Any, variables: Sequence[str] | None, dims: Dims, channels: Sequence[str] | None) -> Source:
     from patchmill.sources.memory import open_array_source, open_xarray_source
-    from patchmill.sources.merging import merged, wanted_variables
+    from patchmill.sources.merging import with_channels
 
     xarray, dask = sys.modules.get("xarray"), sys.modules.get("dask.array")
     if xarray and isinstance(source, xarray.DataArray | xarray.Dataset):
-        opened = open_xarray_source(source, variables=wanted_variables(channels, variables), dims=dims)
-        return opened if channels is None else merged(opened, channels)
+        return with_channels(lambda names: open_xarray_source(source, variables=names, dims=dims), channels, variables)
     if isinstance(source, np.ndarray) or (dask and isinstance(source, dask.Array)):
         if variables or channels:
-            raise ValueError(f"an array has no variables to choose from, got {list(variables or channels or ())}")
+            what = "variables" if variables else "variables or labels"
+            raise ValueError(f"an array has no {what} to choose from, got {list(variables or channels or ())}")
         return open_array_source(source, dims=dims)
     raise TypeError(f"source must be a path or URL, or a NumPy, Dask or xarray object, got {type(source).__name__}")

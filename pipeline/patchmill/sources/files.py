@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from patchmill.errors import MissingSourceError, PatchmillError, SourceError
+from patchmill.errors import PatchmillError, SourceError
 from patchmill.sources.fingerprints import FileState
 from patchmill.sources.memory import open_xarray_source
-from patchmill.sources.model import Source
+from patchmill.sources.model import Source, nothing_at
 from patchmill.sources.naming import Dims
 from patchmill.storage import Location
 
@@ -39,7 +39,7 @@ def open_file_source(place: Location, *, variables: Sequence[str] | None, dims: 
     if not place.is_local:
         raise PatchmillError(f"{place.url} is a file in a remote store, of which only Zarr can be read: copy it first")
     if not place.path.is_file():
-        raise MissingSourceError(f"nothing is at {place.url}: check the path of the source")
+        raise nothing_at(place.url)
     state = FileState.of(place.inside)
     try:
         data = _tiff(state.path) if state.path.lower().endswith(_TIFF) else _hdf5(state.path)

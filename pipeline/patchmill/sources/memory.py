@@ -14,9 +14,11 @@ from patchmill.sources.fingerprints import FileState, Identity, digest_of_sample
 from patchmill.sources.model import (
     Label,
     Source,
+    UnknownVariableError,
     Variable,
     channel_labels,
     label_of,
+    no_variable,
     one_name,
     plain_attributes,
     refuse_dtype,
@@ -100,20 +102,26 @@ def _identity(arrays: Mapping[str, Any], file: FileState | None) -> dict[str, An
 def _chosen(data: Any, wanted: Sequence[str] | None, dims: Dims) -> dict[str, Any]:
     if not hasattr(data, "data_vars"):
         if wanted:
-            raise ValueError(f"a DataArray is a single variable, there is nothing to choose from, got {list(wanted)}")
+            raise UnknownVariableError(
+                f"a DataArray is a single variable, there is nothing to choose from, got {list(wanted)}"
+            )
         return {str(data.name or "image"): data}
     # xarray lists an array among the coordinates if it has the name of an axis, as "image" in canonical stores has.
     called_like_axes = {name: array for name, array in data.coords.items() if array.ndim > 1 and name in array.dims}
     here = called_like_axes | dict(data.data_vars)
     absent = [name for name in wanted or () if name not in here]
     if absent:
-        raise ValueError(f"the Dataset has no variable {absent[0]!r}, it has {', '.join(map(str, here))}")
-    names = wanted or [name for name, array in here.items() if _is_image(array, own_dims(dims, array.dims, data.dims))]
+        raise no_variable("the Dataset", absent[0], [str(name) for name in _images(data, here, dims)])
+    names = wanted or _images(data, here, dims)
     if not names:
         raise ValueError(
             f"no variable of the Dataset has a y and an x axis among its dims {tuple(data.sizes)}: name them with dims"
         )
     return {str(name): data[name] for name in names}
+
+
+def _images(data: Any, here: Mapping[Any, Any], dims: Dims) -> list[Any]:
+    return [name for name, array in here.items() if _is_image(array, own_dims(dims, array.dims, data.dims))]
 
 
 def _is_image(array: Any, dims: Dims) -> bool:

@@ -1,8 +1,8 @@
-"""Variables of a group or Dataset as the channels of one."""
+"""Channels as a user names them: variables that become the channels of one, or some channels of one by their labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,30 +10,144 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.sources.fingerprints import Identity
-from patchmill.sources.model import Label, Source, Variable
-from patchmill.sources.readers import Stacked
+from patchmill.sources.model import Label, Source, UnknownVariableError, Variable, channel_labels
+from patchmill.sources.readers import Selected, Stacked
 
 NAME = "image"
 """What the variable is called whose channels they are."""
 
 
-def wanted_variables(channels: Sequence[str] | None, variables: Sequence[str] | None) -> list[str] | None:
-    """What to open so that `channels` can be merged: these, and the other variables asked for.
+_LISTED = 20
+"""Labels that an error lists; of hyperspectral images there are hundreds."""
+
+Open = Callable[[Sequence[str] | None], Source]
+"""Opens a source with these variables, or with all."""
+
+
+def with_channels(opening: Open, channels: Sequence[str] | None, variables: Sequence[str] | None) -> Source:
+    """The source with `channels`: variables that become the channels of one, else labels of one variable's channels.
+
+    Why labels too: see docs/decisions/0022-channels-by-label.md.
 
     Raises
     ------
     ValueError
-        If a name comes twice.
+        If a name comes twice, or is neither.
     """
     if channels is None:
-        return None if variables is None else list(variables)
+        return opening(variables)
+    channels = [str(name) for name in channels]
     names = [*channels, *(variables or ())]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not channels:
-        raise ValueError(f"channels must name variables, each once and none that variables= has, got {list(channels)}")
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "channels must name variables, or channels by their labels, each once and none that variables= has, "
+            f"got {channels}"
+        )
+    try:
+        source = opening(names)
+    except UnknownVariableError as error:
+        return _by_label(opening, channels, variables, error)
     if NAME in (variables or ()):
         raise ValueError(f"channels make a variable called {NAME!r}, which variables= has too: leave one of them out")
-    return names
+    return merged(source, channels)
+
+
+def _by_label(
+    opening: Open, channels: Sequence[str], variables: Sequence[str] | None, error: UnknownVariableError
+) -> Source:
+    """Where some of `channels` are no variables: channels of the one array whose labels hold them all."""
+    try:
+        source = opening(variables)
+        if variables and not _holding(source, channels):  # variables= names those to cut along
+            everything = opening(None)
+            source = (
+                opening([*_holding(everything, channels), *variables]) if _holding(everything, channels) else source
+            )
+    except UnknownVariableError:
+        raise
+    except ValueError:  # variables that can't be cut together, say
+        raise error from None
+    found = [] if set(channels) & set(error.known) else _holding(source, channels)
+    if not found:
+        raise UnknownVariableError(_no_channel(source, channels, error), error.known) from None
+    if len(found) > 1:
+        raise ValueError(
+            f"channels {', '.join(channels)} are in {' and '.join(found)} of {source.url}: choose one with variables="
+        ) from None
+    return chosen(source, found[0], channels)
+
+
+def _holding(source: Source, channels: Sequence[str]) -> list[str]:
+    """Variables whose labels of channels hold all of `channels`, each once."""
+    labels = {each.name: _texts(source, each) for each in source.variables}
+    return [name for name, texts in labels.items() if all(texts.count(channel) == 1 for channel in channels)]
+
+
+def _texts(source: Source, variable: Variable) -> list[str]:
+    label = _label_in(source, variable)
+    return [] if label is None else [str(each) for each in label.values]
+
+
+def _label_in(source: Source, variable: Variable) -> Label | None:
+    return source.labels.get(source.channel_dim(variable)) if variable.has_channel else None
+
+
+def _no_channel(source: Source, channels: Sequence[str], error: UnknownVariableError) -> str:
+    """What there is instead: variables with pixels, and labels of channels."""
+    labels = {each.name: texts for each in source.variables if (texts := _texts(source, each))}
+    known = {*error.known, *(text for texts in labels.values() for text in texts)}
+    name = next((channel for channel in channels if channel not in known), None)
+    if name is None:
+        start = (
+            f"channels are variables, or channels of one variable that each have a label of their own, got {channels}"
+        )
+    else:
+        start = f"{source.url} has no variable and no channel {name!r}"
+    told = [f"its variables are {', '.join(error.known)}"] if error.known else []
+    told += [f"the channels of {name} are {_listed(texts)}" for name, texts in labels.items()]
+    if not labels:
+        told.append("its channels have no labels")
+    return f"{start}: {', '.join(told)}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
+    return ", ".join(texts[:_LISTED]) + more
+
+
+def chosen(source: Source, name: str, channels: Sequence[str]) -> Source:
+    """`source` with those channels of its variable `name` that are labeled so, in this order; others stay whole."""
+    old = next(each for each in source.variables if each.name == name)
+    texts = _texts(source, old)
+    numbers = tuple(texts.index(channel) for channel in channels)
+    image, _, height, width = old.shape
+    new = replace(
+        old,
+        shape=(image, len(numbers), height, width),
+        read=Selected(old.read, numbers, old.chunks, old.dtype),
+        lazy=None if old.lazy is None else _picked(old.lazy, numbers),
+    )
+    parts = tuple(new if each is old else each for each in source.variables)
+    labeled = {each.name: _label_in(source, each) for each in source.variables if each.has_channel}
+    label = labeled[name]
+    if label is not None:
+        labeled[name] = Label(label.values[list(numbers)], label.attributes)
+    elsewhere = {axis: each for axis, each in source.labels.items() if axis.partition("_")[0] != "channel"}
+    return replace(
+        source,
+        variables=parts,
+        labels=elsewhere | channel_labels(labeled, {each.name: each.channels for each in parts if each.has_channel}),
+        identity=Identity(
+            lambda: {**source.identity, "channels": [list(each) for each in zip(channels, numbers, strict=True)]}
+        ),
+    )
+
+
+def _picked(lazy: Any, numbers: Sequence[int]) -> Any:
+    """Channel by channel: an index out of order may make more chunks than Dask likes."""
+    import dask.array as da
+
+    return da.concatenate([lazy[:, number : number + 1] for number in numbers], axis=1)
 
 
 def merged(source: Source, channels: Sequence[str]) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.errors import SourceError
+from patchmill.errors import MissingSourceError, SourceError
 from patchmill.sources.readers import AXES, Reader, Region4
 
 
@@ -94,6 +95,19 @@ def one_nodata(value: float, dtype: np.dtype[Any]) -> Any:
     if np.isnan(value):
         return None
     return int(value) if dtype.kind in "iu" and float(value).is_integer() else float(value)
+
+
+class UnknownVariableError(ValueError):
+    """A source has no variable that was asked for; `known` are those with pixels that it has."""
+
+    def __init__(self, sentence: str, known: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.known = tuple(known)
+
+
+def no_variable(where: str, name: str, known: Sequence[str]) -> UnknownVariableError:
+    """The error for a variable that `where` lacks; `known` are those with pixels, since no other can be cut."""
+    return UnknownVariableError(f"{where} has no variable {name!r}, it has {', '.join(known) or 'none'}", known)
 
 
 def unchanged() -> None:
@@ -285,6 +299,14 @@ def refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
             f"patch sets hold booleans, integers, floats and complex numbers, got {dtype} in {name!r}: "
             "cast it first, or cut it in memory with patchmill.patchify"
         )
+
+
+def nothing_at(url: str) -> MissingSourceError:
+    """The error for a source that is not there: a pattern is for ingest, which takes many files."""
+    if "://" not in url and re.search(r"[*?\[]", url):
+        way = f"a pattern of files becomes one source by ingest: patchmill ingest '{url}' --target source.zarr"
+        return MissingSourceError(f"a source is one Zarr store or file, and nothing is at {url}: {way}")
+    return MissingSourceError(f"nothing is at {url}: check the path of the source")
 
 
 def vanished(url: str) -> SourceError:

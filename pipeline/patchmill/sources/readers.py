@@ -6,14 +6,17 @@ import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.planning.memory import READING
 from patchmill.sources.parallel import in_parallel
 from patchmill.sources.ratios import stored_ratio
 from patchmill.storage import Region, TensorStoreArray
+from patchmill.storage.bulk import parts_of
 
 AXES = ("image", "channel", "y", "x")
 
@@ -127,6 +130,87 @@ class Stacked:
         """The mean of what can be told."""
         known = [ratio for part in self.parts if (ratio := part.stored_ratio()) is not None]
         return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selected:
+    """Some channels of a reader, in an order of their own.
+
+    ::
+
+        numbers (2, 0)       0 1 2 | 3 4 5   channels of `whole`, three a chunk: one read brings 0 and 2
+                             x   x |
+
+    Parameters
+    ----------
+    whole : Reader
+    numbers : tuple of int
+        Channels of `whole`, each once.
+    chunk : tuple of int
+        Unit of decoding of `whole`: (image, channel, y, x). Each is unpacked once, few at a time.
+    dtype : numpy.dtype
+    """
+
+    whole: Reader
+    numbers: tuple[int, ...]
+    chunk: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+
+    def __call__(self, region: Region4) -> NDArray[Any]:
+        """Values of `region`, shape (image, channel, y, x)."""
+        channels, ys, xs = region[1:]
+        images: Any = region[0]
+        numbers = self.numbers[channels]
+        if _is_run(numbers):
+            return self.whole((images, _run(numbers), ys, xs))
+        if not isinstance(images, slice):  # an array of numbers, whose images are small
+            low = min(numbers)
+            values = self.whole((images, slice(low, max(numbers) + 1), ys, xs))
+            return values[:, [number - low for number in numbers]]
+        return self._apart(images, numbers, ys, xs)
+
+    def _apart(self, images: slice, numbers: tuple[int, ...], ys: slice, xs: slice) -> NDArray[Any]:
+        sides = [(side.start, side.stop) for side in (images, ys, xs)]
+        first = [low for low, _ in sides]
+        count, height, width = (high - low for low, high in sides)
+        values = np.empty((count, len(numbers), height, width), self.dtype)
+        for together in self._of_one_chunk(numbers):
+            places = [numbers.index(number) for number in together]
+            box = (sides[0], (together[0], together[-1] + 1), sides[1], sides[2])
+            for image, _, y, x in parts_of(box, self.chunk, READING // self.dtype.itemsize):
+                here = [slice(a - low, b - low) for (a, b), low in zip((image, y, x), first, strict=True)]
+                wanted: Any = _run(together) if _is_run(together) else np.array(together)
+                values[here[0], places, here[1], here[2]] = self.whole((slice(*image), wanted, slice(*y), slice(*x)))
+        return values
+
+    def _of_one_chunk(self, numbers: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """`numbers`, ascending, those of one chunk together."""
+        for _, group in groupby(sorted(numbers), lambda number: number // self.chunk[1]):
+            yield tuple(group)
+
+    def many(self, regions: Sequence[Region4]) -> Iterator[NDArray[Any]]:
+        """Values of many regions."""
+        chosen = [self.numbers[channels] for _, channels, _, _ in regions]
+        if not all(map(_is_run, chosen)):
+            return in_parallel(self, regions)
+        own = zip(regions, chosen, strict=True)
+        return self.whole.many([(images, _run(numbers), ys, xs) for (images, _, ys, xs), numbers in own])
+
+    def cached(self, nbytes: int, crowded: int) -> Selected:
+        """The same, through a cache of decoded chunks where there are any."""
+        return replace(self, whole=self.whole.cached(nbytes, crowded))
+
+    def stored_ratio(self) -> float | None:
+        """That of all channels."""
+        return self.whole.stored_ratio()
+
+
+def _is_run(numbers: Sequence[int]) -> bool:
+    return len(numbers) > 0 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _run(numbers: Sequence[int]) -> slice:
+    return slice(numbers[0], numbers[-1] + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from patchmill.sources.absent import disk_clock
-from patchmill.sources.merging import merged, wanted_variables
+from patchmill.sources.merging import with_channels
 from patchmill.sources.model import Source, vanished
 from patchmill.sources.naming import Dims
 from patchmill.storage import Location
@@ -56,17 +56,16 @@ def open_stored(recipe: Recipe) -> Source:
     SourceError, ValueError
         As `open_source`.
     """
-    names = wanted_variables(recipe.channels, recipe.variables)
     opened = recipe.opened or disk_clock()
-    source = _open(recipe.place, names, recipe.dims, opened)
-    if recipe.channels is not None:
-        source = merged(source, recipe.channels)
+    source = with_channels(
+        lambda names: _open(recipe.place, names, recipe.dims, opened), recipe.channels, recipe.variables
+    )
     if recipe.place.in_process:
         return source  # which no other process can open; a pickle says so
     return replace(source, recipe=replace(recipe, identity=source.identity, images=source.images, opened=opened))
 
 
-def _open(place: Location, names: list[str] | None, dims: Dims, opened: int) -> Source:
+def _open(place: Location, names: Sequence[str] | None, dims: Dims, opened: int) -> Source:
     from patchmill.sources.files import is_image_file, open_file_source
     from patchmill.sources.zarrs import open_zarr_source
 

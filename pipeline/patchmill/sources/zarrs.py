@@ -14,15 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.errors import MissingSourceError, PatchmillError, SourceError
+from patchmill.errors import PatchmillError, SourceError
 from patchmill.grid import alike
 from patchmill.sources.absent import sparse
 from patchmill.sources.model import (
     Label,
     Source,
+    UnknownVariableError,
     Variable,
     channel_labels,
     label_of,
+    no_variable,
+    nothing_at,
     one_name,
     plain_attributes,
     refuse_dtype,
@@ -87,14 +90,15 @@ def _open_node(place: Location) -> Any:
     import zarr
 
     if not place.exists():
-        raise MissingSourceError(f"nothing is at {place.url}: check the path of the source")
+        raise nothing_at(place.url)
     try:
         return zarr.open(place.store(), mode="r")
     except PatchmillError:  # the store itself does not answer
         raise
     except Exception as error:  # zarr-python raises many kinds for a folder that is no store
         raise SourceError(
-            f"{place.url} is not a Zarr array or group: patchmill.ingest makes one of image files"
+            f"{place.url} is not a Zarr array or group: patchmill.ingest makes one of image files, on the command line "
+            f"patchmill ingest {place.url} --target source.zarr"
         ) from error
 
 
@@ -104,14 +108,16 @@ def _chosen(
     """Name to zarr-python array, of the variables to cut; a lone array has the name ``""``."""
     if not hasattr(node, "array_keys"):
         if wanted:
-            raise ValueError(f"{place.url} is a single array and has no variables to choose from, got {list(wanted)}")
+            raise UnknownVariableError(
+                f"{place.url} is a single array and has no variables to choose from, got {list(wanted)}"
+            )
         return {"": node}
     # In a fixed order: without consolidated metadata zarr-python lists a folder in another one each time.
     here = {str(name): array for name, array in sorted(node.arrays(), key=lambda each: str(each[0]))}
     names = wanted or (own.own["variables"] if own else [n for n, a in here.items() if _is_image(n, a, dims)])
     absent = [name for name in names if name not in here]
     if absent:
-        raise ValueError(f"{place.url} has no variable {absent[0]!r}, it has {', '.join(sorted(here)) or 'none'}")
+        raise no_variable(place.url, absent[0], [name for name, array in here.items() if _is_image(name, array, dims)])
     if not names:
         raise SourceError(
             f"{place.url} holds no array with a y and an x axis, only {', '.join(sorted(here)) or 'nothing'}: "

@@ -45,6 +45,26 @@ def check_place(place: str) -> None:
     raise ConfigError(f"there is no {place}{_meant(place, configs_around(), along)}")
 
 
+def check_file(path: str) -> None:
+    """Refuse a folder where a config is wanted, and name the configs in it.
+
+    Raises
+    ------
+    ConfigError
+        With the paths that may be meant.
+    """
+    if not os.path.isdir(os.path.expanduser(path)):
+        return
+    found = [name for folder in (path, os.path.join(path, "configs")) for name in _configs_in(folder)]
+    way = f"name {' or '.join(found)}" if found else "it holds none, nor does a folder configs in it"
+    raise ConfigError(f"a config is a file, and {path} is a folder: {way}")
+
+
+def _configs_in(folder: str) -> list[str]:
+    paths = glob.glob(os.path.join(glob.escape(os.path.expanduser(folder)), "*.y*ml"))
+    return [os.path.join(folder, os.path.basename(path)) for path in sorted(paths) if _looks_like_config(path)]
+
+
 def _meant(place: str, around: Sequence[str], along: Sequence[str]) -> str:
     """The end of a sentence that says what there is instead."""
     if place.startswith(PACKAGED):
@@ -52,6 +72,10 @@ def _meant(place: str, around: Sequence[str], along: Sequence[str]) -> str:
         return near.replace("mean ", f"mean {PACKAGED}") or f"; there are {', '.join(along)}"
     for each in (*around, *along):
         if place in {PurePath(each).stem, each.removeprefix(PACKAGED)}:
+            return f"; did you mean {each}?"
+    beside = [f"{os.path.splitext(place)[0]}{suffix}" for suffix in (".yaml", ".yml")]
+    for each in beside:
+        if os.path.isfile(os.path.expanduser(each)):
             return f"; did you mean {each}?"
     there = f"; around here are {', '.join(around)}" if around else "; no config lies around here"
     return nearest(place, around) or there

@@ -36,6 +36,9 @@ _PLURAL = {
     "": "anything",
 }
 
+_NUMBERS = {"list[int]", "list[float]"}
+"""Lists in whose place one number may stand."""
+
 
 def coerced(value: Any, declared: Declaration) -> Any:
     """`value` as the type that `declared` names.
@@ -58,8 +61,9 @@ def coerced(value: Any, declared: Declaration) -> Any:
     try:
         result = _coerced(value, declared.type)
     except (ValueError, TypeError, ArithmeticError):
-        raise ValueError(f"{declared.name} must be {described(declared.type)}, got {_shown(value)}") from None
-    if declared.type in {"list[int]", "list[float]"} and _is_single(value) and _is_pair(declared.default):
+        one = " or one such number" if declared.type in _NUMBERS else ""
+        raise ValueError(f"{declared.name} must be {described(declared.type)}{one}, got {_shown(value)}") from None
+    if declared.type in _NUMBERS and _is_single(value) and _is_pair(declared.default):
         return result * 2
     return result
 
@@ -142,7 +146,7 @@ def _is_truth(value: Any) -> bool:
 def _items(value: Any, kind: str) -> list[Any]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _read(value)
-    elif isinstance(value, str) and kind in {"list[int]", "list[float]"}:
+    elif isinstance(value, str) and kind in _NUMBERS:
         value = value.split(",")
     if value is None or isinstance(value, Mapping | set):
         raise TypeError

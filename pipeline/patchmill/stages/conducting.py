@@ -191,7 +191,8 @@ class Conductor:
         except PatchmillError as error:
             code = EXIT_HELD if isinstance(error, HeldError) else EXIT_FAILED
             return Failure(str(error), type(error).__name__), code
-        strange = foreign(stage, self._pipeline.name, self._memos[stage.name], forced=stage.name in self._forced)
+        pipeline, forced = self._pipeline, stage.name in self._forced
+        strange = foreign(stage, pipeline.name, self._memos[stage.name], pipeline.runs, forced=forced)
         return (Failure("; ".join(strange)), EXIT_FAILED) if strange else None
 
     def _refuse(self, stage: Stage, failure: Failure, code: int) -> None:

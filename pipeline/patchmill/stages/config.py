@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -19,11 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
-from patchmill.stages.around import check_place
+from patchmill.stages.around import check_file, check_place
 from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed
 from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, PipelineModel
-from patchmill.stages.packaged import PACKAGED, packaged_config
+from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_config
 from patchmill.stages.places import absolute
 from patchmill.stages.secrecy import (
     interpolation_problem,
@@ -121,7 +122,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     tree = _read_yaml(path, problems)
     _FOLDER.set(folder)
     for text in overrides:
-        _override(tree, text, problems)
+        _override(tree, text, folder, problems)
     _make_root_absolute(tree, folder)
     raw = OmegaConf.to_container(tree, resolve=False)
     _refuse_secrets(raw, problems)
@@ -136,6 +137,7 @@ def _located(path: str) -> tuple[str, str]:
     if path.startswith(PACKAGED):
         # Not where it is installed: nobody wants data in there.
         return packaged_config(path), os.path.join(os.getcwd(), "configs")
+    check_file(path)
     path = os.path.abspath(os.path.expanduser(path))
     return path, os.path.dirname(path)
 
@@ -213,7 +215,7 @@ def _lines(node: yaml.Node, keys: KeyPath) -> Iterator[tuple[KeyPath, int]]:
             yield from _lines(value, (*keys, str(index)))
 
 
-def _override(tree: DictConfig, text: str, problems: Problems) -> None:
+def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> None:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -223,7 +225,8 @@ def _override(tree: DictConfig, text: str, problems: Problems) -> None:
     if parts[0] not in OWN_KEYS:
         stages = tree.get("stages") or {}
         if len(parts) != 2 or parts[0] not in stages:
-            hint = nearest(parts[0], [str(name) for name in (*stages, *OWN_KEYS)])
+            hint = _stages_with(parts[0], stages, folder) if len(parts) == 1 else ""
+            hint = hint or nearest(parts[0], [str(name) for name in (*stages, *OWN_KEYS) if name != "stages"])
             known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
             problems.add(COMMAND_LINE, f"{told} overrides nothing: the config has no stage {parts[0]}{known}")
             return
@@ -234,6 +237,25 @@ def _override(tree: DictConfig, text: str, problems: Problems) -> None:
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
         problems.add(COMMAND_LINE, f"{told} can't be set: {one_line(error)}")
     problems.lines[tuple(parts)] = 0
+
+
+def _stages_with(param: str, stages: Mapping[Any, Any], folder: str) -> str:
+    """A hint for a parameter that is given without its stage; nothing where no stage has one of that name."""
+    found = [f"{name}.{param}" for name, stage in stages.items() if param in _params_of(stage, folder)]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def _params_of(stage: Any, folder: str) -> set[str]:
+    """Parameters that a stage is given or, where that can be told, that its notebook declares."""
+    from patchmill.stages.pipelines import notebook_declarations
+
+    found: set[str] = set()
+    if not isinstance(stage, DictConfig):
+        return found
+    with suppress(OmegaConfBaseException, OSError, ValueError, TypeError):
+        found |= {str(name) for name in stage.get("params") or {}}
+        found |= set(notebook_declarations(notebook_path(str(stage.get("notebook")), folder)))
+    return found
 
 
 def _make_root_absolute(tree: DictConfig, folder: str) -> None:

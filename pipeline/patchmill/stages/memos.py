@@ -14,11 +14,12 @@ where the disk has such.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -128,6 +129,14 @@ class Memos:
         text = json.dumps({"format": _FORMAT, "stages": stages}, indent=1, default=str)
         os.makedirs(self._folder, exist_ok=True)
         write_whole(self._path, f"{text}\n", durable=True)
+
+
+def writers_known(runs: str, path: str) -> Iterator[tuple[str, str, Trace]]:
+    """Of all pipelines whose records lie in `runs`: pipeline, stage and trace of each that left something at `path`."""
+    for folder in sorted(glob.glob(memory_folder(glob.escape(runs), "*"))):
+        for stage, memo in _read(os.path.join(folder, "stages.json")).items():
+            if memo.done is not None and path in memo.done.outputs:
+                yield os.path.basename(folder).removesuffix(".stages"), stage, memo.done.outputs[path]
 
 
 def _copy(path: str, to: str) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from patchmill.errors import PatchmillError, TargetExistsError
-from patchmill.stages.memos import Memo, Memos
+from patchmill.stages.memos import Memo, Memos, writers_known
 from patchmill.stages.places import is_local
 from patchmill.stages.traces import Trace, is_left, own_attributes, trace
 
@@ -64,18 +64,18 @@ def refuse_foreign(pipeline: Pipeline, memos: Memos, forced: Collection[str] = (
     sentences = [
         sentence
         for stage in pipeline.stages
-        for sentence in foreign(stage, pipeline.name, memos[stage.name], forced=stage.name in forced)
+        for sentence in foreign(stage, pipeline.name, memos[stage.name], pipeline.runs, forced=stage.name in forced)
     ]
     if sentences:
         raise TargetExistsError("\n".join(sentences))
 
 
-def foreign(stage: Stage, pipeline: str, memo: Memo, *, forced: bool) -> list[str]:
+def foreign(stage: Stage, pipeline: str, memo: Memo, runs: str, *, forced: bool) -> list[str]:
     """A sentence for each output of a stage that is not its own to replace."""
     return [
         f"{stage.name}.{param}: {sentence}"
         for param, path in stage.paths("out")
-        if (sentence := _problem(stage, path, pipeline, memo, forced=forced))
+        if (sentence := _problem(stage, path, pipeline, memo, runs, forced=forced))
     ]
 
 
@@ -88,7 +88,7 @@ def made_by(path: str, options: Mapping[str, Any] | None = None) -> tuple[bool, 
     return begun is not None, str((begun or {}).get("stage", ""))
 
 
-def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, *, forced: bool) -> str:
+def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, runs: str, *, forced: bool) -> str:
     """What is wrong with writing to `path`; empty if nothing is."""
     ours, by = made_by(path, stage.options("out"))
     if by == f"{pipeline}/{stage.name}":
@@ -105,8 +105,23 @@ def _problem(stage: Stage, path: str, pipeline: str, memo: Memo, *, forced: bool
     if memo.done is not None and path in memo.done.outputs and not ours:
         way = f"move it away, or let it be replaced with --force {stage.name}"
         return "" if forced else f"{path} is not what run {memo.done.run} left there: {way}"
-    way = ", or say by mode: overwrite that it may be replaced" if "mode" in stage.declared else ""
-    return f"{path} is there, and {stage.name} of {pipeline} did not write it: choose another place, remove it{way}"
+    return _not_own(stage, path, pipeline, found, runs)
+
+
+def _not_own(stage: Stage, path: str, pipeline: str, found: Trace, runs: str) -> str:
+    """The sentence for what is not this stage's, with whose it is where another one is known to have left it."""
+    by = next(
+        (
+            f"the stage {name} of {other}"
+            for other, name, left in writers_known(runs, path)
+            if is_left(path, found, left)
+        ),
+        "",
+    )
+    what = f"was written by {by}, so it stays" if by else f"is there, and {stage.name} of {pipeline} did not write it"
+    if "mode" in stage.declared:
+        return f"{path} {what}: choose another place, remove it, or say by mode: overwrite that it may be replaced"
+    return f"{path} {what}: choose another place, or remove it"
 
 
 def _loss(stage: Stage, path: str, memo: Memo) -> str:

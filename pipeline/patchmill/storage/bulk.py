@@ -137,7 +137,7 @@ class TensorStoreArray:
         whole = _intervals(region, self.shape)
         if whole is None:
             return self.read_many([region])[0]
-        parts = list(_parts(whole, self.chunk, READING // self.dtype.itemsize))
+        parts = list(parts_of(whole, self.chunk, READING // self.dtype.itemsize))
         return self._joined(parts) if len(parts) > 1 else self.read_many([region])[0]
 
     def _joined(self, parts: Sequence[tuple[Interval, ...]]) -> NDArray[Any]:
@@ -309,7 +309,7 @@ def _intervals(region: Sequence[slice | int], shape: tuple[int, ...]) -> tuple[I
     return tuple(side.indices(n)[:2] for side, n in zip(sides, shape, strict=True))
 
 
-def _parts(region: tuple[Interval, ...], chunk: tuple[int, ...], most: int) -> Iterator[tuple[Interval, ...]]:
+def parts_of(region: tuple[Interval, ...], chunk: tuple[int, ...], most: int) -> Iterator[tuple[Interval, ...]]:
     """`region` cut where chunks meet, row-major: the chunks of a part hold `most` elements, or are a single one."""
     counts = [max(1, -(-b // n) - a // n) for (a, b), n in zip(region, chunk, strict=True)]
     room = max(1, most // prod(chunk))
