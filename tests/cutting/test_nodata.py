@@ -267,3 +267,19 @@ def test_a_repair_gives_back_what_each_image_has(tmp_path):
     assert len(patchmill.verify(target, repair=True).repaired) == 4
     assert array_objects(target) == before
     assert patchmill.verify(target, deep=True).ok
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas", "view"])
+def test_masked_reads_go_by_each_images_own(tmp_path, layout):
+    paths = files_in(tmp_path / "in", [0, None, 5, 65535])
+    patchmill.ingest(paths, tmp_path / "source.zarr")
+    cut = {"patch_shape": 8, "step": 6, "edge": "pad"}
+    if layout == "view":
+        ps = patchmill.view_patches(tmp_path / "source.zarr", **cut)
+    else:
+        ps = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", layout=layout, **cut)
+    sets = list(alone(tmp_path, paths, **cut))
+    found = ps.read(np.arange(len(ps)), masked=True)
+    wanted = np.ma.concatenate([each.read(np.arange(len(each)), masked=True) for each in sets])
+    np.testing.assert_array_equal(np.ma.getmaskarray(found), np.ma.getmaskarray(wanted))
+    np.testing.assert_array_equal(found.data, wanted.data)

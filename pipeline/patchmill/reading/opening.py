@@ -114,6 +114,7 @@ def _stored_variable(group: StoredGroup, grids: ImageGrids, name: str, described
         channel_dim=names[1] if has_channel else "channel",
         source_chunk=tuple(described["chunk"][2:]),
         nodata=_stored_nodata(group, name, array.dtype),
+        nodatas=group.values(f"nodata_{name}") if f"nodata_{name}" in group.arrays else None,
         pixels=_pixels(group, grids, array, described),
     )
 
@@ -195,6 +196,7 @@ def view_patches(
                 channel_dim=opened.channel_dim(variable),
                 source_chunk=variable.chunks[2:],
                 nodata=variable.nodata,
+                nodatas=variable.nodatas,
                 pixels=Windows(variable, grids, Padding(pad_mode, as_fill(pad_value, variable.dtype, "pad_value"))),
             )
             for variable in opened.variables

@@ -43,6 +43,8 @@ class SetVariable:
         How the source is stored: y, x.
     nodata : number or None
         The value that stands for "nothing measured"; NaN always does.
+    nodatas : ndarray of float64, shape (image,), or None
+        Such a value of each image, NaN for none, where images differ.
     pixels : Pixels
     """
 
@@ -53,7 +55,12 @@ class SetVariable:
     channel_dim: str
     source_chunk: tuple[int, ...]
     nodata: Any
+    nodatas: NDArray[np.float64] | None
     pixels: Pixels
+
+    def nodata_of(self, image: NDArray[np.int64]) -> Any:
+        """What `masked` takes for patches of these images."""
+        return self.nodata if self.nodatas is None else self.nodatas[image]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -239,7 +246,7 @@ class PatchSet:
         image, position = self.numbering.locate(indices)
         found = {each.name: each.pixels.batch(image, position) for each in self.variables}
         if masked:
-            found = {each.name: as_masked(found[each.name], each.nodata) for each in self.variables}
+            found = {each.name: as_masked(found[each.name], each.nodata_of(image)) for each in self.variables}
             self._mask_outside(found, image, position)
         return found if len(found) > 1 else found[self.variables[0].name]
 

@@ -17,10 +17,14 @@ Ints = NDArray[np.int64]
 
 
 def masked(values: Array, nodata: Any) -> Array:
-    """The same values as a masked array: what is `nodata` or NaN is masked."""
+    """The same values as a masked array: what is `nodata` or NaN is masked.
+
+    `nodata` is one value, None for no such value, or one for each of `values`, NaN where one has none.
+    """
     absent = np.isnan(values) if values.dtype.kind in "fc" else np.zeros(values.shape, bool)
-    if nodata is not None and nodata == nodata:  # a NaN is found above
-        absent |= values == nodata
+    if nodata is not None:
+        each = np.asarray(nodata)
+        absent |= values == each.reshape(each.shape + (1,) * (values.ndim - 1) if each.ndim else ())
     return np.ma.masked_array(values, absent)
 
 

@@ -131,7 +131,7 @@ class _Image:
         channels = slice(min(wanted), max(wanted) + 1)
         region = (slice(self.image, self.image + 1), channels, rows, columns)
         pixels = self.source.read(self.variable, region)[0][[each - channels.start for each in wanted]]
-        return masked(pixels, self.variable.nodata)
+        return masked(pixels, self.variable.nodata_at(self.image))
 
     @property
     def _channels(self) -> tuple[int, ...]:
