@@ -22,7 +22,7 @@ def main() -> None:
     numbers = np.arange(len(patches))
     _, origins = patches.locate(numbers)
     FOLDER.mkdir(exist_ok=True)
-    place = placement(image, origins, (256, 256), marked=[16])
+    place = placement(image, origins, (256, 256))
     place.savefig(FOLDER / "placement.png", dpi=110)
     some = gallery(patches.read(numbers[:14]), columns=7)
     some.savefig(FOLDER / "patches.png", dpi=110)

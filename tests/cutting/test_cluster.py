@@ -145,6 +145,7 @@ def test_functions_of_a_script_and_a_cluster_that_is_started_for_it(tmp_path, st
     assert ended.stdout.split() == [str(2 * 7 * 6), str(int(IMAGE[0, :, :16, :16].max() // 2)), "0"]
 
 
+@pytest.mark.slow
 def test_to_an_object_store(tmp_path, tiny, stored, s3):
     patchmill.write_patches(stored, f"{s3}/set.zarr", 16, 8, cluster=LOCAL)  # a worker that gets this environment
     place, local = Location.parse(f"{s3}/set.zarr"), by_threads(tmp_path, stored)
@@ -381,6 +382,7 @@ def test_a_chunk_that_vanished_before_a_worker_opened_the_source_is_no_fill(stor
         there.read(there.variables[0], region)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_soon_and_goes_on(tmp_path, tiny, stored, client):
     def slow(patches):
         time.sleep(0.05)

@@ -46,6 +46,7 @@ def write_images(folder: Path) -> list[np.ndarray]:
     return images
 
 
+@pytest.mark.slow
 def test_a_chain_under_bare_papermill_with_all_parameters_as_texts(tmp_path):
     (tmp_path / "in").mkdir()
     images = write_images(tmp_path / "in")

@@ -208,6 +208,7 @@ def test_the_cluster_config_cuts_from_s3_to_s3(tmp_path, s3, monkeypatch):
         assert [key for key, _ in written.sizes() if secret.encode() in written.read(key)] == []
 
 
+@pytest.mark.slow
 def test_the_limit_of_a_run_holds_while_its_cluster_starts(tmp_path):
     """A queue that gives no machines keeps nobody waiting for ever."""
     (tmp_path / "slow_cluster.py").write_text(

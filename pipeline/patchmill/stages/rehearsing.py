@@ -86,9 +86,9 @@ def _places(stage: Stage, pipeline: Pipeline, decision: Decision) -> Iterator[st
 def _from(path: str, writers: dict[str, str], decision: Decision) -> str:
     if path in writers:
         return f"of {writers[path]}"
-    if not is_local(path):
+    if "://" in path:
         return _LOOKED.get(decision.basis.inputs[path]["kind"], "not known what it holds")
-    return _there(path) if os.path.exists(path) else ""
+    return _there(path) if is_local(path) and os.path.exists(path) else ""
 
 
 _LOOKED = {"store": "exists", "nothing": "not there"}
