@@ -76,6 +76,7 @@ def test_uniform_images_number_a_thousand_million_patches():
     ("numbers", "error", "words"),
     [
         ([0, 36], IndexError, "patch 36 is outside a set of 36 patches"),
+        (np.array([2**63], "u8"), IndexError, "patch 9223372036854775808 is outside a set of 36 patches"),
         ([-37], IndexError, "patch -37 is outside a set of 36 patches"),
         ([0.5], TypeError, "patch numbers must be integers, got float64"),
         ([True], TypeError, "patch numbers must be integers, got bool"),

@@ -294,3 +294,9 @@ def test_patterns_and_folders_of_files_are_for_ingest(tmp_path):
         assert f"patchmill ingest '{given}' --target source.zarr" in str(found.value)
     with pytest.raises(patchmill.PatchmillError, match=f"patchmill ingest {tmp_path} --target source.zarr"):
         patchmill.plan(tmp_path, 8)
+
+
+@pytest.mark.parametrize("dims", [5, "yx"])
+def test_dims_that_are_no_names(dims):
+    with pytest.raises(TypeError, match=f"dims must be a mapping or a list such as .* got {dims!r}"):
+        open_source(np.zeros((9, 9)), dims=dims)

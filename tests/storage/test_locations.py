@@ -352,3 +352,8 @@ def test_a_place_over_http_is_read_only(tmp_path, s3, s3_endpoint):
         plain.write("x", b"1")
     with pytest.raises(PatchmillError, match="can't be read"):
         list(plain.keys())
+
+
+def test_a_path_that_is_no_text_is_refused():
+    with pytest.raises(ValueError, match="target must be a path in UTF-8"):
+        Location.parse(os.fsdecode(b"set\xff.zarr"))

@@ -36,10 +36,11 @@ def as_numbers(indices: ArrayLike, count: int) -> Ints:
     if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
         way = ": of a mask they are numpy.flatnonzero(mask)" if numbers.dtype == bool else ""
         raise TypeError(f"patch numbers must be integers, got {numbers.dtype}{way}")
-    numbers = numbers.astype(np.int64).reshape(-1)
+    numbers = numbers.reshape(-1)
     outside = (numbers < -count) | (numbers >= count)
     if outside.any():
         raise IndexError(f"patch {int(numbers[outside][0])} is outside a set of {count} patches")
+    numbers = numbers.astype(np.int64)
     return np.where(numbers < 0, numbers + count, numbers)
 
 

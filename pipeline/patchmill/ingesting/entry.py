@@ -18,6 +18,7 @@ from patchmill.ingesting.running import run
 from patchmill.ingesting.scenes import Reading
 from patchmill.planning import memory_limit, worker_count
 from patchmill.sources import Dims
+from patchmill.sources.naming import as_dims
 from patchmill.storage import Location
 from patchmill.types import Watch, as_bytes, as_word, shown_bytes
 
@@ -127,7 +128,7 @@ def ingest(
     as_word(mode, "mode", IngestMode)
     if max_errors is not None and on_error == "raise":
         raise ValueError('max_errors counts what on_error="skip" lists, and on_error is "raise": leave one of them out')
-    shared: dict[str, Any] = {"level": _count(level, "level"), "dims": _dims(dims)}
+    shared: dict[str, Any] = {"level": _count(level, "level"), "dims": as_dims(dims)}
     patterns = as_patterns(variables)
     readings = {IMAGE: Reading(**shared)} | {name: Reading(**shared, palette="indices") for name in patterns}
     order = Order(
@@ -173,14 +174,6 @@ def _memory(memory: int | str | None) -> int:
     if limit < SMALLEST_MEMORY:
         raise ValueError(f"memory must be at least {shown_bytes(SMALLEST_MEMORY)} to ingest, got {shown_bytes(limit)}")
     return limit
-
-
-def _dims(dims: Any) -> Dims:
-    if dims is None or isinstance(dims, Mapping):
-        return dims
-    if isinstance(dims, str) or not isinstance(dims, Sequence):
-        raise TypeError(f'dims must be a mapping or a list such as ("y", "x", "channel"), got {dims!r}')
-    return tuple(dims)
 
 
 def _names(channels: Any) -> tuple[str, ...] | None:

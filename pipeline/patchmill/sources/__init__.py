@@ -12,7 +12,7 @@ import numpy as np
 from patchmill.sources.coordinates import Coordinate, coordinates_of
 from patchmill.sources.lattices import image_grids
 from patchmill.sources.model import Label, Source, Variable
-from patchmill.sources.naming import Dims
+from patchmill.sources.naming import Dims, as_dims
 from patchmill.sources.readers import AXES, Region4
 
 __all__ = [
@@ -63,6 +63,7 @@ def open_source(
     """
     variables = [variables] if isinstance(variables, str) else variables
     channels = [channels] if isinstance(channels, str) else channels
+    dims = as_dims(dims)
     for name, given in (("variables", variables), ("channels", channels)):
         if given is not None and len(given) == 0:
             raise ValueError(f"{name} must name at least one, got {given!r}: leave it out to take all there are")

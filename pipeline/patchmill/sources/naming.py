@@ -19,6 +19,21 @@ Dims = Mapping[str, str] | Sequence[str] | None
 """A mapping from canonical axis to the source's own name, or the canonical axes of an unnamed array in its order."""
 
 
+def as_dims(dims: Any) -> Dims:
+    """What the user said of axes, checked as far as can be without an array.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a mapping nor a sequence of names.
+    """
+    if dims is None or isinstance(dims, Mapping):
+        return dims
+    if isinstance(dims, str) or not isinstance(dims, Sequence):
+        raise TypeError(f'dims must be a mapping or a list such as ("y", "x", "channel"), got {dims!r}')
+    return tuple(dims)
+
+
 def canonical_axes(names: Sequence[str] | None, ndim: int, dims: Dims, where: str) -> dict[str, int]:
     """Canonical axis to own axis number.
 

@@ -78,6 +78,8 @@ class Location:
         text = os.fspath(place)
         if not text.strip() or "\0" in text:
             raise ValueError(f"{name} must be a path or a URL, got {text!r}")
+        if text.encode(errors="replace").decode() != text:
+            raise ValueError(f"{name} must be a path in UTF-8, got {text!r}: rename it, or choose another")
         scheme = text.partition("://")[0] if "://" in text else "file"
         if scheme in _SCHEMES:
             return cls._remote(text, scheme, name, translate({"gcs": "gs"}.get(scheme, scheme), options, called))
