@@ -233,16 +233,7 @@ def commit(generation: Generation, look: Callable[[], None]) -> None:
     digests = {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs}
     root = root_of(objects, root_attributes(request, digests, small))
     look()
-    left = _coordinates(building.read("zarr.json")) - objects.keys() if workplace.old else set()
     building.write("zarr.json", root)
-    for key in left:
-        building.child(key.removesuffix("/zarr.json")).remove()
-
-
-def _coordinates(root: bytes | None) -> set[str]:
-    """Keys of the metadata of a set's coordinates; an append may take one away, as the CRS that all images had."""
-    names = json.loads(root or b"{}").get("attributes", {}).get("coordinates", "")
-    return {f"{name}/zarr.json" for name in names.split()}
 
 
 def _opened(building: Location, spec: ArraySpec, objects: Mapping[str, bytes]) -> TensorStoreArray:

@@ -22,7 +22,7 @@ from patchmill.cutting.journal import Journal
 from patchmill.cutting.looking import REQUEST, Prefix, State, look, refuse
 from patchmill.errors import TargetExistsError
 from patchmill.sources.coordinates import ORIGINS
-from patchmill.storage import FORMAT, Location, digest
+from patchmill.storage import FORMAT, Location, digest, read_group
 from patchmill.storage.makers import signature
 from patchmill.types import Mode
 
@@ -75,7 +75,8 @@ class Workplace:
             _note(self.work, root=digest(self.building.read("zarr.json") or b""))
             _swap(self.target)
             _note(self.work, aside=False)  # from now on there is nothing to build
-        _clear(self.target)
+        if self.old:
+            _clear(self.target)
         tidy(self.work)
 
     def forget(self) -> None:
@@ -123,7 +124,8 @@ def begin(
             "or no slice to finish it in one go"
         )
     if state.is_leftover(request):
-        _clear(target)
+        if state.mode == "append":
+            _clear(target)
         tidy(work)
         if mode != "overwrite" or state.mode == mode:
             return None
@@ -189,7 +191,17 @@ def _note(work: Location, **facts: Any) -> None:
 
 
 def _clear(target: Location) -> None:
-    """Remove what readers of the former set had of origins that all images shared, where those are by image now."""
+    """Remove what readers of the former set had and an append took away: what all images shared and do no more.
+
+    ::
+
+        spatial_ref, y, x       are not there any more
+        origin_y, origin_x      have an axis of images, and keys such as ``c.0.0`` in the place of ``c/0``
+    """
+    group = read_group(target)
+    there = {} if group is None else group.arrays
+    for name in {"spatial_ref", "y", "x"} - there.keys() if there else ():
+        target.child(name).remove()
     for place in map(target.child, ORIGINS):
         if any(name.startswith("c.") for name in place.entries()):
             place.child("c").remove()
