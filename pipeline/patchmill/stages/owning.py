@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from patchmill.errors import PatchmillError, TargetExistsError
+from patchmill.stages.asking import answer_of
 from patchmill.stages.memos import Memo, Memos, writers_known
 from patchmill.stages.places import is_local
 from patchmill.stages.traces import Trace, is_left, own_attributes, trace
@@ -156,8 +157,9 @@ def _begun(path: str, options: Mapping[str, Any] | None) -> Mapping[str, Any] | 
     from patchmill.storage.locations import Location
 
     try:
-        return begun(Location.parse(path, options=options))
-    except (PatchmillError, ValueError):
+        place = Location.parse(path, options=options)
+        return begun(place) if place.is_local else answer_of(path, lambda: begun(place))
+    except (PatchmillError, ValueError, TimeoutError):
         return None
 
 
@@ -165,6 +167,7 @@ def _read_remote(path: str, key: str, options: Mapping[str, Any] | None) -> byte
     from patchmill.storage.locations import Location
 
     try:
-        return Location.parse(path, options=options).read(key)
-    except (PatchmillError, ValueError):
+        place = Location.parse(path, options=options)
+        return answer_of(path, lambda: place.read(key))
+    except (PatchmillError, ValueError, TimeoutError):
         return None

@@ -16,12 +16,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from patchmill.stages.asking import answer_of
 from patchmill.stages.measuring import file_digest, files_below, listing, matching, place_at, store_root
 from patchmill.stages.places import SAMPLE, TEMPORARY, is_local
 
@@ -216,7 +215,7 @@ def _remote(url: str, options: Mapping[str, Any] | None) -> Trace:
         place = Location.parse(url, options=options)
         if place.in_process or url.startswith("http"):
             return {"kind": "unknown"}
-        root = _in_time(lambda: place.read("zarr.json"), _PATIENCE)
+        root = answer_of(url, lambda: place.read("zarr.json"))
         if root is None:
             return {"kind": "unknown" if place.exists() else "nothing"}
         if own_attributes(root) is None:
@@ -226,22 +225,3 @@ def _remote(url: str, options: Mapping[str, Any] | None) -> Trace:
         return {"kind": "unknown"}
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     return {"kind": "store", "files": len(names), "digest": digest, **_of_root(root)}
-
-
-_PATIENCE = 20.0
-"""Seconds for the first answer of an object store: one that gives none is asked again for minutes."""
-
-
-def _in_time(ask: Callable[[], bytes | None], seconds: float) -> bytes | None:
-    """What `ask` returns; raises `TimeoutError`, which is an `OSError`, where it takes longer."""
-    answer: Future[bytes | None] = Future()
-
-    def wait() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            answer.set_exception(error)
-
-    # One that nobody waits for any more must not hold the process, as those of an executor would.
-    threading.Thread(target=wait, name="patchmill-look", daemon=True).start()
-    return answer.result(seconds)
