@@ -19,7 +19,7 @@ from patchmill.cutting.reports import Finding
 from patchmill.errors import PatchmillError
 from patchmill.reading import PatchSet
 from patchmill.reading.patchset import SetVariable
-from patchmill.sources.model import one_nodata
+from patchmill.sources.model import nodata_array, one_nodata
 from patchmill.sources.zarrs import nodata_of
 from patchmill.storage import BulkArray, StoredGroup
 
@@ -170,7 +170,7 @@ class Comparing:
 
 def _nodata(group: StoredGroup, variable: str, dtype: np.dtype[Any]) -> list[Any]:
     """What stands for "nothing measured" in each image, empty where these do not differ."""
-    name = f"nodata_{variable}"
+    name = nodata_array(variable)
     return [one_nodata(value, dtype) for value in group.values(name)] if name in group.arrays else []
 
 

@@ -199,8 +199,9 @@ def _clear(target: Location) -> None:
         origin_y, origin_x      have an axis of images, and keys such as ``c.0.0`` in the place of ``c/0``
     """
     group = read_group(target)
-    there = {} if group is None else group.arrays
-    for name in {"spatial_ref", "y", "x"} - there.keys() if there else ():
+    if group is None:
+        return
+    for name in {"spatial_ref", "y", "x"} - group.arrays.keys():
         target.child(name).remove()
     for place in map(target.child, ORIGINS):
         if any(name.startswith("c.") for name in place.entries()):

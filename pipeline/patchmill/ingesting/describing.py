@@ -29,6 +29,7 @@ from patchmill.ingesting.agreeing import Layout
 from patchmill.ingesting.naming import image_names
 from patchmill.ingesting.pairing import IMAGE, Candidate
 from patchmill.ingesting.scenes import Scene
+from patchmill.sources.model import nodata_array
 from patchmill.storage import FORMAT, ArraySpec, declare, declare_arrays, digest
 from patchmill.storage.makers import signature
 
@@ -91,7 +92,7 @@ def pixel_attributes(
     title, nodata = _shared([scene.title for scene in scenes]), _shared([_plain(scene.nodata) for scene in scenes])
     if title is not None and layout.channels is None:
         found["long_name"] = title
-    if nodata is not None and f"nodata_{layout.name}" not in kept:
+    if nodata is not None and nodata_array(layout.name) not in kept:
         found["nodata"] = nodata
     for name in ("scales", "offsets"):
         values = _shared([getattr(scene, name) for scene in scenes])
@@ -187,9 +188,9 @@ def _differing(
     dims = channel_dims(layouts)
     for layout in layouts:
         scenes = [candidate.scenes[layout.name] for candidate in candidates]
-        if len({_plain(scene.nodata) for scene in scenes}) > 1 or f"nodata_{layout.name}" in kept:
+        if len({_plain(scene.nodata) for scene in scenes}) > 1 or nodata_array(layout.name) in kept:
             values = [math.nan if scene.nodata is None else scene.nodata for scene in scenes]
-            yield ArraySpec.of(f"nodata_{layout.name}", ("image",), np.array(values, np.float64))
+            yield ArraySpec.of(nodata_array(layout.name), ("image",), np.array(values, np.float64))
         for name, neutral in (("scales", 1.0), ("offsets", 0.0)):
             given = [getattr(scene, name) for scene in scenes]
             array = f"{name[:-1]}_{layout.name}"

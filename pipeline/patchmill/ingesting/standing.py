@@ -23,6 +23,7 @@ from patchmill.ingesting.recognizing import Key, Mark
 from patchmill.ingesting.remembering import Files
 from patchmill.ingesting.scenes import Scene
 from patchmill.planning import Shapes
+from patchmill.sources.model import nodata_array
 from patchmill.storage import StoredGroup, TensorStoreArray
 
 
@@ -159,8 +160,8 @@ def _read(array: TensorStoreArray, image: int, channel: slice, y: slice, x: slic
 
 
 def _nodata(group: StoredGroup, name: str, attributes: Mapping[str, Any], images: int) -> list[float | None]:
-    if f"nodata_{name}" in group.arrays:
-        return [None if math.isnan(value) else value for value in group.values(f"nodata_{name}").tolist()]
+    if nodata_array(name) in group.arrays:
+        return [None if math.isnan(value) else value for value in group.values(nodata_array(name)).tolist()]
     shared = attributes.get("nodata")
     return [float(shared) if isinstance(shared, str) else shared] * images
 

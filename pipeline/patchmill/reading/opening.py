@@ -16,6 +16,7 @@ from patchmill.reading.patchset import PatchSet, SetVariable
 from patchmill.reading.pixels import Pixels, StoredPatches
 from patchmill.reading.windows import Windows, canvas_variable
 from patchmill.sources import Dims, coordinates_of, image_grids, open_source
+from patchmill.sources.model import nodata_array
 from patchmill.sources.zarrs import nodata_of
 from patchmill.storage import Location, StoredGroup, TensorStoreArray, begun, read_group
 from patchmill.types import Edge, PadMode, PerAxis, as_word
@@ -114,7 +115,7 @@ def _stored_variable(group: StoredGroup, grids: ImageGrids, name: str, described
         channel_dim=names[1] if has_channel else "channel",
         source_chunk=tuple(described["chunk"][2:]),
         nodata=_stored_nodata(group, name, array.dtype),
-        nodatas=group.values(f"nodata_{name}") if f"nodata_{name}" in group.arrays else None,
+        nodatas=group.values(nodata_array(name)) if nodata_array(name) in group.arrays else None,
         pixels=_pixels(group, grids, array, described),
     )
 

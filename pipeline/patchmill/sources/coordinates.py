@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.grid import Axis, ImageGrids
-from patchmill.sources.model import Source
+from patchmill.sources.model import Source, nodata_array
 
 _AXES = ("y", "x")
 
@@ -48,7 +48,7 @@ def coordinates_of(source: Source, grids: ImageGrids, *, whole: bool = False) ->
     yield from _places(source)
     for variable in source.variables:
         if variable.nodatas is not None:
-            yield Coordinate(f"nodata_{variable.name}", ("image",), variable.nodatas)
+            yield Coordinate(nodata_array(variable.name), ("image",), variable.nodatas)
 
 
 def _places(source: Source) -> Iterator[Coordinate]:

@@ -19,6 +19,7 @@ from patchmill.sources.model import (
     channel_labels,
     label_of,
     no_variable,
+    nodata_array,
     one_name,
     plain_attributes,
     refuse_dtype,
@@ -135,18 +136,14 @@ def _is_image(array: Any, dims: Dims) -> bool:
 def _beside(data: Any, image: str | None, variables: Iterable[str]) -> dict[str, Any]:
     """What canonical stores keep for each image, where the object still has it."""
     dims = {"transform": (image, "affine"), "spatial_ref": ()}
-    dims |= dict.fromkeys(("name", "height", "width", "crs", *map(_nodata_name, variables)), (image,))
+    dims |= dict.fromkeys(("name", "height", "width", "crs", *map(nodata_array, variables)), (image,))
     known = data.variables if hasattr(data, "data_vars") else data.coords
     return {name: data[name] for name, own in dims.items() if name in known and data[name].dims == own}
 
 
-def _nodata_name(variable: str) -> str:
-    return f"nodata_{variable}"
-
-
 def _with_nodatas(variable: Variable, beside: Mapping[str, Any]) -> Variable:
     """With what stands for "nothing measured" in each image, where the object has that."""
-    own = beside.get(_nodata_name(variable.name))
+    own = beside.get(nodata_array(variable.name))
     return variable if own is None else replace(variable, nodata=None, nodatas=np.asarray(own.values, np.float64))
 
 

@@ -59,10 +59,8 @@ def _by_label(
     try:
         source = opening(variables)
         if variables and not _holding(source, channels):  # variables= names those to cut along
-            everything = opening(None)
-            source = (
-                opening([*_holding(everything, channels), *variables]) if _holding(everything, channels) else source
-            )
+            holding = _holding(opening(None), channels)
+            source = opening([*holding, *variables]) if holding else source
     except UnknownVariableError:
         raise
     except ValueError:  # variables that can't be cut together, say

@@ -90,6 +90,17 @@ def _differ(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((before != after) & ~(np.isnan(before) & np.isnan(after)))
 
 
+def nodata_array(variable: str) -> str:
+    """The array of a store, on (image), that holds `Variable.nodatas` of a variable.
+
+    Examples
+    --------
+    >>> nodata_array("image")
+    'nodata_image'
+    """
+    return f"nodata_{variable}"
+
+
 def one_nodata(value: float, dtype: np.dtype[Any]) -> Any:
     """A value of `Variable.nodatas` as pixels of `dtype` have it; None for NaN, where an image has none."""
     if np.isnan(value):

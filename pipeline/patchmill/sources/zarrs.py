@@ -25,6 +25,7 @@ from patchmill.sources.model import (
     channel_labels,
     label_of,
     no_variable,
+    nodata_array,
     nothing_at,
     one_name,
     plain_attributes,
@@ -152,7 +153,7 @@ def _variable(
     folder = place.child(name) if name else place
     bulk = own.bulk(name) if own else open_bulk(folder, zarr_format=array.metadata.zarr_format)
     attributes = plain_attributes({k: v for k, v in dict(array.attrs).items() if k != "_ARRAY_DIMENSIONS"})
-    nodatas = own.values(f"nodata_{name}") if own and f"nodata_{name}" in own.arrays else None
+    nodatas = own.values(nodata_array(name)) if own and nodata_array(name) in own.arrays else None
     variable = Variable(
         name=name or PurePosixPath(place.name).stem,
         has_channel="channel" in axes,

@@ -39,8 +39,10 @@ def check_place(place: str) -> None:
     ConfigError
         With the config that is probably meant, or all that lie around.
     """
+    if not place.startswith(PACKAGED) and os.path.exists(os.path.expanduser(place)):
+        return
     along = packaged_configs()
-    if place in along or (not place.startswith(PACKAGED) and os.path.exists(os.path.expanduser(place))):
+    if place in along:
         return
     raise ConfigError(f"there is no {place}{_meant(place, configs_around(), along)}")
 

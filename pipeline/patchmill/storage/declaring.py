@@ -82,8 +82,17 @@ class ArraySpec:
         fill = "" if text else values.dtype.type(0)
         chunk = _small_chunk(dims, values.shape)
         separator = "." if "image" in dims and any(dim.startswith("grid_") for dim in dims) else "/"
-        more = attributes or {}
-        return cls(name, dims, values.shape, dtype, chunk, None, fill, more, values, separator)
+        return cls(
+            name,
+            dims,
+            values.shape,
+            dtype,
+            chunk,
+            fill=fill,
+            attributes=attributes or {},
+            data=values,
+            separator=separator,
+        )
 
 
 def _small_chunk(dims: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
