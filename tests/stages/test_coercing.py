@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 
 import pytest
@@ -144,3 +145,11 @@ def test_a_long_value_is_not_repeated_in_full():
 def test_types_in_words():
     assert described("list[list[int]]") == "a list of a list of whole numbers"
     assert described("dict[str, bool]") == "a mapping to true and false"
+
+
+def test_a_word_is_one_of_those_declared():
+    edge = Declaration("edge", "str", "drop", "", "", ("drop", "pad", "shift"))
+    assert [coerced(word, edge) for word in edge.words] == list(edge.words)
+    with pytest.raises(ValueError, match=re.escape('edge must be one of "drop", "pad", "shift", got \'drp\' (str); did')):
+        coerced("drp", edge)
+    assert coerced(None, Declaration("edge", "str", None, "", "", edge.words)) is None

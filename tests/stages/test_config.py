@@ -113,6 +113,10 @@ def test_the_resolved_config_says_the_same(folder):
         ((FIRST, f"{FIRST}\n    limit: soon"), 'some.yaml:10: limit must be a span of time such as "90s", "2h"'),
         (("1GiB", "1GiB, limit: 0"), "some.yaml:3: compute.limit must be a span of time"),
         ((FIRST, f"{FIRST}\n    retries: -1"), "some.yaml:10: stages.first.retries must be at least 0, got -1"),
+        (
+            (CHAIN, "name: x\nroot: y\nstages: {first: {notebook: patchmill:patchify, params: {edge: drp}}}"),
+            'first.edge must be one of "drop", "pad", "shift", got \'drp\' (str); did you mean drop?',
+        ),
         ((FIRST, f"{FIRST}\n    after: [scond]"), "some.yaml:10: first can't run after scond, which is no stage; did"),
         ((FIRST, f"{FIRST}\n    after: first"), "some.yaml:10: first can't run after itself"),
         ((FIRST, f"{FIRST}\n    after: second"), "some.yaml:5: the stages second and first wait for each other"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import nbformat
 import pytest
@@ -12,8 +13,13 @@ from hypothesis import strategies as st
 from papermill.cli import papermill
 from papermill.translators import PythonTranslator
 
+from patchmill.ingesting.problems import OnError
+from patchmill.ingesting.publishing import IngestMode
+from patchmill.stages import generating
 from patchmill.stages.declared import declarations, nearest, split_history
 from patchmill.stages.packaged import notebook_path, packaged_notebooks
+from patchmill.stages.pipelines import notebook_declarations
+from patchmill.types import Edge, Layout, Mode, PadMode
 
 NAMES = st.from_regex(r"[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(
     lambda name: not __import__("keyword").iskeyword(name)
@@ -93,6 +99,38 @@ def test_types_in_comments_and_without():
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('one of "x", "y": which', ("x", "y")),
+        ('one of "x", "y z" or "w"', ("x", "y z", "w")),
+        ('one of "x"', ()),
+        ("one of them", ()),
+        ('which one of "x", "y"', ()),
+    ],
+)
+def test_a_comment_names_all_that_a_text_may_be(text, words):
+    (found,) = declarations(f"a: str = None  # {text}").values()
+    assert (found.words, found.help) == (words, text)
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameter", "words"),
+    [
+        ("patchify", "layout", Layout),
+        ("patchify", "edge", Edge),
+        ("patchify", "pad_mode", PadMode),
+        ("patchify", "mode", Mode),
+        ("ingest", "on_error", OnError),
+        ("ingest", "mode", IngestMode),
+        ("generate", "mode", generating.Mode),
+    ],
+)
+def test_packaged_notebooks_take_the_words_that_the_library_takes(notebook, parameter, words):
+    declared = notebook_declarations(notebook_path(f"patchmill:{notebook}", ""))
+    assert sorted(declared[parameter].words) == sorted(get_args(words))
+
+
+@pytest.mark.parametrize(
     ("cell", "message"),
     [
         ("a: int | None = 1", r"parameter a is declared as int \| None, but its type must be one of int, float"),
@@ -100,6 +138,8 @@ def test_types_in_comments_and_without():
         ("a: pathlib.Path = None", "parameter a is declared as pathlib.Path"),
         ("a: int = f(3)", r"the default of parameter a must be a literal, got f\(3\)"),
         ("a: int = ", "the parameters cell is no Python"),
+        ('a: str = "z"  # one of "x", "y": which', "parameter a must be a str, and its default one of \"x\", \"y\", got 'z'"),
+        ('a: int = 1  # one of "x", "y": which', "parameter a must be a str, and its default one of"),
     ],
 )
 def test_what_papermill_would_drop_is_refused(cell, message):

@@ -14,7 +14,7 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
-from patchmill.stages.declared import Declaration
+from patchmill.stages.declared import Declaration, listed, nearest
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -48,7 +48,8 @@ def coerced(value: Any, declared: Declaration) -> Any:
     Raises
     ------
     ValueError
-        If it is not that type and can't become it without a change; the text names parameter, type and value.
+        If it is not that type and can't become it without a change, or none of the words that it may be; the text names
+        parameter, type or words, and value.
 
     Examples
     --------
@@ -63,6 +64,9 @@ def coerced(value: Any, declared: Declaration) -> Any:
     except (ValueError, TypeError, ArithmeticError):
         one = " or one such number" if declared.type in _NUMBERS else ""
         raise ValueError(f"{declared.name} must be {described(declared.type)}{one}, got {_shown(value)}") from None
+    if declared.words and result not in declared.words:
+        hint = nearest(result, declared.words)
+        raise ValueError(f"{declared.name} must be one of {listed(declared.words)}, got {_shown(value)}{hint}")
     if declared.type in _NUMBERS and _is_single(value) and _is_pair(declared.default):
         return result * 2
     return result

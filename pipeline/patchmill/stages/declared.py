@@ -7,7 +7,10 @@ The cell holds typed literals, each with a one-line comment, as ``papermill --he
     step: list[int] = None  # pixels between patches, (y, x); patch_shape where not given
     target: str = "temp:patches.zarr"  # out: where the patch set goes
 
-A comment that begins with ``in:`` marks a path or URL that is read, ``out:`` one that is written.
+A comment that begins with ``in:`` marks a path or URL that is read, ``out:`` one that is written, and one that begins
+with ``one of`` and words in double quotes names all that a text may be (docs/decisions/0024)::
+
+    layout: str = "patches"  # one of "patches", "canvas": each patch in full, or every pixel once
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ class Declaration:
     help: str
     way: Way
     """"in" for a path that is read, "out" for one that is written."""
+    words: tuple[str, ...] = ()
+    """All that a text may be; nothing where it may be any."""
 
     @property
     def optional(self) -> bool:
@@ -54,7 +59,8 @@ def declarations(source: str) -> dict[str, Declaration]:
     Raises
     ------
     ValueError
-        If the cell is no Python, a default is no literal, or a type is not one of `TYPES`.
+        If the cell is no Python, a default is no literal or none of the words that the parameter may be, or a type is
+        not one of `TYPES`.
 
     Examples
     --------
@@ -109,6 +115,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words in double quotes, as a comment has them."""
+    return ", ".join(f'"{word}"' for word in words)
+
+
 def _declaration(statement: ast.Assign | ast.AnnAssign, comments: dict[int, str]) -> Declaration | None:
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     if len(targets) != 1 or not isinstance(targets[0], ast.Name) or statement.value is None:
@@ -128,7 +139,10 @@ def _declaration(statement: ast.Assign | ast.AnnAssign, comments: dict[int, str]
     if not _is_known(kind):
         raise ValueError(f"parameter {name} is declared as {kind}, but its type must be one of {', '.join(TYPES)}")
     way, text = _way(text)
-    return Declaration(name, kind, default, text, way)
+    words = _words(text)
+    if words and (kind != "str" or default not in (None, *words)):
+        raise ValueError(f"parameter {name} must be a str, and its default one of {listed(words)}, got {default!r}")
+    return Declaration(name, kind, default, text, way, words)
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -142,6 +156,11 @@ def _way(text: str) -> tuple[Way, str]:
     if found is None:
         return "", text
     return ("in" if found[1] == "in" else "out"), found[2]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    found = re.match(r'one of ("[^"]+"(?:(?:, | or )"[^"]+")+)', text)
+    return tuple(re.findall(r'"([^"]+)"', found[1])) if found else ()
 
 
 def _annotation(node: ast.expr) -> str:
