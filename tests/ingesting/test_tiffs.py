@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from ingesting.looking import channels_first
 from patchmill.errors import SourceError
 from patchmill.ingesting.kinds import open_scenes
+from patchmill.ingesting.rasters import open_geotiff
 from patchmill.ingesting.scenes import Reading
 
 RGB = ("red", "green", "blue")
@@ -142,6 +144,27 @@ def test_unnamed_extra_samples_have_no_names(rng, tmp_path, ingest):
     report, [pixels] = ingest(tmp_path / "a.tif")
     assert (pixels == channels_first(values)).all()
     assert (report.channels, report.labels) == (6, None)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+@pytest.mark.parametrize(
+    "names", [("B02 & <blue>", None, "01"), (None, None, None), ("é, β",), (" B 08 ", "x", "", "y"), (None,)]
+)
+def test_descriptions_of_bands_are_kept_without_a_place_on_earth(tmp_path, names, photometric):
+    kind = {"photometric": photometric} if len(names) > 2 else {}
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", driver="GTiff", height=4, width=5, count=len(names), dtype="uint8", **kind) as file:
+        file.write(np.zeros((len(names), 4, 5), "uint8"))
+        file.descriptions = names
+    [mine], [gdals] = scenes_of(path), open_geotiff(str(path), Reading())
+    assert (mine.labels, mine.title) == (gdals.labels, gdals.title)
+
+
+def test_metadata_that_is_no_xml_names_nothing(tmp_path):
+    values, tag = np.zeros((4, 5, 2), "u1"), (42112, "s", 0, "<GDALMeta", True)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig", extratags=[tag])
+    assert scenes_of(tmp_path / "a.tif")[0].labels is None
 
 
 def test_alpha_is_a_channel(rng, tmp_path, ingest):

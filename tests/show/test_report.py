@@ -64,7 +64,7 @@ def test_why_a_stage_ran_has_a_row_of_its_own_below_its_figures():
     seen = report_html(page(stages=[replace(stage, why=why)]), "/r")
     row = seen[seen.index('<tr class="told">') : seen.index("</tbody>")]
     assert row.count("<td data-what=") == 6
-    assert f'<tr class="why"><td colspan="7" class="soft small">{why}</td></tr>' in row
+    assert f'<tr class="why"><td colspan="7" class="soft small">it ran: {why}</td></tr>' in row
     assert '<tr class="why">' not in report_html(page(), "/r")
 
 

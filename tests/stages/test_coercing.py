@@ -150,6 +150,7 @@ def test_types_in_words():
 def test_a_word_is_one_of_those_declared():
     edge = Declaration("edge", "str", "drop", "", "", ("drop", "pad", "shift"))
     assert [coerced(word, edge) for word in edge.words] == list(edge.words)
-    with pytest.raises(ValueError, match=re.escape('edge must be one of "drop", "pad", "shift", got \'drp\' (str); did')):
+    message = 'edge must be one of "drop", "pad", "shift", got \'drp\' (str); did you mean drop?'
+    with pytest.raises(ValueError, match=re.escape(message)):
         coerced("drp", edge)
     assert coerced(None, Declaration("edge", "str", None, "", "", edge.words)) is None

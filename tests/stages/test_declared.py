@@ -138,7 +138,7 @@ def test_packaged_notebooks_take_the_words_that_the_library_takes(notebook, para
         ("a: pathlib.Path = None", "parameter a is declared as pathlib.Path"),
         ("a: int = f(3)", r"the default of parameter a must be a literal, got f\(3\)"),
         ("a: int = ", "the parameters cell is no Python"),
-        ('a: str = "z"  # one of "x", "y": which', "parameter a must be a str, and its default one of \"x\", \"y\", got 'z'"),
+        ('a: str = "z"  # one of "x", "y": which', 'a str, and its default one of "x", "y", got \'z\''),
         ('a: int = 1  # one of "x", "y": which', "parameter a must be a str, and its default one of"),
     ],
 )

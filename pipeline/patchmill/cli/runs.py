@@ -103,7 +103,7 @@ def _state(run: Run, gone: str) -> str:
 
 
 def _row(stage: StageRecord, gone: str) -> str:
-    from patchmill.show.progress import shown_seconds, shown_state
+    from patchmill.show.progress import shown_seconds, shown_state, shown_why
     from patchmill.stages.finding import seconds_since
 
     tries = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
@@ -111,8 +111,9 @@ def _row(stage: StageRecord, gone: str) -> str:
         since = "" if gone or not stage.began else f" for {shown_seconds(seconds_since(stage.began))}"
         return f"{shown_state(stage.state, gone)}{since}{tries}: {stage.why}; log {shown_path(stage.log)}"
     took = "" if stage.seconds is None or stage.state == "waiting" else f" in {shown_seconds(stage.seconds)}"
-    ran = "; it ran" if stage.state in {"done", "failed"} else ""
-    return f"{stage.state}{took}{tries}{f'{ran}: {stage.why}' if stage.why else ''}"
+    why = shown_why(stage.state, stage.why)
+    joined = f"{'; ' if why != stage.why else ': '}{why}" if why else ""
+    return f"{stage.state}{took}{tries}{joined}"
 
 
 def _tell_failures(run: Run) -> None:

@@ -127,7 +127,7 @@ def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] |
         page_numbers=_page_numbers(series) if planes.count == len(series) else (),
         colors=_palette(page),
         orientation=int(orientation) if orientation in ORIENTATIONS else 1,
-        labels=_sample_labels(page),
+        labels=_labels(page),
         channel_names=channel_names,
         nodata=page.nodata if 42113 in page.tags else None,
     )
@@ -176,6 +176,24 @@ def _sample_labels(page: TiffPage) -> tuple[str, ...] | None:
     names = ["alpha" if kinds.get(at) in (1, 2) else f"band {at + 1}" for at in rest]
     # One gray sample beside others without a meaning is a picture of many bands, of which none is called gray.
     return None if base == ("gray",) and "alpha" not in names else (*base, *names)
+
+
+def _labels(page: TiffPage) -> tuple[str, ...] | None:
+    """Names of the samples: what GDAL left as descriptions, else TIFF's own names, else numbers; None without any."""
+    from html import unescape
+    from xml.etree import ElementTree as ET
+
+    own = _sample_labels(page)
+    try:
+        root = ET.fromstring(page.tags.valueof(42112, ""))  # noqa: S314 - expat bounds what entities grow to
+    except ET.ParseError:
+        return own
+    items = root.findall("Item[@role='description']")
+    found = {item.get("sample"): unescape(item.text or "").lstrip() for item in items}  # as GDAL reads them
+    named = [found.get(str(at)) for at in range(page.samplesperpixel)]
+    if not any(named):
+        return own
+    return tuple(name or (own[at] if own else f"band {at + 1}") for at, name in enumerate(named))
 
 
 def _ome_channels(file: TiffFile) -> list[tuple[str, ...] | None]:
@@ -269,6 +287,7 @@ def _scene(path: str, level: _Level, number: int, reading: Reading, pages: Seque
         dtype=planes.dtype if colors is None else colors.dtype,
         channels=count if count > 1 else None,
         labels=labels if count > 1 else None,
+        title=labels[0] if labels and count == planes.count == 1 else None,
         in_pieces=True,
         block=block,
         interleaved=planes.interleaved and planes.samples > 1,

@@ -128,6 +128,17 @@ def shown_state(state: str, trouble: str) -> str:
     return f"was {state}" if trouble and state == "running" else state
 
 
+def shown_why(state: str, why: str) -> str:
+    """Why a stage runs or is skipped, behind its state; of one that has ended, why it ran.
+
+    Examples
+    --------
+    >>> shown_why("done", "the notebook's code changed"), shown_why("skipped", "nothing changed"), shown_why("done", "")
+    ("it ran: the notebook's code changed", 'nothing changed', '')
+    """
+    return f"it ran: {why}" if why and state in {"done", "failed"} else why
+
+
 def shown_seconds(seconds: float) -> str:
     """A span of time for people.
 

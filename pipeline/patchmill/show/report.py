@@ -15,7 +15,7 @@ from patchmill.show.cleaning import markdown_html
 from patchmill.show.executed import Excerpt, FailedCell
 from patchmill.show.flow import Box, flow_svg, kind, leaves_out, sign_svg
 from patchmill.show.pages import POLICY
-from patchmill.show.progress import shown_moment, shown_seconds
+from patchmill.show.progress import shown_moment, shown_seconds, shown_why
 from patchmill.types import shown_bytes, shown_value
 
 _LISTED = 200
@@ -112,10 +112,11 @@ def report_html(page: RunPage, place: str) -> str:
     def link(path: str) -> str:
         return quote(os.path.relpath(path, place)) if path else ""  # what was never begun has no log
 
-    boxes = [
-        Box(stage.name, stage.state, stage.seconds, stage.needs, f"#stage-{number}", stage.why or stage.error)
-        for number, stage in enumerate(page.stages, 1)
-    ]
+    def box(number: int, stage: StagePage) -> Box:
+        told = shown_why(stage.state, stage.why) or stage.error
+        return Box(stage.name, stage.state, stage.seconds, stage.needs, f"#stage-{number}", told)
+
+    boxes = [box(number, stage) for number, stage in enumerate(page.stages, 1)]
     return str(
         _template().render(
             run=page,
@@ -126,6 +127,7 @@ def report_html(page: RunPage, place: str) -> str:
             seconds=shown_seconds,
             size=shown_bytes,
             kind=kind,
+            why=shown_why,
             sign=lambda state: _markup(sign_svg(state)),
             markdown=lambda text: _markup(markdown_html(text)),
             table=lambda table: _markup(table.html),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
-from patchmill.show.progress import shown_moment, shown_seconds, shown_state
+from patchmill.show.progress import shown_moment, shown_seconds, shown_state, shown_why
 from patchmill.show.report import RunPage, StagePage
 
 _LEFT = 'style="text-align:left"'
@@ -46,7 +46,7 @@ class RunTable:
 
     def _cells(self, stage: StagePage) -> list[str]:
         took = "" if stage.seconds is None else shown_seconds(stage.seconds)
-        return [stage.name, shown_state(stage.state, self.trouble), took, stage.why]
+        return [stage.name, shown_state(stage.state, self.trouble), took, shown_why(stage.state, stage.why)]
 
     def _ends(self) -> list[str]:
         """What ended badly, and how to go on from there."""
