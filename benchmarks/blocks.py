@@ -183,6 +183,7 @@ def generation_of(request: Any, folder: Path) -> Any:
     from patchmill.cutting.journal import Journal
     from patchmill.cutting.workplace import Workplace
     from patchmill.planning import shards_of
+    from patchmill.planning.memory import crowded
     from patchmill.storage import Location
 
     place = Location.parse(folder / "target.zarr")
@@ -197,7 +198,7 @@ def generation_of(request: Any, folder: Path) -> Any:
         targets=(Recording(),),
         journal=Journal(place.workshop),
         labels={},
-        crowded=0,
+        crowded=crowded(request.plan.memory, request.plan.limit),
     )
     return Generation(
         request=request,

@@ -63,6 +63,18 @@ def test_counts_ends_and_what_is_too_small(grids: ImageGrids):
     assert grids.differ == any(grid.shape != grids.canvas.shape for grid in per_image)
 
 
+@given(sets(), st.booleans())
+def test_a_total_is_the_sum_of_products_over_axes(grids: ImageGrids, alike: bool):
+    if alike:
+        grids = ImageGrids.uniform(grids.canvas, len(grids.sizes))
+    weights = [3, 5]
+    expected = 0
+    for image in range(len(grids.sizes)):
+        own = grids.of(image).axes
+        expected += int(np.prod([weights[at] * len(axis) + axis.n for at, axis in enumerate(own)]))
+    assert grids.total(lambda at, axis: weights[at] * len(axis) + axis.n) == expected
+
+
 def test_uniform_images_number_a_thousand_million_patches():
     grids = ImageGrids.uniform(PatchGrid((10**5 + 7,) * 2, 8, 1), 10**3)
     assert len(grids) == 10**13

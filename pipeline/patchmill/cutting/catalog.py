@@ -178,18 +178,17 @@ class _Chunk:
 
     def __init__(self, region: tuple[slice, ...], values: dict[str, Array]) -> None:
         self.region, self.values = region, values
-        self.there = values["exists"].copy()
+        self.there = values["exists"].copy() if "dropped" in values else values["exists"]
         """Which positions the grid has, kept or not."""
 
     @classmethod
     def blank(cls, request: Request, region: tuple[slice, ...], specs: Sequence[ArraySpec]) -> _Chunk:
         """What follows from the grid alone: which positions exist, and how much of each lies inside its image."""
         lengths = tuple(side.stop - side.start for side in region)
-        values: dict[str, Array] = {
-            spec.name: np.full((lengths[0], *spec.shape[1:-2], *lengths[1:]), spec.fill, spec.dtype) for spec in specs
-        }
-        values["exists"] = request.grids.exists(*region)
-        values["valid_fraction"][:] = _inside(request, region)
+        values = {"exists": request.grids.exists(*region), "valid_fraction": _inside(request, region)}
+        for spec in specs:
+            if spec.name not in values:
+                values[spec.name] = np.full((lengths[0], *spec.shape[1:-2], *lengths[1:]), spec.fill, spec.dtype)
         return cls(region, values)
 
     def place(self, name: str) -> tuple[slice, ...]:
@@ -282,7 +281,7 @@ def _inside(request: Request, region: tuple[slice, ...]) -> Array:
     rows, columns = (_along_images(axis, side, own) for axis, side, own in axes)
     patch_y, patch_x = grids.canvas.patch_shape
     share = (rows[:, :, None] * columns[:, None, :] / (patch_y * patch_x)).astype(np.float32)
-    return np.broadcast_to(share, (len(lengths), *share.shape[1:]))
+    return np.repeat(share, len(lengths), axis=0) if len(share) < len(lengths) else share
 
 
 def _along_images(axis: Axis, side: slice, lengths: NDArray[np.int64]) -> NDArray[np.float64]:

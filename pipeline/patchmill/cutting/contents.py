@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.cutting.request import Request, as_json
-from patchmill.sources import Coordinate, coordinates_of
+from patchmill.cutting.request import Change, Request, as_json
+from patchmill.sources import Coordinate, Variable, coordinates_of
 from patchmill.storage import FORMAT, ArraySpec
 from patchmill.storage.makers import signature
 
@@ -49,9 +49,18 @@ def pixel_arrays(request: Request) -> list[ArraySpec]:
 def small_arrays(request: Request) -> list[ArraySpec]:
     """Coordinates and names, with their values; of what stands for "nothing measured", what it has become."""
     pairs = zip(request.source.variables, request.changes, strict=True)
-    source = replace(request.source, variables=tuple(replace(each, nodatas=change.nodatas) for each, change in pairs))
+    source = replace(request.source, variables=tuple(_as_cut(variable, change) for variable, change in pairs))
     found = coordinates_of(source, request.grids, whole=request.plan.layout == "canvas")
     return [_stored(coordinate) for coordinate in found]
+
+
+def _as_cut(variable: Variable, change: Change) -> Variable:
+    packings = {} if _is_changed(variable, change) else variable.packings
+    return replace(variable, nodatas=change.nodatas, packings=packings)
+
+
+def _is_changed(variable: Variable, change: Change) -> bool:
+    return change.transform is not None or change.dtype != variable.dtype
 
 
 def _stored(coordinate: Coordinate) -> ArraySpec:
@@ -125,6 +134,10 @@ _DECODED = {
 }  # fmt: skip
 
 
+_OF_VALUES = {"nodata", "units", "valid_range", "scales", "offsets"}
+"""What no longer holds once values are others."""
+
+
 def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Attributes that go with the pixels, and those that only `patchmill.source` keeps.
 
@@ -133,9 +146,8 @@ def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     variable, change = request.source.variables[at], request.changes[at]
     attributes = {key: v for key, v in variable.attributes.items() if key != "nodata" or variable.nodatas is None}
-    changed = change.transform is not None or change.dtype != variable.dtype
-    if changed:
-        attributes = {key: value for key, value in attributes.items() if key not in ("nodata", "units", "valid_range")}
+    if _is_changed(variable, change):
+        attributes = {key: value for key, value in attributes.items() if key not in _OF_VALUES}
         if change.nodata is not None:
             attributes["nodata"] = as_json(change.nodata)
     aside = {

@@ -416,12 +416,15 @@ _TAKEN = frozenset((
 ))  # fmt: skip
 
 
+_PREFIXES = ("stat_", "channel_", "nodata_", "scale_", "offset_", "grid_", "patch_")
+
+
 def _refuse_names(source: Source) -> None:
     """Several variables are stored under their own names, which must not be those of the set's own arrays."""
     if len(source.variables) < 2:
         return
     for variable in source.variables:
-        taken = variable.name in _TAKEN or variable.name.startswith(("stat_", "channel_", "nodata_", "grid_", "patch_"))
+        taken = variable.name in _TAKEN or variable.name.startswith(_PREFIXES)
         if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\\\0"):
             raise ValueError(
                 f"variable {variable.name!r} can't name an array of the patch set, which has its own of that name, "

@@ -6,8 +6,8 @@ images, and no array is as long as the number of patches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from patchmill.grid.axis import Axis
 from patchmill.grid.patchgrid import PatchGrid
 
 Ints = NDArray[np.int64]
@@ -95,9 +96,22 @@ class ImageGrids:
         """Positions along each axis, shape (image, axis)."""
         if self._alike:
             return alike(self.of(0).counts, len(self.sizes))
-        unique, inverse = np.unique(self.sizes, axis=0, return_inverse=True)
-        table = np.array([self.canvas.resized(size.tolist()).counts for size in unique], np.int64)
-        return table.reshape(-1, self.canvas.ndim)[np.reshape(inverse, -1)]
+        return np.stack([self._along(at, lambda _, axis: len(axis)) for at in range(self.canvas.ndim)], axis=1)
+
+    def total(self, measure: Callable[[int, Axis], int]) -> int:
+        """Sum over all images of the product, over the axes of each, of what `measure` finds of an axis.
+
+        It is given the number of the axis and the axis itself, and asked once for each length that there is: few, even
+        where hardly two images have one size.
+        """
+        if self._alike:
+            return prod(measure(at, axis) for at, axis in enumerate(self.of(0).axes)) * len(self.sizes)
+        return int(np.sum(prod(self._along(at, measure) for at in range(self.canvas.ndim))))
+
+    def _along(self, at: int, measure: Callable[[int, Axis], int]) -> Ints:
+        """What `measure` finds of an axis of each image, shape (image,)."""
+        lengths, which = np.unique(self.sizes[:, at], return_inverse=True)
+        return np.array([measure(at, replace(self.canvas.axes[at], n=n)) for n in lengths.tolist()], np.int64)[which]
 
     @property
     def per_image(self) -> Ints:
@@ -118,25 +132,12 @@ class ImageGrids:
     @property
     def pixels(self) -> int:
         """Pixels of all images, each by its own extent."""
-        if self._alike:
-            return prod(map(int, self.sizes[0])) * len(self.sizes)
-        return int(np.prod(self.sizes, axis=1, dtype=np.int64).sum())
+        return self.total(lambda _, axis: axis.n)
 
     @cached_property
     def uncovered(self) -> int:
         """Pixels of all images that lie in no patch; ``sum(grid.uncovered for each image's grid)``, but much faster."""
-        if self._alike:
-            return self.of(0).uncovered * len(self.sizes)
-        covered = np.ones(len(self.sizes), np.int64)
-        for at in range(self.canvas.ndim):
-            lengths, inverse = np.unique(self.sizes[:, at], return_inverse=True)
-            covered *= np.array([self._covered(at, n) for n in lengths.tolist()], np.int64)[inverse]
-        return self.pixels - int(covered.sum())
-
-    def _covered(self, at: int, n: int) -> int:
-        """Pixels along one axis that some patch holds, in an image of `n`."""
-        shape = [n if axis == at else side for axis, side in enumerate(self.canvas.shape)]
-        return self.canvas.resized(shape).axes[at].covered
+        return self.pixels - self.total(lambda _, axis: axis.covered)
 
     @property
     def too_small(self) -> Ints:
@@ -209,11 +210,13 @@ class ImageGrids:
 
     def exists(self, images: slice, *positions: slice) -> NDArray[np.bool_]:
         """Which positions of the canvas' grid are there, shape (image, grid_y, grid_x) of the slices asked for."""
-        counts = self.counts[images]
+        counts = every = self.counts[images]
+        if (every == every[:1]).all():
+            counts = every[:1]  # what is there in one is in all
         here = np.ones((len(counts), *(1 for _ in positions)), bool)
         for axis, wanted in enumerate(positions):
             along = np.arange(*wanted.indices(self.canvas.counts[axis])) < counts[:, axis, None]
             shape = [len(counts), *(1 for _ in positions)]
             shape[axis + 1] = along.shape[1]
             here = here & along.reshape(shape)
-        return here
+        return here if len(here) == len(every) else np.repeat(here, len(every), axis=0)

@@ -29,7 +29,7 @@ from patchmill.ingesting.agreeing import Layout
 from patchmill.ingesting.naming import image_names
 from patchmill.ingesting.pairing import IMAGE, Candidate
 from patchmill.ingesting.scenes import Scene
-from patchmill.sources.model import nodata_array
+from patchmill.sources.model import PACKINGS, nodata_array, packing_array
 from patchmill.storage import FORMAT, ArraySpec, declare, declare_arrays, digest
 from patchmill.storage.makers import signature
 
@@ -94,10 +94,10 @@ def pixel_attributes(
         found["long_name"] = title
     if nodata is not None and nodata_array(layout.name) not in kept:
         found["nodata"] = nodata
-    for name in ("scales", "offsets"):
-        values = _shared([getattr(scene, name) for scene in scenes])
-        if values is not None and f"{name[:-1]}_{layout.name}" not in kept:
-            found[name] = list(values)
+    for kind in PACKINGS:
+        values = _shared([getattr(scene, f"{kind}s") for scene in scenes])
+        if values is not None and packing_array(kind, layout.name) not in kept:
+            found[f"{kind}s"] = list(values)
     if crs:
         found["grid_mapping"] = "spatial_ref"
     return found
@@ -191,9 +191,9 @@ def _differing(
         if len({_plain(scene.nodata) for scene in scenes}) > 1 or nodata_array(layout.name) in kept:
             values = [math.nan if scene.nodata is None else scene.nodata for scene in scenes]
             yield ArraySpec.of(nodata_array(layout.name), ("image",), np.array(values, np.float64))
-        for name, neutral in (("scales", 1.0), ("offsets", 0.0)):
-            given = [getattr(scene, name) for scene in scenes]
-            array = f"{name[:-1]}_{layout.name}"
+        for kind, neutral in PACKINGS.items():
+            given = [getattr(scene, f"{kind}s") for scene in scenes]
+            array = packing_array(kind, layout.name)
             if len(set(given)) > 1 or array in kept:
                 rows = np.array([each or (neutral,) * (layout.channels or 1) for each in given], np.float64)
                 channel = (dims[layout.name],) if layout.name in dims else ()

@@ -23,7 +23,7 @@ from patchmill.ingesting.recognizing import Key, Mark
 from patchmill.ingesting.remembering import Files
 from patchmill.ingesting.scenes import Scene
 from patchmill.planning import Shapes
-from patchmill.sources.model import nodata_array
+from patchmill.sources.model import nodata_array, packing_array
 from patchmill.storage import StoredGroup, TensorStoreArray
 
 
@@ -181,7 +181,7 @@ def _transforms(group: StoredGroup, images: int) -> list[Any]:
 
 def _numbers(group: StoredGroup, layout: Layout, attributes: Mapping[str, Any], name: str, images: int) -> list[Any]:
     """Scales or offsets of each image."""
-    array = f"{name[:-1]}_{layout.name}"
+    array = packing_array(name[:-1], layout.name)
     if array in group.arrays:
         rows = np.reshape(group.values(array), (images, -1)).tolist()
         return [tuple(row) for row in rows]

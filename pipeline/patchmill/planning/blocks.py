@@ -29,7 +29,7 @@ from typing import Literal
 
 import numpy as np
 
-from patchmill.grid import ImageGrids, PatchGrid
+from patchmill.grid import Axis, ImageGrids, PatchGrid
 from patchmill.planning.units import Interval, PixelUnits, PositionUnits, Units
 from patchmill.types import Layout
 
@@ -85,9 +85,12 @@ def units_of(grid: PatchGrid, layout: Layout, shard: Sequence[int], *, whole: bo
     whole : bool
         Whether patches are looked at while they are cut.
     """
-    if layout == "patches":
-        return tuple(PositionUnits(axis, size) for axis, size in zip(grid.axes, shard, strict=True))
-    return tuple(PixelUnits(axis, size, whole) for axis, size in zip(grid.axes, shard, strict=True))
+    return tuple(units_along(axis, layout, size, whole=whole) for axis, size in zip(grid.axes, shard, strict=True))
+
+
+def units_along(axis: Axis, layout: Layout, size: int, *, whole: bool) -> Units:
+    """The same along one axis."""
+    return PositionUnits(axis, size) if layout == "patches" else PixelUnits(axis, size, whole)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ is decoded once if the cache holds it until the last of them, else once for each
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, prod
@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from patchmill.errors import PatchmillError
-from patchmill.grid import ImageGrids, PatchGrid
-from patchmill.planning.blocks import Work, block_size, cuts_of, halo_of, tiles_of, units_of
+from patchmill.grid import Axis, ImageGrids, PatchGrid
+from patchmill.planning.blocks import Work, block_size, cuts_of, halo_of, tiles_of, units_along, units_of
 from patchmill.planning.memory import Piece, has_room, peak, reading_bytes, with_room
 from patchmill.planning.units import Units
 from patchmill.planning.variables import PlannedVariable
@@ -76,6 +76,14 @@ class Case:
     def units(self, grid: PatchGrid) -> tuple[Units, ...]:
         """The shards of an image."""
         return units_of(grid, self.layout, self.shard[1:], whole=self.whole)
+
+    def over_images(self, grids: ImageGrids, measure: Callable[[int, Units], int]) -> int:
+        """Sum over all images of the product over their axes of what `measure` finds, given an axis and its shards."""
+
+        def measured(at: int, axis: Axis) -> int:
+            return measure(at, units_along(axis, self.layout, self.shard[1 + at], whole=self.whole))
+
+        return grids.total(measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,7 @@ def _stack(case: Case) -> int:
 
 def _seconds(case: Case, work: Work, workers: int) -> float:
     grid = case.grids.canvas
-    read = bytes_decoded(case, work, grid)
+    read = bytes_decoded(case, work, ImageGrids.uniform(grid, 1))
     written = sum(_stored(case, grid) * variable.pixel for variable in case.variables)
     busy = float(np.interp(work.inflight / workers, _TASKS, _BUSY))
     return (read / _DECODE + written / _ENCODE) / busy
@@ -161,21 +169,21 @@ def _stored(case: Case, grid: PatchGrid) -> int:
     return len(grid) * prod(grid.patch_shape) if case.layout == "patches" else prod(grid.shape)
 
 
-def bytes_decoded(case: Case, work: Work, grid: PatchGrid) -> int:
-    """Bytes of source chunks that cutting one image of `grid` unpacks; what two tasks unpack counts twice."""
-    units = case.units(grid)
-    if not all(len(side) for side in units):
-        return 0
-    total = 0
-    for variable in case.variables:
-        chunks = _spatial(variable, len(units))[1:]
-        groups = _together(work, units)
-        along = (_decoded(side, chunk, n) for side, chunk, n in zip(units, chunks, groups, strict=True))
-        images, alone = len(case.grids.sizes), work.read == "overlap"
-        together = case.shard[0] * (work.stack if work.cache else 1)
-        decoded = images if alone else _images_decoded(images, together, min(variable.source_chunk[0], images))
-        total += prod(along) * decoded * variable.source_pixel // images
-    return total
+def bytes_decoded(case: Case, work: Work, grids: ImageGrids) -> int:
+    """Bytes of source chunks that cutting images of `grids` unpacks; what two tasks unpack counts twice."""
+    return sum(_bytes_of_one(case, work, grids, variable) for variable in case.variables)
+
+
+def _bytes_of_one(case: Case, work: Work, grids: ImageGrids, variable: PlannedVariable) -> int:
+    chunks = _spatial(variable, grids.canvas.ndim)[1:]
+
+    def along(at: int, side: Units) -> int:
+        return _decoded(side, chunks[at], _together(work, at, side)) if len(side) else 0
+
+    images, together = len(case.grids.sizes), case.shard[0] * (work.stack if work.cache else 1)
+    alone = work.read == "overlap"
+    decoded = images if alone else _images_decoded(images, together, min(variable.source_chunk[0], images))
+    return case.over_images(grids, along) * decoded * variable.source_pixel // images
 
 
 @lru_cache(maxsize=256)
@@ -187,11 +195,11 @@ def _images_decoded(images: int, group: int, chunk: int) -> int:
     return total * len(starts) // len(seen)
 
 
-def _together(work: Work, units: Sequence[Units]) -> tuple[int, ...]:
-    """Units along each axis that share what is unpacked."""
+def _together(work: Work, at: int, side: Units) -> int:
+    """Units along an axis that share what is unpacked."""
     if work.read == "overlap":
-        return (work.rows * work.block[0], work.band * work.block[1])
-    return (len(units[0]), work.band) if work.cache else (1,) * len(units)
+        return (work.rows, work.band)[at] * work.block[at]
+    return (len(side), work.band)[at] if work.cache else 1
 
 
 @lru_cache(maxsize=_PRICES)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from patchmill.errors import PatchmillError
-from patchmill.grid import ImageGrids, PatchGrid
-from patchmill.planning.blocks import Work, cuts_of, units_of
+from patchmill.grid import ImageGrids
+from patchmill.planning.blocks import Work, cuts_of
 from patchmill.planning.choosing import Case, Choice, bytes_decoded, choose
 from patchmill.planning.memory import COMPILER
 from patchmill.planning.plan import LayoutCost, Plan
@@ -189,21 +189,15 @@ def _case(
 
 
 def _cost(case: Case, choice: Choice | None) -> LayoutCost:
-    shards = read = stored = 0
-    images = len(case.grids.sizes)
-    work = choice.work if choice is not None else None
-    for grid, count in _distinct(case.grids):
-        rectangles = prod(len(side) for side in case.units(grid))
-        shards += rectangles * count
-        stored += count * (len(grid) * prod(grid.patch_shape) if case.layout == "patches" else prod(grid.shape))
-        read += bytes_decoded(case, work, grid) * count if work is not None else 0
+    grids, images = case.grids, len(case.grids.sizes)
+    stored = len(grids) * prod(grids.canvas.patch_shape) if case.layout == "patches" else grids.pixels
     together = min(case.shard[0], images)
-    shards = shards if case.shard[0] == 1 else -(-images // case.shard[0])
+    shards = -(-images // case.shard[0]) if case.shard[0] > 1 else case.over_images(grids, lambda _, side: len(side))
     return LayoutCost(
         shards=shards * case.channel_shards,
         shard_bytes=max(prod(v.shapes.shard[1:]) * together * v.itemsize for v in case.variables),
         bytes_written=stored * sum(v.pixel for v in case.variables),
-        bytes_read=read,
+        bytes_read=0 if choice is None else bytes_decoded(case, choice.work, grids),
         memory=None if choice is None else choice.memory,
     )
 
@@ -212,21 +206,6 @@ def _tasks(case: Case, work: Work) -> int:
     """Blocks to cut."""
     if case.shard[0] > 1:
         return -(-len(case.grids.sizes) // case.shard[0])
-    return sum(count * _blocks(case, work, grid) for grid, count in _distinct(case.grids))
-
-
-def _blocks(case: Case, work: Work, grid: PatchGrid) -> int:
-    units = units_of(grid, case.layout, case.shard[1:], whole=case.whole)
-    if work.read == "region" or not all(len(side) for side in units):
-        return prod(len(side) for side in units)
-    return prod(len(cuts_of(side, size)) - 1 for side, size in zip(units, work.block, strict=True))
-
-
-def _distinct(grids: ImageGrids) -> Iterator[tuple[PatchGrid, int]]:
-    """The grid of each size of image, and how many images have it."""
-    if not grids.differ:
-        yield grids.canvas, len(grids.sizes)
-        return
-    sizes, images = np.unique(grids.sizes, axis=0, return_counts=True)
-    for size, count in zip(sizes.tolist(), images.tolist(), strict=True):
-        yield grids.canvas.resized(size), count
+    if work.read == "region":
+        return case.over_images(case.grids, lambda _, side: len(side))
+    return case.over_images(case.grids, lambda at, side: len(cuts_of(side, work.block[at])) - 1 if len(side) else 0)

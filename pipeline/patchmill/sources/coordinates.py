@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.grid import Axis, ImageGrids
-from patchmill.sources.model import Source, nodata_array
+from patchmill.sources.model import Source, Variable, nodata_array, packing_array
 
 _AXES = ("y", "x")
 
@@ -47,8 +47,16 @@ def coordinates_of(source: Source, grids: ImageGrids, *, whole: bool = False) ->
             yield Coordinate(name, ("image",), grids.sizes[:, at], {"units": "pixel"})
     yield from _places(source)
     for variable in source.variables:
-        if variable.nodatas is not None:
-            yield Coordinate(nodata_array(variable.name), ("image",), variable.nodatas)
+        yield from _of_images(source, variable)
+
+
+def _of_images(source: Source, variable: Variable) -> Iterator[Coordinate]:
+    """What pixels of a variable mean, where images differ in it."""
+    if variable.nodatas is not None:
+        yield Coordinate(nodata_array(variable.name), ("image",), variable.nodatas)
+    dims = ("image", source.channel_dim(variable))
+    for kind, values in variable.packings.items():
+        yield Coordinate(packing_array(kind, variable.name), dims[: values.ndim], values)
 
 
 def _places(source: Source) -> Iterator[Coordinate]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from patchmill.grid import alike
 from patchmill.sources.fingerprints import FileState, Identity, digest_of_samples, fingerprint
 from patchmill.sources.model import (
+    PACKINGS,
     Label,
     Source,
     UnknownVariableError,
@@ -21,6 +22,7 @@ from patchmill.sources.model import (
     no_variable,
     nodata_array,
     one_name,
+    packing_array,
     plain_attributes,
     refuse_dtype,
     unchanged,
@@ -76,7 +78,7 @@ def open_xarray_source(
         )
     named = one_name([{a: str(arrays[n].dims[at]) for a, at in axes.items()} for n, axes in placed.items()])
     beside = _beside(data, named.get("image"), arrays)
-    parts = [_with_nodatas(part, beside) for part in parts]
+    parts = [_with_own(part, beside) for part in parts]
     return Source(
         url=file.path if file else str(data.encoding.get("source", "memory")),
         variables=tuple(parts),
@@ -138,13 +140,25 @@ def _beside(data: Any, image: str | None, variables: Iterable[str]) -> dict[str,
     dims = {"transform": (image, "affine"), "spatial_ref": ()}
     dims |= dict.fromkeys(("name", "height", "width", "crs", *map(nodata_array, variables)), (image,))
     known = data.variables if hasattr(data, "data_vars") else data.coords
-    return {name: data[name] for name, own in dims.items() if name in known and data[name].dims == own}
+    packed = [packing_array(kind, name) for kind in PACKINGS for name in variables]
+    return {name: data[name] for name, own in dims.items() if name in known and data[name].dims == own} | {
+        name: data[name] for name in packed if name in known and data[name].dims[:1] == (image,)
+    }
 
 
-def _with_nodatas(variable: Variable, beside: Mapping[str, Any]) -> Variable:
-    """With what stands for "nothing measured" in each image, where the object has that."""
-    own = beside.get(nodata_array(variable.name))
-    return variable if own is None else replace(variable, nodata=None, nodatas=np.asarray(own.values, np.float64))
+def _with_own(variable: Variable, beside: Mapping[str, Any]) -> Variable:
+    """With what each image has of its own, where the object has that: nodata, scale, offset."""
+    nodata = beside.get(nodata_array(variable.name))
+    if nodata is not None:
+        variable = replace(variable, nodata=None, nodatas=np.asarray(nodata.values, np.float64))
+    shape = variable.shape[: 1 + variable.has_channel]
+    arrays = {kind: beside.get(packing_array(kind, variable.name)) for kind in PACKINGS}
+    packings = {
+        kind: np.asarray(array.values, np.float64)
+        for kind, array in arrays.items()
+        if array is not None and array.shape == shape
+    }
+    return replace(variable, packings=packings)
 
 
 def _extents(beside: Mapping[str, Any], variable: Variable) -> NDArray[np.int64]:

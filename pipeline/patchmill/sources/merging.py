@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.sources.fingerprints import Identity
-from patchmill.sources.model import Label, Source, UnknownVariableError, Variable, channel_labels
+from patchmill.sources.model import PACKINGS, Label, Source, UnknownVariableError, Variable, channel_labels
 from patchmill.sources.readers import Selected, Stacked
 
 NAME = "image"
 """What the variable is called whose channels they are."""
 
+
+_EACH = frozenset(f"{kind}s" for kind in PACKINGS)
+"""Attributes that have a value for each channel."""
 
 _LISTED = 20
 """Labels that an error lists; of hyperspectral images there are hundreds."""
@@ -124,6 +127,11 @@ def chosen(source: Source, name: str, channels: Sequence[str]) -> Source:
         shape=(image, len(numbers), height, width),
         read=Selected(old.read, numbers, old.chunks, old.dtype),
         lazy=None if old.lazy is None else _picked(old.lazy, numbers),
+        packings={kind: values[:, list(numbers)] for kind, values in old.packings.items()},
+        attributes={
+            key: [value[number] for number in numbers] if key in _EACH and _is_of(value, old.shape[1]) else value
+            for key, value in old.attributes.items()
+        },
     )
     parts = tuple(new if each is old else each for each in source.variables)
     labeled = {each.name: _label_in(source, each) for each in source.variables if each.has_channel}
@@ -204,8 +212,9 @@ def _one(parts: Sequence[Variable]) -> Variable:
     common = {
         key: value
         for key, value in first.attributes.items()
-        if all(part.attributes.get(key) == value for part in parts)
+        if key not in _EACH and all(part.attributes.get(key) == value for part in parts)
     }
+    packings = {kind: values for kind in PACKINGS if (values := _packing(parts, kind)) is not None}
     return Variable(
         name=NAME,
         has_channel=True,
@@ -216,8 +225,26 @@ def _one(parts: Sequence[Variable]) -> Variable:
         lazy=_lazy(parts),
         nodata=first.nodata if len({repr(part.nodata) for part in parts}) == 1 else None,
         nodatas=_nodatas(parts),
-        attributes=common,
+        packings={kind: values for kind, values in packings.items() if values.ndim > 1},
+        attributes=common | {f"{kind}s": values.tolist() for kind, values in packings.items() if values.ndim == 1},
     )
+
+
+def _packing(parts: Sequence[Variable], kind: str) -> NDArray[np.float64] | None:
+    """Scale or offset of each of `parts`, shape (channel,), or (image, channel) where images differ; None without."""
+    shared = [part.attributes.get(f"{kind}s") for part in parts]
+    each = [
+        part.packings.get(kind, value if _is_of(value, 1) else None) for part, value in zip(parts, shared, strict=True)
+    ]
+    if all(column is None for column in each):
+        return None
+    columns = np.broadcast_arrays(*([PACKINGS[kind]] if column is None else column for column in each))
+    return np.stack(columns, axis=1) if any(kind in part.packings for part in parts) else np.ravel(columns)
+
+
+def _is_of(value: Any, channels: int) -> bool:
+    """Whether an attribute is a list of a number for each of so many channels."""
+    return isinstance(value, list) and len(value) == channels and all(isinstance(one, int | float) for one in value)
 
 
 def _nodatas(parts: Sequence[Variable]) -> NDArray[np.float64] | None:

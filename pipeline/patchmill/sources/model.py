@@ -47,6 +47,8 @@ class Variable:
         The value that stands for "nothing measured".
     nodatas : ndarray of float64, shape (image,), optional
         Where images differ in it, the value of each, NaN where one has none; `nodata` is None then.
+    packings : mapping
+        Where images differ in one of `PACKINGS`, that of each: shape (image,), or (image, channel) with such an axis.
     attributes : mapping
         The source's own, as plain JSON.
     """
@@ -60,6 +62,7 @@ class Variable:
     lazy: Any = None
     nodata: Any = None
     nodatas: NDArray[np.float64] | None = None
+    packings: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -99,6 +102,22 @@ def nodata_array(variable: str) -> str:
     'nodata_image'
     """
     return f"nodata_{variable}"
+
+
+PACKINGS = {"scale": 1.0, "offset": 0.0}
+"""How stored values become what was measured, value * scale + offset, and what stands for none. In a canonical source
+the attributes ``scales`` and ``offsets`` say it of each channel, or `packing_array` where images differ."""
+
+
+def packing_array(kind: str, variable: str) -> str:
+    """The array of a store that holds one of `Variable.packings`.
+
+    Examples
+    --------
+    >>> packing_array("scale", "image")
+    'scale_image'
+    """
+    return f"{kind}_{variable}"
 
 
 def one_nodata(value: float, dtype: np.dtype[Any]) -> Any:

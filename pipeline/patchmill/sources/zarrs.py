@@ -18,6 +18,7 @@ from patchmill.errors import PatchmillError, SourceError
 from patchmill.grid import alike
 from patchmill.sources.absent import sparse
 from patchmill.sources.model import (
+    PACKINGS,
     Label,
     Source,
     UnknownVariableError,
@@ -28,6 +29,7 @@ from patchmill.sources.model import (
     nodata_array,
     nothing_at,
     one_name,
+    packing_array,
     plain_attributes,
     refuse_dtype,
     vanished,
@@ -154,6 +156,7 @@ def _variable(
     bulk = own.bulk(name) if own else open_bulk(folder, zarr_format=array.metadata.zarr_format)
     attributes = plain_attributes({k: v for k, v in dict(array.attrs).items() if k != "_ARRAY_DIMENSIONS"})
     nodatas = own.values(nodata_array(name)) if own and nodata_array(name) in own.arrays else None
+    packed = {kind: packing_array(kind, name) for kind in PACKINGS}
     variable = Variable(
         name=name or PurePosixPath(place.name).stem,
         has_channel="channel" in axes,
@@ -163,6 +166,7 @@ def _variable(
         read=Turned(_readable(bulk, own, opened), axes, array.ndim),
         nodata=nodata_of(attributes, bulk.dtype) if nodatas is None else None,
         nodatas=nodatas,
+        packings={kind: own.values(each) for kind, each in packed.items() if own and each in own.arrays},
         attributes=attributes,
     )
     return variable, {axis: names[at] for axis, at in axes.items()} if names else {}
@@ -272,6 +276,9 @@ def _digests(
     for name, (variable, _) in parts.items():
         if variable.nodatas is not None and variable.nodata_at(0) is not None:
             first[name]["nodata"] = variable.nodata_at(0)
+        for kind, values in variable.packings.items():
+            if (values[0] != PACKINGS[kind]).any():
+                first[name][f"{kind}s"] = np.atleast_1d(values[0]).tolist()
         if crs_texts is not None and crs_texts[0]:
             first[name]["grid_mapping"] = "spatial_ref"
     return check.without_length(_image_axes(parts, arrays), first)
