@@ -7,11 +7,12 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import zarr
 
 import patchmill
 from cuts import array_objects, tiny_shards  # noqa: F401 - a fixture
 from dying import CALLS, CASES, SHARDS, VERBS, Killed, Stage, dying, in_memory, write_source  # noqa: F401 - fixtures
-from patchmill.cutting import conducting, running
+from patchmill.cutting import conducting, running, tasks
 from patchmill.errors import HeldError
 from patchmill.planning import shapes
 from patchmill.storage import TensorStoreArray
@@ -124,6 +125,37 @@ def test_an_append_that_was_killed_and_a_source_that_grew_meanwhile(tmp_path, mo
     patchmill.write_patches(source, tmp_path / "once.zarr", 3, 1, layout="canvas")
     assert array_objects(target) == array_objects(tmp_path / "once.zarr")
     assert not (tmp_path / "set.zarr.patchmill/request.json").exists()
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, 3])
+def test_an_append_that_fails_in_its_first_tasks_goes_on(tmp_path, monkeypatch, fails_at):
+    images = np.random.default_rng(0).integers(0, 255, (400, 1, 8, 8), "uint8")
+    monkeypatch.setattr(shapes, "_SHARD", 2**12)
+    monkeypatch.setattr(shapes, "_SMALL", 200)
+    source = tmp_path / "source.zarr"
+    names = ["image", "channel", "y", "x"]
+    grown = zarr.create_array(source, shape=(5, 1, 8, 8), dtype="uint8", dimension_names=names)
+    grown[:] = images[:5]
+    patchmill.write_patches(source, tmp_path / "set.zarr", 4, 2, statistics=False)
+    grown.resize(images.shape)
+    grown[:] = images
+    real, begun = tasks.write_shard, []
+
+    def fails(*given):
+        begun.append(given[1])
+        if len(begun) == fails_at + 1:
+            raise RuntimeError("for once")
+        return real(*given)
+
+    monkeypatch.setattr(tasks, "write_shard", fails)
+    with pytest.raises(RuntimeError, match="for once"):
+        patchmill.write_patches(source, tmp_path / "set.zarr", 4, 2, statistics=False, mode="append")
+    assert len(patchmill.open_patches(tmp_path / "set.zarr")) == 5 * 9
+    patchmill.write_patches(source, tmp_path / "set.zarr", 4, 2, statistics=False, mode="append")
+    patchmill.write_patches(source, tmp_path / "once.zarr", 4, 2, statistics=False)
+    assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+    assert not (tmp_path / "set.zarr.patchmill").exists()
 
 
 def test_a_task_that_did_not_end_with_its_run_is_waited_for(tmp_path, monkeypatch):

@@ -233,6 +233,18 @@ def test_what_nodata_has_become_is_left_out_where_other_values_become_the_same(t
     assert not any("only where" in note for note in assert_whole(cast).notes)
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_image_that_was_selected_keeps_what_is_its_own(tmp_path, number):
+    arguments = {"patch_shape": 7, "step": 5, "statistics": True}
+    sizes, nodatas = [SIZE, (20, 33), SIZE], [0, 65535, None]
+    paths = [write(tmp_path / f"{n}.tif", n, nodatas[n], size=sizes[n], crs=f"EPSG:3263{n + 1}") for n in range(3)]
+    source = patchmill.ingest(paths, tmp_path / "source.zarr").target
+    with xr.open_zarr(source, chunks=None) as data:
+        one = patchmill.write_patches(data["image"].isel(image=number), tmp_path / "one.zarr", **arguments)
+    assert_like_alone(one, alone(tmp_path, paths[number : number + 1], **arguments))
+    assert rasterio.CRS.from_wkt(str(one.catalog["crs"].values[0])).to_epsg() == 32631 + number
+
+
 def test_pairs_have_nodata_each(tmp_path):
     paths = files_in(tmp_path / "in", [0, 65535, None])
     for number, nodata in enumerate([None, 5, 5]):

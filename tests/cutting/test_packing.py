@@ -102,6 +102,48 @@ def test_once_values_are_others_it_says_nothing_more(tmp_path, nights):
     assert not {"scales", "offsets"} & set(found["patches"].attrs)
 
 
+@pytest.mark.parametrize("nights", [NIGHTS, NIGHTS[2:3]])
+def test_a_source_that_is_made_of_another_keeps_them(tmp_path, nights):
+    source = patchmill.ingest(sources(tmp_path / "in", nights), tmp_path / "source.zarr").target
+    copy = patchmill.ingest(source, tmp_path / "copy.zarr").target
+    with xr.open_zarr(source, chunks=None) as old, xr.open_zarr(copy, chunks=None) as new:
+        for name in ("scale_image", "offset_image"):
+            assert (name in new) == (name in old)
+            if name in new:
+                np.testing.assert_array_equal(new[name], old[name])
+        assert new["image"].attrs.get("scales") == old["image"].attrs.get("scales")
+
+
+def test_a_scale_of_one_is_none(tmp_path):
+    pytest.importorskip("scipy")
+    for night, scale in enumerate((1.0, 0.1)):
+        packed = {"scale_factor": scale, "add_offset": 0.0}
+        field = xr.DataArray(np.ones((8, 9), "int16"), dims=("y", "x"), name="field", attrs=packed)
+        field.to_netcdf(tmp_path / f"{night}.nc", engine="scipy")
+        patchmill.ingest(tmp_path / "*.nc", tmp_path / "source.zarr", mode="append")
+        assert "scales" not in zarr.open_group(tmp_path / "source.zarr")["image"].attrs
+        found = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 4, mode="append").catalog
+    assert found["scale_image"].values.tolist() == [1.0, 0.1]
+    assert "offset_image" not in found
+
+
+def test_a_cast_that_keeps_every_value_keeps_what_they_mean(tmp_path):
+    source = patchmill.ingest(sources(tmp_path / "in"), tmp_path / "source.zarr").target
+    wide = patchmill.write_patches(source, tmp_path / "wide.zarr", 7, dtype="float32").catalog
+    narrow = patchmill.write_patches(source, tmp_path / "narrow.zarr", 7, dtype="float16").catalog
+    assert wide["scale_image"].values.tolist() == [list(scales) for scales, _ in NIGHTS]
+    assert "scale_image" not in narrow
+
+
+def test_variables_are_refused_only_where_their_names_are_taken(tmp_path):
+    pixels = (("y", "x"), np.ones((8, 9), "uint8"))
+    free = xr.Dataset({"image": pixels, "offset_angle": pixels, "nodata_share": pixels})
+    assert len(patchmill.write_patches(free, tmp_path / "free.zarr", 4)) == 4
+    for name in ("scale_image", "offset_image", "nodata_image"):
+        with pytest.raises(ValueError, match=f"variable '{name}' can't name an array of the patch set"):
+            patchmill.write_patches(xr.Dataset({"image": pixels, name: pixels}), tmp_path / "taken.zarr", 4)
+
+
 def test_a_view_has_them_too(tmp_path):
     source = patchmill.ingest(sources(tmp_path / "in"), tmp_path / "source.zarr").target
     found = patchmill.view_patches(source, 7).catalog

@@ -252,6 +252,26 @@ def test_a_module_that_a_module_imports_counts(project):
     assert project.now().why == "deeper.py, which the notebook imports, changed"
 
 
+@pytest.mark.parametrize(
+    "imports", ["from .core import word", "from . import core", "from .. import core", "from ..core import word"]
+)
+def test_a_module_that_is_imported_relatively_counts(project, imports):
+    package = project.folder / "helpers"
+    (package / "deep").mkdir(parents=True)
+    (package / "core.py").write_text("word = 2")
+    one_up = imports.startswith("from ..")
+    (package / "__init__.py").write_text("from .deep import inside" if one_up else imports)
+    (package / "deep" / "__init__.py").write_text("")
+    (package / "deep" / "inside.py").write_text(imports)
+    (project.folder / "core.py").write_text("another = 1")
+    project.notebook(f"{CODE}\nimport helpers")
+    project.done()
+    (project.folder / "core.py").write_text("another = 2")
+    assert not project.now().runs
+    (package / "core.py").write_text("word = 3")
+    assert project.now().why == "core.py, which the notebook imports, changed"
+
+
 def test_what_was_begun_runs_and_goes_on_only_on_the_same_inputs(project):
     project.begin(text="new")
     same, other = project.now(text="new"), project.now(text="newer")

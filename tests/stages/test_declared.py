@@ -103,6 +103,8 @@ def test_types_in_comments_and_without():
     [
         ('one of "x", "y": which', ("x", "y")),
         ('one of "x", "y z" or "w"', ("x", "y z", "w")),
+        ('one of "x", "y", or "z": which', ("x", "y", "z")),
+        ('one of "x" and "y"; which', ("x", "y")),
         ('one of "x"', ()),
         ("one of them", ()),
         ('which one of "x", "y"', ()),
@@ -170,6 +172,7 @@ def test_only_what_is_assigned_right_behind_the_declarations_was_given(cells, na
 def test_the_latest_declarations_count():
     assert split_history([DECLARES, "size = 4", "size: int = 9"]) == ("size: int = 9", [])
     assert split_history(["import os", "a = 1"]) == (None, [])
+    assert split_history(['a = "x"  # one of "x", "y"'])[0] == 'a = "x"  # one of "x", "y"'
     assert split_history(["a = 1  # in: a path"]) == ("a = 1  # in: a path", [])
 
 

@@ -245,14 +245,16 @@ def _in_vain(workplace: Workplace, generation: Generation | None = None) -> Iter
     """Inside nothing counts yet: what fails here leaves nothing behind, most often since the request is wrong.
 
     While shards of a `generation` are cut that holds until the first one is done, and whoever interrupts keeps what
-    was begun; so does whoever leaves a task behind, which may write its shard yet.
+    was begun; so does whoever leaves a task behind, which may write its shard yet, and whoever adds to a set, whose
+    last shards may be other ones by then.
     """
     try:
         yield
     except LeaseLostError:
         raise  # it is somebody else's
     except (Exception, Interrupted) as error:
-        vain = generation is None or (isinstance(error, Exception) and not generation.done.any())
+        wrong = isinstance(error, Exception) and not workplace.old
+        vain = generation is None or (wrong and not generation.done.any())
         if vain and not left_behind(workplace.work.url):
             workplace.forget()
         raise

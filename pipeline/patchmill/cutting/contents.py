@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from patchmill.cutting.request import Change, Request, as_json
 from patchmill.sources import Coordinate, Variable, coordinates_of
+from patchmill.sources.model import PACKINGS, packing_attribute
 from patchmill.storage import FORMAT, ArraySpec
 from patchmill.storage.makers import signature
 
@@ -60,7 +61,8 @@ def _as_cut(variable: Variable, change: Change) -> Variable:
 
 
 def _is_changed(variable: Variable, change: Change) -> bool:
-    return change.transform is not None or change.dtype != variable.dtype
+    """Whether values may be others than the source's."""
+    return change.transform is not None or not np.can_cast(variable.dtype, change.dtype, "safe")
 
 
 def _stored(coordinate: Coordinate) -> ArraySpec:
@@ -134,7 +136,10 @@ _DECODED = {
 }  # fmt: skip
 
 
-_OF_VALUES = {"nodata", "units", "valid_range", "scales", "offsets"}
+_OF_VALUES = {
+    "units", "valid_range", "valid_min", "valid_max", "actual_range", "flag_values", "flag_masks", "flag_meanings",
+    *map(packing_attribute, PACKINGS),
+}  # fmt: skip
 """What no longer holds once values are others."""
 
 
@@ -148,6 +153,8 @@ def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:
     attributes = {key: v for key, v in variable.attributes.items() if key != "nodata" or variable.nodatas is None}
     if _is_changed(variable, change):
         attributes = {key: value for key, value in attributes.items() if key not in _OF_VALUES}
+    if change.transform is not None or change.dtype != variable.dtype:
+        attributes.pop("nodata", None)
         if change.nodata is not None:
             attributes["nodata"] = as_json(change.nodata)
     aside = {

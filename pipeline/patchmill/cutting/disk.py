@@ -51,11 +51,11 @@ def _way_out(plan: Plan) -> str:
 
 def expected_bytes(request: Request) -> float:
     """Bytes that all shards will take once packed, as far as that can be told without reading a pixel."""
-    images = sum(variable.pixel for variable in request.plan.variables)
+    pixel = sum(variable.pixel for variable in request.plan.variables)
     total = 0.0
     for planned, variable in zip(request.plan.variables, request.source.variables, strict=True):
         ratio = request.source.stored_ratio(variable)
-        share = request.plan.bytes_written * planned.pixel / images
+        share = request.plan.bytes_written * planned.pixel / pixel
         total += share * (_PACKED if ratio is None else min(1.0, ratio))
     return total
 

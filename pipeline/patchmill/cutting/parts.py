@@ -81,15 +81,9 @@ def parts_of(
     channels: slice,
 ) -> Iterator[Part]:
     """What pieces put into one object."""
-    chunk = job.planned[at].shapes.chunk
-    alone = job.shards.layout == "patches" and all(n == 1 for n in chunk[:1] + _chunk_positions(job, at))
+    alone = job.shards.layout == "patches" and not job.planned[at].copied
     for piece, each, mask in zip(pieces, cuts, kept, strict=True):
         yield from _of_piece(job, at, piece, each, mask, channels, alone=alone)
-
-
-def _chunk_positions(job: Job, at: int) -> tuple[int, ...]:
-    axes = len(job.shards.size) - 1
-    return job.planned[at].shapes.chunk[-2 * axes : -axes]
 
 
 def _of_piece(

@@ -53,9 +53,10 @@ class Noted(Journal):
         return self.records.get(key)
 
 
-def repair_metadata(group: StoredGroup, findings: Iterable[Finding]) -> Iterator[Finding]:
+def repair_metadata(group: StoredGroup, findings: Iterable[Finding], lease: Lease) -> Iterator[Finding]:
     """Put back what follows from the root alone, and delete objects of its arrays where nothing may be."""
     for each in findings:
+        lease.check()
         if each.kind == "extra":
             group.place.delete(each.object)
         elif each.index is None and each.array:

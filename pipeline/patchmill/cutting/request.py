@@ -21,7 +21,7 @@ from patchmill.patches.views import Padding
 from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
 from patchmill.planning.memory import COMPILER, LAZY, STEP, WORKER, held_beyond
 from patchmill.sources import Dims, Source, Variable, image_grids, open_source
-from patchmill.sources.model import one_nodata, plain_attributes
+from patchmill.sources.model import PACKINGS, nodata_array, one_nodata, packing_array, plain_attributes
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import in_use
 from patchmill.transforms import Transform, as_transform, cast, is_storable
@@ -416,15 +416,17 @@ _TAKEN = frozenset((
 ))  # fmt: skip
 
 
-_PREFIXES = ("stat_", "channel_", "nodata_", "scale_", "offset_", "grid_", "patch_")
+_PREFIXES = ("stat_", "channel_", "grid_", "patch_")
 
 
 def _refuse_names(source: Source) -> None:
     """Several variables are stored under their own names, which must not be those of the set's own arrays."""
     if len(source.variables) < 2:
         return
+    names = [variable.name for variable in source.variables]
+    beside = {*map(nodata_array, names), *(packing_array(kind, name) for kind in PACKINGS for name in names)}
     for variable in source.variables:
-        taken = variable.name in _TAKEN or variable.name.startswith(_PREFIXES)
+        taken = variable.name in _TAKEN | beside or variable.name.startswith(_PREFIXES)
         if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\\\0"):
             raise ValueError(
                 f"variable {variable.name!r} can't name an array of the patch set, which has its own of that name, "

@@ -138,7 +138,8 @@ def run(job: Job, tasks: Iterator[Task], done: Flags, crew: Crew, tally: Tally, 
         job.halt.begin_nothing = True
         under_way = {future for future in under_way if not future.cancel()}
         if not isinstance(error, KeyboardInterrupt | LeaseLostError):  # a second Ctrl-C; or it is somebody else's now
-            under_way = wait(under_way, timeout=_PATIENCE).not_done
+            ended, under_way = wait(under_way, timeout=_PATIENCE)
+            _mark(ended, job, done, tally)
         raise
     finally:
         job.halt.write_nothing = True  # by what is left behind: the target is no longer ours
@@ -167,12 +168,20 @@ def left_behind(workshop: str) -> int:
 def _collected(under_way: Running, job: Job, done: Flags, tally: Tally) -> Running:
     """Wait a moment for some task to end, and count what it did; returns those still under way."""
     ended, left = wait(under_way, timeout=_LOOK, return_when=FIRST_COMPLETED)
+    _mark(ended, job, done, tally)
     for future in ended:
-        found = future.result()
-        for each in found:
-            done[job.shards.number(each.key)] = True
-        tally.add(found)
+        future.result()
     return left
+
+
+def _mark(ended: Running, job: Job, done: Flags, tally: Tally) -> None:
+    """Count what tasks did that ended well."""
+    for future in ended:
+        if not future.cancelled() and future.exception() is None:
+            found = future.result()
+            for each in found:
+                done[job.shards.number(each.key)] = True
+            tally.add(found)
 
 
 def _end(under_way: Running, job: Job, done: Flags, tally: Tally) -> Running:

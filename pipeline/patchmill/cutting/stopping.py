@@ -35,9 +35,9 @@ _INSISTED_SECONDS = 1.0
 
 @dataclass(slots=True)
 class StopRequest:
-    """Whether somebody asked for the end, much like a `threading.Event`.
+    """Whether somebody asked for the end.
 
-    Not one of those: to set one takes a lock, which the thread that the signal interrupts may just hold.
+    No `threading.Event`: to set one takes a lock, which the thread that the signal interrupts may just hold.
     """
 
     signal: int = 0
@@ -46,20 +46,9 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal != 0
 
-    def is_set(self) -> bool:
-        """Whether the end was asked for."""
-        return bool(self)
-
     def set(self, number: int = _INTERRUPT) -> None:
         """Ask for the end, as the signal `number` does; the first one counts."""
         self.signal = self.signal or int(number)
-
-    def wait(self, seconds: float) -> bool:
-        """Wait so long, or until the end is asked for; whether it is."""
-        end = time.monotonic() + seconds
-        while not self and (left := end - time.monotonic()) > 0:
-            time.sleep(min(_POLL_SECONDS, left))
-        return bool(self)
 
 
 @dataclass(frozen=True, slots=True)

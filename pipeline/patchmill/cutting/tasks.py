@@ -35,11 +35,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A shard rectangle that is on the disk: its positions, those that were kept, and raw bytes written."""
+    """A shard rectangle that is on the disk: its positions, and raw bytes written."""
 
     key: Key
     positions: int
-    kept: int
     nbytes: int
 
 
@@ -104,9 +103,7 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
         job.journal.append({key: record_of(job, pieces, cuts, kept)})
     ease(job.crowded)
     nbytes = sum(_write(job, at, key, pieces, along, kept) for at, along in enumerate(cuts))
-    positions = sum(piece.patches for piece in pieces)
-    left = sum(piece.patches if mask is None else int(mask.sum()) for piece, mask in zip(pieces, kept, strict=True))
-    return Done(key, positions, left, nbytes)
+    return Done(key, sum(piece.patches for piece in pieces), nbytes)
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------

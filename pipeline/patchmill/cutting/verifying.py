@@ -265,6 +265,7 @@ def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], beg
             f"more than one byte of the root of {call.place.url} is wrong, so nothing says how it was cut: "
             "remove it and cut it again"
         )
+    lease.check()
     call.place.sweep()
     repaired: dict[str, Finding] = {}
     bench: Bench | None = None
@@ -284,7 +285,7 @@ def _repair(call: _Call, lease: Lease, remake: Callable[[StoredGroup], Any], beg
 def _repair_metadata(place: Location, group: StoredGroup, found: Sequence[Finding], lease: Lease) -> list[Finding]:
     done = _mend_root(place, found, lease)
     _refuse_source(place, group, [each for each in found if _is_cut(each)])
-    return [*done, *repair_metadata(group, found)]
+    return [*done, *repair_metadata(group, found, lease)]
 
 
 def _cut_again(bench: Bench, found: Sequence[Finding]) -> list[Finding]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from patchmill.ingesting.scenes import Reading, Scene, UnfitError
 from patchmill.sources import Dims
+from patchmill.sources.model import PACKINGS
 from patchmill.sources.naming import canonical_axes
 
 Get = Callable[[tuple[Any, ...]], NDArray[Any]]
@@ -186,16 +187,14 @@ def stacked(parts: Sequence[list[Scene]], names: tuple[str, ...]) -> list[Scene]
             title=None,
             interleaved=False,
             least_nbytes=sum(s.least_nbytes or s.nbytes for s in scenes) if not scenes[0].in_pieces else None,
-            scales=_each(scenes, "scales"),
-            offsets=_each(scenes, "offsets"),
+            scales=_each([scene.scales for scene in scenes], PACKINGS["scale"]),
+            offsets=_each([scene.offsets for scene in scenes], PACKINGS["offset"]),
             read=reader(scenes),
         )
         for scenes in zip(*parts, strict=True)
     ]
 
 
-def _each(scenes: Sequence[Scene], name: str) -> tuple[float, ...] | None:
+def _each(values: Sequence[tuple[float, ...] | None], neutral: float) -> tuple[float, ...] | None:
     """One scale or offset for each part, None where no part has any."""
-    values = [getattr(scene, name) for scene in scenes]
-    neutral = 1.0 if name == "scales" else 0.0
     return None if all(v is None for v in values) else tuple(neutral if v is None else v[0] for v in values)

@@ -29,7 +29,7 @@ from patchmill.ingesting.agreeing import Layout
 from patchmill.ingesting.naming import image_names
 from patchmill.ingesting.pairing import IMAGE, Candidate
 from patchmill.ingesting.scenes import Scene
-from patchmill.sources.model import PACKINGS, nodata_array, packing_array
+from patchmill.sources.model import PACKINGS, nodata_array, packing_array, packing_attribute
 from patchmill.storage import FORMAT, ArraySpec, declare, declare_arrays, digest
 from patchmill.storage.makers import signature
 
@@ -95,9 +95,9 @@ def pixel_attributes(
     if nodata is not None and nodata_array(layout.name) not in kept:
         found["nodata"] = nodata
     for kind in PACKINGS:
-        values = _shared([getattr(scene, f"{kind}s") for scene in scenes])
+        values = _shared([_packing(scene, kind) for scene in scenes])
         if values is not None and packing_array(kind, layout.name) not in kept:
-            found[f"{kind}s"] = list(values)
+            found[packing_attribute(kind)] = list(values)
     if crs:
         found["grid_mapping"] = "spatial_ref"
     return found
@@ -106,6 +106,12 @@ def pixel_attributes(
 def _shared(values: Sequence[Any]) -> Any:
     """The value that all have, None where they differ."""
     return values[0] if all(value == values[0] for value in values) else None
+
+
+def _packing(scene: Scene, kind: str) -> tuple[float, ...] | None:
+    """Scale or offset of each channel; None where it changes nothing."""
+    given: tuple[float, ...] | None = {"scale": scene.scales, "offset": scene.offsets}[kind]
+    return given if given is not None and set(given) != {PACKINGS[kind]} else None
 
 
 def _plain(nodata: float | None) -> Any:
@@ -192,7 +198,7 @@ def _differing(
             values = [math.nan if scene.nodata is None else scene.nodata for scene in scenes]
             yield ArraySpec.of(nodata_array(layout.name), ("image",), np.array(values, np.float64))
         for kind, neutral in PACKINGS.items():
-            given = [getattr(scene, f"{kind}s") for scene in scenes]
+            given = [_packing(scene, kind) for scene in scenes]
             array = packing_array(kind, layout.name)
             if len(set(given)) > 1 or array in kept:
                 rows = np.array([each or (neutral,) * (layout.channels or 1) for each in given], np.float64)

@@ -23,7 +23,7 @@ from patchmill.ingesting.recognizing import Key, Mark
 from patchmill.ingesting.remembering import Files
 from patchmill.ingesting.scenes import Scene
 from patchmill.planning import Shapes
-from patchmill.sources.model import nodata_array, packing_array
+from patchmill.sources.model import nodata_array, packing_array, packing_attribute
 from patchmill.storage import StoredGroup, TensorStoreArray
 
 
@@ -129,8 +129,8 @@ def _scenes(group: StoredGroup, layout: Layout, array: TensorStoreArray, labels:
         _nodata(group, layout.name, attributes, len(labels)),
         _crs(group, len(labels)),
         _transforms(group, len(labels)),
-        _numbers(group, layout, attributes, "scales", len(labels)),
-        _numbers(group, layout, attributes, "offsets", len(labels)),
+        _packings(group, layout, attributes, "scale", len(labels)),
+        _packings(group, layout, attributes, "offset", len(labels)),
         strict=True,
     )
     for image, (label, (height, width), nodata, crs, transform, scales, offsets) in enumerate(every):
@@ -179,9 +179,9 @@ def _transforms(group: StoredGroup, images: int) -> list[Any]:
     return [None if math.isnan(row[0]) else tuple(row) for row in group.values("transform").tolist()]
 
 
-def _numbers(group: StoredGroup, layout: Layout, attributes: Mapping[str, Any], name: str, images: int) -> list[Any]:
+def _packings(group: StoredGroup, layout: Layout, attributes: Mapping[str, Any], kind: str, images: int) -> list[Any]:
     """Scales or offsets of each image."""
-    array = packing_array(name[:-1], layout.name)
+    array, name = packing_array(kind, layout.name), packing_attribute(kind)
     if array in group.arrays:
         rows = np.reshape(group.values(array), (images, -1)).tolist()
         return [tuple(row) for row in rows]

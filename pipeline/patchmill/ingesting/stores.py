@@ -22,6 +22,7 @@ from patchmill.ingesting.arrays import stacked, unnamed_axes
 from patchmill.ingesting.fields import texts
 from patchmill.ingesting.scenes import Affine, Read, Reading, Scene, UnfitError, no_level
 from patchmill.sources import Dims, Source, Variable, open_source
+from patchmill.sources.model import packing_attribute
 from patchmill.storage import Location, read_group
 
 _OME = {"t": "image", "z": "image", "c": "channel", "y": "y", "x": "x"}
@@ -139,6 +140,8 @@ def _scenes(path: str, variable: str, dims: Dims, source: Source, number: int, r
             crs=_crs(source, image),
             transform=_transform(source, image),
             read=reader(image),
+            scales=_own(part, "scale", image, scene.scales),
+            offsets=_own(part, "offset", image, scene.offsets),
         )
         for image in range(source.images)
     ]
@@ -158,8 +161,8 @@ def _first(source: Source, part: Variable) -> Scene:
         block=part.chunks[2:],
         interleaved=part.chunks[1] > 1,
         least_nbytes=prod(part.chunks) * part.dtype.itemsize,
-        scales=_values(part, "scales", "scale_factor"),
-        offsets=_values(part, "offsets", "add_offset"),
+        scales=_values(part, "scale", "scale_factor"),
+        offsets=_values(part, "offset", "add_offset"),
     )
 
 
@@ -196,9 +199,14 @@ def _transform(source: Source, image: int) -> Affine | None:
     return (a, b, c, d, e, f) if isfinite(a) else None
 
 
-def _values(part: Variable, several: str, one: str) -> tuple[float, ...] | None:
+def _own(part: Variable, kind: str, image: int, shared: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Scale or offset of an image for each channel, `shared` where images do not differ in it."""
+    return tuple(np.atleast_1d(part.packings[kind][image]).tolist()) if kind in part.packings else shared
+
+
+def _values(part: Variable, kind: str, cf: str) -> tuple[float, ...] | None:
     """Scales or offsets for each channel, from patchmill's attribute or CF's."""
-    given = part.attributes.get(several, part.attributes.get(one))
+    given = part.attributes.get(packing_attribute(kind), part.attributes.get(cf))
     if given is None:
         return None
     return tuple(map(float, np.broadcast_to(np.asarray(given, np.float64), (part.channels or 1,))))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         rendered,
     )
     from patchmill.show.inspected import image_gallery, thumbnails, value_histograms
-    from patchmill.show.notebook import Result, say, show_figure
+    from patchmill.show.notebook import Result, line, say, show_figure
     from patchmill.show.peeks import chosen, placed_titles, short, thumbnail
     from patchmill.show.picks import (
         channel_names,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Progress": "patchmill.types",
     "Result": "patchmill.show.notebook",
+    "line": "patchmill.show.notebook",
     "channel_names": "patchmill.show.picks",
     "chosen": "patchmill.show.peeks",
     "color_channels": "patchmill.show.figures",
@@ -94,6 +95,7 @@ __all__ = [
     "image_gallery",
     "kept_of",
     "limits",
+    "line",
     "measured",
     "mosaic",
     "one_variable",

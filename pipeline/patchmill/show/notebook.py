@@ -22,6 +22,18 @@ _DPI = 110
 _MOST_ROWS = 100
 
 
+def line(function: str, place: str, **options: Any) -> str:
+    """A line of Python, for `Result`: `function` of a place, with those options that were given.
+
+    Examples
+    --------
+    >>> line("patchmill.open_patches", "s3://tiles/p.zarr", storage_options={"anon": True}, dims=None)
+    "patchmill.open_patches('s3://tiles/p.zarr', storage_options={'anon': True})"
+    """
+    given = (f", {name}={value!r}" for name, value in options.items() if value)
+    return f"{function}({place!r}{''.join(given)})"
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What came out of a stage. As the last expression of a cell it is a table; the report of a run reads it too.

@@ -136,7 +136,7 @@ def shown_why(state: str, why: str) -> str:
     >>> shown_why("done", "the notebook's code changed"), shown_why("skipped", "nothing changed"), shown_why("done", "")
     ("it ran: the notebook's code changed", 'nothing changed', '')
     """
-    return f"it ran: {why}" if why and state in {"done", "failed"} else why
+    return f"it ran: {why}" if why and state in {"done", "failed", "killed", "interrupted"} else why
 
 
 def shown_seconds(seconds: float) -> str:

@@ -136,14 +136,18 @@ def _is_image(array: Any, dims: Dims) -> bool:
 
 
 def _beside(data: Any, image: str | None, variables: Iterable[str]) -> dict[str, Any]:
-    """What canonical stores keep for each image, where the object still has it."""
-    dims = {"transform": (image, "affine"), "spatial_ref": ()}
-    dims |= dict.fromkeys(("name", "height", "width", "crs", *map(nodata_array, variables)), (image,))
+    """What canonical stores keep for each image, where the object still has it; of one that was selected its own."""
+    along = () if image is None else (image,)
     known = data.variables if hasattr(data, "data_vars") else data.coords
+    own = ("name", "height", "width", "crs", *map(nodata_array, variables))
     packed = [packing_array(kind, name) for kind in PACKINGS for name in variables]
-    return {name: data[name] for name, own in dims.items() if name in known and data[name].dims == own} | {
-        name: data[name] for name in packed if name in known and data[name].dims[:1] == (image,)
-    }
+    found = {name: data[name] for name in own if name in known and data[name].dims == along}
+    found |= {name: data[name] for name in packed if name in known and data[name].dims[: len(along)] == along}
+    if "transform" in known and data["transform"].dims == (*along, "affine"):
+        found["transform"] = data["transform"]
+    if image is None:
+        found = {name: array.expand_dims("image") for name, array in found.items()}
+    return found | ({"spatial_ref": data["spatial_ref"]} if "spatial_ref" in known else {})
 
 
 def _with_own(variable: Variable, beside: Mapping[str, Any]) -> Variable:

@@ -10,14 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.sources.fingerprints import Identity
-from patchmill.sources.model import PACKINGS, Label, Source, UnknownVariableError, Variable, channel_labels
+from patchmill.sources.model import (
+    PACKINGS,
+    Label,
+    Source,
+    UnknownVariableError,
+    Variable,
+    channel_labels,
+    packing_attribute,
+)
 from patchmill.sources.readers import Selected, Stacked
 
 NAME = "image"
 """What the variable is called whose channels they are."""
 
 
-_EACH = frozenset(f"{kind}s" for kind in PACKINGS)
+_EACH = frozenset(map(packing_attribute, PACKINGS))
 """Attributes that have a value for each channel."""
 
 _LISTED = 20
@@ -226,13 +234,14 @@ def _one(parts: Sequence[Variable]) -> Variable:
         nodata=first.nodata if len({repr(part.nodata) for part in parts}) == 1 else None,
         nodatas=_nodatas(parts),
         packings={kind: values for kind, values in packings.items() if values.ndim > 1},
-        attributes=common | {f"{kind}s": values.tolist() for kind, values in packings.items() if values.ndim == 1},
+        attributes=common
+        | {packing_attribute(kind): values.tolist() for kind, values in packings.items() if values.ndim == 1},
     )
 
 
 def _packing(parts: Sequence[Variable], kind: str) -> NDArray[np.float64] | None:
     """Scale or offset of each of `parts`, shape (channel,), or (image, channel) where images differ; None without."""
-    shared = [part.attributes.get(f"{kind}s") for part in parts]
+    shared = [part.attributes.get(packing_attribute(kind)) for part in parts]
     each = [
         part.packings.get(kind, value if _is_of(value, 1) else None) for part, value in zip(parts, shared, strict=True)
     ]

@@ -106,7 +106,7 @@ def nodata_array(variable: str) -> str:
 
 PACKINGS = {"scale": 1.0, "offset": 0.0}
 """How stored values become what was measured, value * scale + offset, and what stands for none. In a canonical source
-the attributes ``scales`` and ``offsets`` say it of each channel, or `packing_array` where images differ."""
+`packing_attribute` says it of each channel, or `packing_array` where images differ."""
 
 
 def packing_array(kind: str, variable: str) -> str:
@@ -118,6 +118,17 @@ def packing_array(kind: str, variable: str) -> str:
     'scale_image'
     """
     return f"{kind}_{variable}"
+
+
+def packing_attribute(kind: str) -> str:
+    """The attribute of a variable that holds one of `PACKINGS` for each channel, where all images share it.
+
+    Examples
+    --------
+    >>> packing_attribute("scale")
+    'scales'
+    """
+    return f"{kind}s"
 
 
 def one_nodata(value: float, dtype: np.dtype[Any]) -> Any:

@@ -30,6 +30,7 @@ from patchmill.sources.model import (
     nothing_at,
     one_name,
     packing_array,
+    packing_attribute,
     plain_attributes,
     refuse_dtype,
     vanished,
@@ -278,7 +279,7 @@ def _digests(
             first[name]["nodata"] = variable.nodata_at(0)
         for kind, values in variable.packings.items():
             if (values[0] != PACKINGS[kind]).any():
-                first[name][f"{kind}s"] = np.atleast_1d(values[0]).tolist()
+                first[name][packing_attribute(kind)] = np.atleast_1d(values[0]).tolist()
         if crs_texts is not None and crs_texts[0]:
             first[name]["grid_mapping"] = "spatial_ref"
     return check.without_length(_image_axes(parts, arrays), first)

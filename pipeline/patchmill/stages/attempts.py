@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from patchmill.stages.executing import Job
-from patchmill.stages.processes import Child
+from patchmill.stages.processes import Child, signal_name
 from patchmill.stages.records import (
     EXIT_FAILED,
     EXIT_HELD,
@@ -55,8 +54,8 @@ def judged(stage: StageRecord, folder: str, status: int, *, missing: str = "") -
     if status == 0 and answer.get("state") == "done":
         return ("failed", _failure(stage, answer, missing), EXIT_FAILED) if missing else ("done", None, 0)
     if status < 0:
-        name = signal.Signals(-status).name
-        return "killed", _failure(stage, answer, f"its process was killed by signal {-status} ({name})"), EXIT_KILLED
+        sentence = f"its process was killed by signal {-status} ({signal_name(-status)})"
+        return "killed", _failure(stage, answer, sentence), EXIT_KILLED
     if answer.get("state") == "killed":
         return "killed", _failure(stage, answer, answer["sentence"]), EXIT_KILLED
     otherwise = f"its process ended with exit code {status}; the log {stage.log} says more"

@@ -64,14 +64,14 @@ def module_digests(path: str) -> dict[str, str]:
     """Digests of the modules beside a notebook that its code imports, and that these import, by file."""
     folder = os.path.dirname(path)
     found: dict[str, str] = {}
-    waiting = [source for source, _ in code_cells(path)]
+    waiting = [(source, folder) for source, _ in code_cells(path)]
     while waiting:
-        for module in _modules(waiting.pop(), folder):
+        for module in _modules(*waiting.pop(), folder):
             if module not in found:
                 with suppress(OSError, UnicodeDecodeError), open(module, encoding="utf-8") as file:
                     source = file.read()
                     found[module] = _digest(normalized(source))
-                    waiting.append(source)
+                    waiting.append((source, os.path.dirname(module)))
     return dict(sorted(found.items()))
 
 
@@ -98,26 +98,30 @@ def _without_magics(source: str) -> str:
     return _MAGIC.sub(lambda found: f"{found[1]}magic({found[2]!r})", source)
 
 
-def _modules(source: str, folder: str) -> Iterator[str]:
-    """Files of the modules below `folder` that a source imports."""
-    for name in _imported(source):
-        parts = name.split(".")
-        for count in range(1, len(parts) + 1):
-            place = os.path.join(folder, *parts[:count])
-            yield from (path for path in (f"{place}.py", os.path.join(place, "__init__.py")) if os.path.isfile(path))
+def _modules(source: str, own: str, folder: str) -> Iterator[str]:
+    """Files of the modules below `folder` that a source imports, which lies in the folder `own`."""
+    for level, name in _imported(source):
+        base = os.path.join(own, *[os.pardir] * (level - 1)) if level else folder
+        parts = name.split(".") if name else []
+        for count in range(len(parts) + 1):
+            place = os.path.normpath(os.path.join(base, *parts[:count]))
+            if count or level:
+                paths = (f"{place}.py", os.path.join(place, "__init__.py"))
+                yield from (path for path in paths if os.path.isfile(path))
 
 
-def _imported(source: str) -> Iterator[str]:
+def _imported(source: str) -> Iterator[tuple[int, str]]:
+    """Names of modules, or of what is in them, each with the dots that it begins with."""
     try:
         tree = ast.parse(_without_magics(source))
     except (SyntaxError, ValueError, RecursionError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{each.name}" for each in node.names)
+            yield from ((0, each.name) for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            within = f"{node.module}." if node.module else ""
+            yield from ((node.level, f"{within}{each.name}") for each in node.names)
 
 
 def _digest(*texts: str) -> str:

@@ -198,9 +198,7 @@ class Conductor:
     def _refuse(self, stage: Stage, failure: Failure, code: int) -> None:
         """Let a stage fail that is not begun; who was only held up may be tried again."""
         record = self._ledger.stage(stage.name)
-        tried = replace(
-            record, state="failed", failure=failure, why=self._decisions[stage.name].why, attempt=record.attempt + 1
-        )
+        tried = replace(record, state="failed", failure=failure, attempt=record.attempt + 1)
         self._again.pop(stage.name, None)
         if code == EXIT_HELD and self._may_try_again(tried, stage.retries):
             self._try_again(tried, failure, code)

@@ -63,7 +63,10 @@ def content_at(path: str) -> Content | None:
         return _listed(inside, store=store_root(place) is not None)
     if os.stat(place).st_size > _WHOLE:
         return _listed([(os.path.basename(place), place)])
-    return Content(os.stat(place).st_size, 1, file_digest(place), "bytes")
+    try:
+        return Content(os.stat(place).st_size, 1, file_digest(place), "bytes")
+    except PermissionError:
+        return Content(os.stat(place).st_size, 1, None, "nothing: it may not be read")
 
 
 def _listed(files: Iterable[tuple[str, str]], *, store: bool = False) -> Content:

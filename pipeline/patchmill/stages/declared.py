@@ -159,7 +159,7 @@ def _way(text: str) -> tuple[Way, str]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    found = re.match(r'one of ("[^"]+"(?:(?:, | or )"[^"]+")+)', text)
+    found = re.match(r'one of ("[^"]+"(?:(?:, |,? or |,? and )"[^"]+")+)', text)
     return tuple(re.findall(r'"([^"]+)"', found[1])) if found else ()
 
 
@@ -208,7 +208,7 @@ def _declares(cell: str, body: list[ast.stmt]) -> bool:
     if not _assigned(told) or not all(_is_literal(getattr(statement, "value", None)) for statement in told):
         return False
     return any(isinstance(statement, ast.AnnAssign) for statement in told) or bool(
-        re.search(r"#\s*(type|in|out):", cell)
+        re.search(r'#\s*((type|in|out):|one of ")', cell)
     )
 
 

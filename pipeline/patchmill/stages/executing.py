@@ -18,7 +18,7 @@ from typing import Any
 
 from patchmill.show.executed import uncolored
 from patchmill.show.sparing import without_grammars
-from patchmill.stages.processes import adopt, end_here, end_rest, reap_adopted, wait_for_parent
+from patchmill.stages.processes import adopt, end_here, end_rest, reap_adopted, signal_name, wait_for_parent
 from patchmill.stages.pulse import Pulse, longest_silence
 from patchmill.stages.records import write_whole
 from patchmill.stages.sockets import socket_folder
@@ -164,15 +164,8 @@ def _death(answer: Answer) -> tuple[str, str]:
     if status is not None and status >= 0:
         return "failed", f"the kernel ended by itself, with exit code {status}, while the cell ran"
     likely = "; most often memory ran out" if status in {None, -signal.SIGKILL} else ""
-    name = "" if status is None else f" by signal {-status} ({_signal_name(-status)})"
+    name = "" if status is None else f" by signal {-status} ({signal_name(-status)})"
     return "killed", f"the kernel was killed{name} while the cell ran{likely}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def _mark_dead(executed: str, answer: Answer) -> None:

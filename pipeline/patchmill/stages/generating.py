@@ -105,7 +105,7 @@ def generate(
     _check_target(place, objects, mode)
     known = set(place.keys("image/c/")) if mode == "resume" else set()
     total, done, written = scene.chunk_count, len(known), 0
-    _refuse_full_disk(place, scene, total - done)
+    _refuse_full_disk(place, scene, total - done, replaced=mode == "overwrite")
     if mode == "overwrite":
         place.remove()
     place.write("image/zarr.json", objects["image/zarr.json"])
@@ -214,8 +214,10 @@ def _check_target(place: Location, objects: dict[str, bytes], mode: Mode) -> Non
         )
 
 
-def _refuse_full_disk(place: Location, scene: _Scene, chunks: int) -> None:
+def _refuse_full_disk(place: Location, scene: _Scene, chunks: int, *, replaced: bool) -> None:
     free = place.free()
+    if free is not None and replaced:
+        free += sum(nbytes for _, nbytes in place.sizes())
     needed = scene.nbytes * _PACKED * chunks / scene.chunk_count
     if free is not None and needed > free:
         raise DiskFullError(

@@ -140,24 +140,27 @@ def writers_known(runs: str, path: str) -> Iterator[tuple[str, str, Trace]]:
 
 
 def _copy(path: str, to: str) -> None:
-    """Make `to` the same file as `path`, or a copy of it; nothing where that is not there.
+    """Make `to` the same file as `path`, or a copy of it; nothing where that is not there, or the disk has no room.
 
     A notebook is always copied: whoever opens one and saves it writes into the file.
     """
     if not os.path.isfile(path):
         return
     aside = f"{to}.{os.getpid()}.tmp"
-    try:
-        if path.endswith(".ipynb"):
-            shutil.copyfile(path, aside)
-        else:
-            os.link(path, aside)
-    except OSError:
-        shutil.copyfile(path, aside)
+    with suppress(OSError):
+        _link_or_copy(path, aside)
+        os.replace(aside, to)
     # Between two names of one file a rename does nothing, and leaves both.
-    os.replace(aside, to)
     with suppress(FileNotFoundError):
         os.remove(aside)
+
+
+def _link_or_copy(path: str, to: str) -> None:
+    if not path.endswith(".ipynb"):
+        with suppress(OSError):
+            os.link(path, to)
+            return
+    shutil.copyfile(path, to)
 
 
 def _read(path: str) -> dict[str, Memo]:

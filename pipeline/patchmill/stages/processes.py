@@ -16,6 +16,15 @@ from typing import Any, NoReturn
 
 from patchmill.errors import Interrupted
 
+
+def signal_name(number: int) -> str:
+    """What a signal is called: ``"SIGKILL"``, and ``"unknown"`` for one of those without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _GRACE_SECONDS = 3.0

@@ -30,7 +30,7 @@ def write_notebook_html(stage: StageRecord) -> None:
     try:
         write_whole(stage.html, notebook_html(stage.executed))
     except Exception as error:  # noqa: BLE001 - a notebook that can't be drawn did run; how it ended is not this one's to say
-        with open(stage.log, "a", encoding="utf-8") as log:
+        with suppress(OSError), open(stage.log, "a", encoding="utf-8") as log:  # the disk may be full
             log.write(f"the executed notebook could not be turned into HTML: {type(error).__name__}: {error}\n")
 
 
