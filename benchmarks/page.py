@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from picture import draw
@@ -32,6 +33,7 @@ def filled(page: str, found: dict[str, Any]) -> str:
         "cluster": writing,
     }
     page = _replaced(page, "machine", machine(found))
+    page = _replaced(page, "short", short(found))
     for name, table in tables.items():
         cases = found["parts"].get(name, {}).get("cases")
         if cases:
@@ -67,6 +69,23 @@ def machine(found: dict[str, Any]) -> str:
         f"{' or '.join(str(each) for each in sorted(repeats))} repeats, {dates[-1]}; "
         f"one-minute load of the machine at the end of a part up to {busiest:.1f}."
     )
+
+
+def short(found: dict[str, Any]) -> str:
+    """Over all cases of a part: the shares that ways have of the bound's speed, each case by its median."""
+    rows = []
+    for part in ("writing", "canvas", "small"):
+        shares: dict[str, list[float]] = {}
+        for each in found["parts"].get(part, {}).get("cases", ()):
+            for name, way in each["ways"].items():
+                if "median" in way and not name.startswith("by hand"):
+                    shares.setdefault(name, []).append(way["ratio"]["median"])
+        for name, medians in shares.items():
+            least, greatest = min(medians), max(medians)
+            rows.append(
+                (f"{part}, {name}", f"{len(medians)}", f"{median(medians):.2f}", f"{least:.2f} to {greatest:.2f}")
+            )
+    return table(("part, way", "cases", "share of the bound's speed", "least to greatest"), rows)
 
 
 def _spread(ratio: dict[str, float] | None) -> str:

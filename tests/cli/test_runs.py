@@ -53,6 +53,23 @@ def test_a_stage_that_kept_no_patch_says_so_behind_its_time(tmp_path, capsys, ke
     assert line.partition(" s")[2] == said
 
 
+def test_what_a_stage_left_out_is_counted_where_it_ran(tmp_path, capsys):
+    parameters = 'target: str = "a.txt"  # out: a text\nleft: int = 2  # how many are left out'
+    code = (
+        "from patchmill.show import Result\nopen(target, 'w').write('x')\n"
+        "Result({}, skipped=[(str(n), 'no image') for n in range(left)])"
+    )
+    write_notebook(tmp_path / "cut.ipynb", parameters, code)
+    write_config(tmp_path / "pipeline.yaml", {"cut": {"params": {"target": "${root}/a.txt"}}})
+    assert main(["run", "pipeline.yaml"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "cut: done" in line]
+    assert line.endswith(" s, 2 left out")
+    main(["status", "pipeline.yaml"])
+    assert " s, 2 left out; it ran: " in capsys.readouterr().out
+    assert main(["run", "pipeline.yaml", "cut.left=0"]) == 0
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_status_logs_and_clean(tmp_path, capsys):
     config = make(tmp_path)
     assert main(["run", config, "--jobs", "2", "writes.text=well"]) == 0

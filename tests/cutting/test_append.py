@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import patchmill
 from cuts import array_objects, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import tasks, workplace
-from patchmill.errors import SourceError
+from patchmill.errors import SourceError, TargetExistsError
 
 CUT = {"patch_shape": (4, 5), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
 
@@ -157,3 +157,13 @@ def test_an_old_image_that_has_changed_is_seen_where_it_is_cut_again(tmp_path, t
     patchmill.write_patches(source, tmp_path / "set.zarr", **arguments, mode="append")
     patchmill.write_patches(source, tmp_path / "once.zarr", **arguments)
     assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+def test_what_lies_in_memory_can_not_be_told_to_have_grown(tmp_path):
+    images = np.zeros((4, 1, 16, 16), "uint8")
+    for source in (images, xr.DataArray(images, dims=("time", "band", "y", "x"))):
+        patchmill.write_patches(source[:2], tmp_path / "set.zarr", 8, mode="overwrite")
+        with pytest.raises(
+            TargetExistsError, match=r"images \(2 there, 4 now\).* only a source that is a Zarr store can"
+        ):
+            patchmill.write_patches(source, tmp_path / "set.zarr", 8, mode="append")

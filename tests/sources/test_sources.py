@@ -23,6 +23,7 @@ IMAGE = np.arange(2 * 3 * 20 * 30, dtype="uint16").reshape(2, 3, 20, 30)
     [
         (("image", "channel", "y", "x"), None, {"image": 0, "channel": 1, "y": 2, "x": 3}),
         (("time", "latitude", "longitude"), None, {"image": 0, "y": 1, "x": 2}),
+        (("time", "south_north", "west_east"), None, {"image": 0, "y": 1, "x": 2}),
         (("row", "col", "band"), None, {"y": 0, "x": 1, "channel": 2}),
         (
             ("a", "b", "c0", "d"),
@@ -46,11 +47,27 @@ def test_axes_by_name(names, dims, axes):
         (None, 3, ("y", "x"), "3 axes"),
         (("y", "x"), 2, {"y": "lat"}, "'lat'"),
         (("y", "x"), 2, {"row": "y"}, "'row'"),
+        (("y", "x", "band"), 3, {"band": "channel"}, "dims maps from image, channel, y, x, got 'band'"),
     ],
 )
 def test_axes_that_can_not_be_told(names, ndim, dims, words):
     with pytest.raises(ValueError, match=words):
         canonical_axes(names, ndim, dims, "it")
+
+
+def test_an_axis_without_a_meaning_is_named_where_the_others_are_known():
+    levels = xr.Dataset({"u": (("time", "level", "lat", "lon"), np.zeros((2, 3, 20, 30)))})
+    with pytest.raises(ValueError, match=r"axis 'level' of variable 'u' has no known meaning.* or select one of it"):
+        open_source(levels)
+    assert open_source(levels, dims={"channel": "level"}).variables[0].channels == 3
+    with pytest.raises(ValueError, match=r"dims goes from .* so give {'image': 'time', 'channel': 'level'}"):
+        open_source(levels, dims={"time": "image", "level": "channel"})
+
+
+def test_a_variable_that_is_not_there_gets_the_nearest():
+    scene = xr.Dataset({name: (("y", "x"), np.zeros((20, 30))) for name in ("image", "mask")})
+    with pytest.raises(ValueError, match=r"has no variable 'msk', it has image, mask; did you mean mask[?]"):
+        open_source(scene, variables=["msk"])
 
 
 @pytest.fixture

@@ -210,6 +210,16 @@ def test_geotiff(tmp_path):
     np.testing.assert_array_equal(pixels(pickle.loads(pickle.dumps(source)), (slice(0, 1), *EVERYTHING[1:]))[0], image)
 
 
+def test_pages_of_a_tiff_are_for_ingest(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("rioxarray")
+    tifffile.imwrite(tmp_path / "stack.tif", IMAGE[0], photometric="minisblack")
+    with pytest.raises(SourceError, match=r"stack.tif holds 3 pages, .* would be cut: ingest it"):
+        open_source(tmp_path / "stack.tif")
+    tifffile.imwrite(tmp_path / "one.tif", IMAGE[0, 0])
+    assert open_source(tmp_path / "one.tif").variables[0].name == "image"
+
+
 def test_files_that_can_not_be(tmp_path):
     (tmp_path / "text.nc").write_text("no file of that kind")
     with pytest.raises(SourceError, match="can't be opened"):

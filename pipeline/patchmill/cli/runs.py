@@ -103,6 +103,7 @@ def _state(run: Run, gone: str) -> str:
 
 
 def _row(stage: StageRecord, gone: str) -> str:
+    from patchmill.cli.watching import left_out
     from patchmill.show.progress import shown_seconds, shown_state, shown_why
     from patchmill.stages.finding import seconds_since
 
@@ -113,7 +114,7 @@ def _row(stage: StageRecord, gone: str) -> str:
     took = "" if stage.seconds is None or stage.state == "waiting" else f" in {shown_seconds(stage.seconds)}"
     why = shown_why(stage.state, stage.why)
     joined = f"{'; ' if why != stage.why else ': '}{why}" if why else ""
-    return f"{stage.state}{took}{tries}{joined}"
+    return f"{stage.state}{took}{tries}{left_out(stage)}{joined}"
 
 
 def _tell_failures(run: Run) -> None:

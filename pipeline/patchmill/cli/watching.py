@@ -34,7 +34,7 @@ class RunWatch:
                     took += f", for attempt {stage.attempt + 1}; log {shown_path(stage.log)}"
                 if stage.state == "running" and stage.attempt > 1:
                     took = f", attempt {stage.attempt}"
-                took += _nothing_kept(stage)
+                took += left_out(stage)
                 why = f": {stage.why}" if stage.state in {"running", "skipped"} and stage.attempt < 2 else ""
                 say(f"[{number}/{len(run.stages)}] {stage.name}: {_STATES.get(stage.state, stage.state)}{took}{why}")
             self._told[stage.name] = stage.state
@@ -61,12 +61,14 @@ class RunWatch:
             complain(f"patchmill: {text}")
 
 
-def _nothing_kept(stage: StageRecord) -> str:
-    """Behind the time of a stage that ended well and left an empty patch set, that it did."""
+def left_out(stage: StageRecord) -> str:
+    """Behind the time of a stage that ended well, how much it left out; of an empty patch set, that it is."""
     if stage.state not in {"done", "skipped"}:
         return ""
     from patchmill.show.accounts import nothing_kept
     from patchmill.stages.telling import told_by
 
-    sentence = nothing_kept(told_by(stage.executed).figures)
-    return f", {sentence}" if sentence else ""
+    told = told_by(stage.executed)
+    sentence = nothing_kept(told.figures)
+    skipped = f"{len(told.skipped):,} left out" if told.skipped and stage.state == "done" else ""
+    return "".join(f", {text}" for text in (skipped, sentence) if text)

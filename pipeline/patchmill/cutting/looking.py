@@ -206,6 +206,8 @@ def refuse(target: Location, state: State, request: Mapping[str, Any], prefix: P
         return
     differs = ", ".join(differences(known, request))
     way = 'use mode="append"' if grown else 'use mode="overwrite", or another target'
+    if mode == "append" and images < int(request["images"]) and "url" not in request["source"]:
+        way = f"only a source that is a Zarr store can grow, so write it as one (.to_zarr with append_dim), or {way}"
     raise TargetExistsError(f"{target.url} was cut from another request, which differs in {differs}: {way}")
 
 

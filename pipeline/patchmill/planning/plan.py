@@ -159,7 +159,7 @@ class Plan:
         """The figures for people, a label and a text each."""
         small = f" ({self.too_small:,} smaller than a patch)" if self.too_small else ""
         share = self.uncovered / max(1, self.pixels)
-        names = ", ".join(f"{v.name} {np.dtype(v.dtype)}" for v in self.variables)
+        names = "; ".join(_shown_variable(v) for v in self.variables)
         grid = self.grid
         free = [] if self.free is None else [("free disk", shown_bytes(self.free))]
         return [
@@ -193,6 +193,11 @@ class Plan:
         from patchmill.show.plans import plan_figures
 
         return plan_figures(self)
+
+
+def _shown_variable(variable: PlannedVariable) -> str:
+    channels = f", {counted(variable.channels, 'channel')}" if variable.channels else ""
+    return f"{variable.name}: {np.dtype(variable.dtype)}{channels}"
 
 
 def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:

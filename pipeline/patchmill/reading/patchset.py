@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ class SetVariable:
     source_chunk: tuple[int, ...]
     nodata: Any
     nodatas: NDArray[np.float64] | None
-    pixels: Pixels
+    pixels: Pixels = field(repr=False)
 
     def nodata_of(self, image: NDArray[np.int64]) -> Any:
         """What `masked` takes for patches of these images."""

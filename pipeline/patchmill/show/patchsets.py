@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from patchmill.show.drawing import card_html, grid_svg
 from patchmill.show.handed import figures_of
 from patchmill.show.picks import kept_of, listed
-from patchmill.types import shown_bytes, shown_shape
+from patchmill.types import counted, shown_bytes, shown_shape
 
 if TYPE_CHECKING:
     from patchmill.reading import PatchSet
@@ -51,7 +51,8 @@ def rows_of(ps: PatchSet) -> Rows:
     grid = ps.grid
     dilation = [] if set(grid.dilation) == {1} else [("dilation", shown_shape(grid.dilation))]
     arrays = [
-        f"{each.name}: {each.dtype}" + (f", {each.channels} channels" if each.channels else "") for each in ps.variables
+        f"{each.name}: {each.dtype}" + (f", {counted(each.channels, 'channel')}" if each.channels else "")
+        for each in ps.variables
     ]
     dropped = len(ps) < len(ps.grids)
     return [

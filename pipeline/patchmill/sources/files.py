@@ -43,6 +43,8 @@ def open_file_source(place: Location, *, variables: Sequence[str] | None, dims: 
     state = FileState.of(place.inside)
     try:
         data = _tiff(state.path) if state.path.lower().endswith(_TIFF) else _hdf5(state.path)
+    except SourceError:
+        raise
     except ImportError as error:
         raise PatchmillError(f"{place.url} needs {error.name}: pip install 'patchmill[geo]'") from error
     except Exception as error:  # many kinds, for a file that is not what its name says
@@ -69,6 +71,16 @@ def _tiff(path: str) -> Any:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # then there are pixels only, which is fine
         warnings.simplefilter("ignore", PendingDeprecationWarning)  # rioxarray's own matter with affine
         data = rioxarray.open_rasterio(path, masked=False, mask_and_scale=False, cache=False)
-    if isinstance(data, list):
-        raise SourceError(f"{path} holds several rasters: name one, as GDAL does, or ingest them")
+        pages = len(data) if isinstance(data, list) else _pages(path)
+    if pages > 1:
+        raise SourceError(
+            f"{path} holds {pages} pages, of which only the first would be cut: ingest it, then each becomes an image"
+        )
     return data
+
+
+def _pages(path: str) -> int:
+    import rasterio
+
+    with rasterio.open(path) as file:
+        return max(1, len(file.subdatasets))

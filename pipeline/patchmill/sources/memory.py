@@ -117,10 +117,20 @@ def _chosen(data: Any, wanted: Sequence[str] | None, dims: Dims) -> dict[str, An
         raise no_variable("the Dataset", absent[0], [str(name) for name in _images(data, here, dims)])
     names = wanted or _images(data, here, dims)
     if not names:
-        raise ValueError(
-            f"no variable of the Dataset has a y and an x axis among its dims {tuple(data.sizes)}: name them with dims"
-        )
+        raise ValueError(_no_images(data, here, dims))
     return {str(name): data[name] for name in names}
+
+
+def _no_images(data: Any, here: Mapping[Any, Any], dims: Dims) -> str:
+    """Why no variable can be cut: of those that have a y and an x axis, what else they have."""
+    for name, array in here.items():
+        names = [str(dim) for dim in array.dims]
+        try:
+            canonical_axes(names, array.ndim, own_dims(dims, array.dims, data.dims), f"variable {str(name)!r}")
+        except ValueError as error:
+            if array.ndim > 2:
+                return f"{error}, or select one of it"
+    return f"no variable of the Dataset has a y and an x axis among its dims {tuple(data.sizes)}: name them with dims"
 
 
 def _images(data: Any, here: Mapping[Any, Any], dims: Dims) -> list[Any]:

@@ -115,7 +115,7 @@ def _no_channel(source: Source, channels: Sequence[str], error: UnknownVariableE
     told = [f"its variables are {', '.join(error.known)}"] if error.known else []
     told += [f"the channels of {name} are {_listed(texts)}" for name, texts in labels.items()]
     if not labels:
-        told.append("its channels have no labels")
+        told.append("its channels have no labels, which patchmill.ingest gives them with channels=")
     return f"{start}: {', '.join(told)}"
 
 

@@ -148,7 +148,11 @@ class UnknownVariableError(ValueError):
 
 def no_variable(where: str, name: str, known: Sequence[str]) -> UnknownVariableError:
     """The error for a variable that `where` lacks; `known` are those with pixels, since no other can be cut."""
-    return UnknownVariableError(f"{where} has no variable {name!r}, it has {', '.join(known) or 'none'}", known)
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return UnknownVariableError(f"{where} has no variable {name!r}, it has {', '.join(known) or 'none'}{hint}", known)
 
 
 def unchanged() -> None:

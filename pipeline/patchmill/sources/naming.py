@@ -10,8 +10,8 @@ from patchmill.sources.readers import AXES
 _KNOWN = {
     "image": {"image", "images", "time", "t", "scene", "sample", "item", "date"},
     "channel": {"channel", "channels", "band", "bands", "c", "wavelength"},
-    "y": {"y", "lat", "latitude", "row", "rows", "height", "northing"},
-    "x": {"x", "lon", "longitude", "col", "cols", "column", "columns", "width", "easting"},
+    "y": {"y", "lat", "latitude", "row", "rows", "height", "northing", "rlat", "south_north"},
+    "x": {"x", "lon", "longitude", "col", "cols", "column", "columns", "width", "easting", "rlon", "west_east"},
 }
 _UNNAMED: dict[int, tuple[str, ...]] = {2: ("y", "x"), 3: ("channel", "y", "x"), 4: ("image", "channel", "y", "x")}
 
@@ -66,7 +66,7 @@ def canonical_axes(names: Sequence[str] | None, ndim: int, dims: Dims, where: st
         given = _given(dims, where)
         unknown = sorted(set(given) - set(names))
         if unknown:
-            raise ValueError(f"dims names {unknown[0]!r}, and {where} has {', '.join(map(repr, names))}")
+            raise ValueError(_unknown(unknown[0], given, names, where))
         meanings = [given.get(name) or _known(name, given) for name in names]
     for name, meaning in zip(names or range(ndim), meanings, strict=True):
         if meaning is None or meanings.count(meaning) > 1:
@@ -96,9 +96,18 @@ def own_dims(dims: Dims, names: Iterable[Any], everything: Iterable[Any]) -> Dim
 def refuse_unknown(dims: Dims, everything: Iterable[Any], where: str) -> None:
     """Raise where `dims` maps to a name that no variable has."""
     names = [str(name) for name in everything]
-    unknown = [own for own in dims.values() if own not in names] if isinstance(dims, Mapping) else []
+    if not isinstance(dims, Mapping):
+        return
+    unknown = [own for own in dims.values() if own not in names]
     if unknown:
-        raise ValueError(f"dims names {unknown[0]!r}, and {where} has {', '.join(map(repr, names))}")
+        raise ValueError(_unknown(unknown[0], {own: axis for axis, own in dims.items()}, names, where))
+
+
+def _unknown(name: str, given: Mapping[str, str], names: Sequence[str], where: str) -> str:
+    """A sentence for a name that an array has not; where it was given the wrong way round, with the right one."""
+    turned = {own: axis for own, axis in given.items() if own in AXES and axis in names}
+    hint = f": dims goes from patchmill's axes to the source's, so give {turned}" if turned else ""
+    return f"dims names {name!r}, and {where} has {', '.join(map(repr, names))}{hint}"
 
 
 def _unnamed(ndim: int, dims: Dims, where: str) -> list[str | None]:
