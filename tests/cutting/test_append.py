@@ -167,3 +167,17 @@ def test_what_lies_in_memory_can_not_be_told_to_have_grown(tmp_path):
             TargetExistsError, match=r"images \(2 there, 4 now\).* only a source that is a Zarr store can"
         ):
             patchmill.write_patches(source, tmp_path / "set.zarr", 8, mode="append")
+
+
+@pytest.mark.parametrize("kind", ["a set", "a source"])
+def test_a_set_does_not_begin_inside_another_one(tmp_path, kind):
+    image = np.zeros((1, 16, 16), "uint8")
+    if kind == "a set":
+        patchmill.write_patches(image, tmp_path / "outer.zarr", 8)
+    else:
+        patchmill.ingest("sample:", tmp_path / "outer.zarr")
+    with pytest.raises(
+        ValueError, match=r"target must lie outside of other patch sets and sources, got .*inner.zarr, in"
+    ):
+        patchmill.write_patches(image, tmp_path / "outer.zarr" / "in" / "inner.zarr", 8)
+    assert not (tmp_path / "outer.zarr" / "in").exists()

@@ -144,6 +144,30 @@ def test_variables_are_refused_only_where_their_names_are_taken(tmp_path):
             patchmill.write_patches(xr.Dataset({"image": pixels, name: pixels}), tmp_path / "taken.zarr", 4)
 
 
+@pytest.mark.parametrize(
+    "nights",
+    [
+        [{"long_name": "wind"}, {}],
+        [{"long_name": "wind"}, {"long_name": "gusts"}, {"long_name": "wind"}],
+        [{"_FillValue": np.float32("nan")}, {"_FillValue": np.float32(-9)}],
+        [{"_FillValue": np.float32("nan")}, {}],
+        [{}, {"_FillValue": np.float32("nan")}, {"_FillValue": np.float32(-9)}],
+        [{"_FillValue": np.float32(-9)}, {"_FillValue": np.float32("nan")}, {}],
+    ],
+)
+def test_names_and_nodata_that_differ_between_nights_do_not_keep_a_set_from_growing(tmp_path, nights):
+    pytest.importorskip("h5netcdf")
+    for night, attributes in enumerate(nights):
+        values = np.where(np.eye(8, 9) > 0, np.float32(-9), np.float32(night))
+        field = xr.DataArray(values, dims=("y", "x"), name="field", attrs={"_FillValue": None} | attributes)
+        fill = field.attrs.pop("_FillValue")
+        field.to_netcdf(tmp_path / f"{night}.nc", engine="h5netcdf", encoding={"field": {"_FillValue": fill}})
+        patchmill.ingest(tmp_path / "*.nc", tmp_path / "source.zarr", mode="append")
+        patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "grown.zarr", 4, statistics=True, mode="append")
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "once.zarr", 4, statistics=True)
+    assert array_objects(tmp_path / "grown.zarr") == array_objects(tmp_path / "once.zarr")
+
+
 def test_a_view_has_them_too(tmp_path):
     source = patchmill.ingest(sources(tmp_path / "in"), tmp_path / "source.zarr").target
     found = patchmill.view_patches(source, 7).catalog

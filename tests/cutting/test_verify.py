@@ -204,6 +204,21 @@ def test_a_shard_at_the_edge_that_holds_more_than_its_array(tmp_path, layout, in
     assert each.problem.endswith("chunks are wrong, the first must not be there: they lie beyond the end of the array")
 
 
+def test_a_small_array_in_the_place_of_another_is_found(tmp_path):
+    """Its checksum is right; how much it holds is not."""
+    image = np.arange(90 * 70, dtype="uint16").reshape(1, 90, 70)
+    ps = patchmill.write_patches(image, tmp_path / "set.zarr", 16, step=8)
+    before = objects(tmp_path / "set.zarr")
+    for name, other in (("origin_y", "origin_x"), ("stat_max", "valid_fraction")):
+        target, source = (next(key for key in before if key.startswith(f"{each}/c")) for each in (name, other))
+        (tmp_path / "set.zarr" / target).write_bytes(before[source])
+        report = patchmill.verify(ps.url)
+        assert [each.array for each in report.damaged] == [name]
+        assert "belong, as of another array" in report.damaged[0].problem
+        assert patchmill.verify(ps.url, repair=True, source=image).ok
+        assert objects(tmp_path / "set.zarr") == before
+
+
 def test_swapped_shards_are_found_by_a_deep_look(tmp_path):
     for layout in ("patches", "canvas"):
         place = tmp_path / f"{layout}.zarr"

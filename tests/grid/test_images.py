@@ -99,6 +99,13 @@ def test_wrong_numbers_are_named(numbers, error, words):
         ImageGrids.uniform(PatchGrid((4, 4), 2), 4).locate(numbers)
 
 
+def test_numbers_beyond_any_integer_of_numpy_are_outside():
+    grids = ImageGrids.uniform(PatchGrid((9, 9), 3), 1)
+    for number in (2**64, 2**70, -(2**70)):
+        with pytest.raises(IndexError, match=f"patch {number} is outside a set of 49 patches"):
+            grids.locate([0, number])
+
+
 def test_no_numbers_mean_no_patches():
     image, position = ImageGrids.uniform(PatchGrid((4, 4), 2), 4).locate([])
     assert image.shape == (0,)

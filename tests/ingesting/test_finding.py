@@ -181,3 +181,32 @@ def test_names_are_as_short_as_they_can_be(files, names):
 def test_no_two_names_are_the_same(files):
     names = image_names(files)
     assert len(set(names)) == len(names) == len(files)
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """Folders with an image each, of which one can't be listed."""
+    for name in ("night1/a.npy", "night2/b.npy", "other/c.npy"):
+        save(tmp_path / name)
+    real = os.scandir
+
+    def scandir(path="."):
+        if os.fspath(path).endswith("night2"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return tmp_path
+
+
+@pytest.mark.parametrize("images", ["", "**/*.npy", "night*/*.npy", "*/*.npy", "night[12]/**/*.npy", "*/**"])
+def test_a_folder_that_can_not_be_listed_hides_no_image_in_silence(locked, images):
+    with pytest.raises(SourceError, match=r"night2 can't be read, so nobody knows which images lie in it: Permission"):
+        find(locked / images, Location.parse(locked / "target.zarr"))
+
+
+@pytest.mark.parametrize(
+    ("images", "names"), [("other/*.npy", ["c.npy"]), ("*1/*.npy", ["a.npy"]), ("[no]*r/**", ["c.npy"])]
+)
+def test_a_folder_that_no_pattern_leads_into_may_be_locked(locked, images, names):
+    assert found(locked / images) == names

@@ -151,14 +151,18 @@ def test_unnamed_extra_samples_have_no_names(rng, tmp_path, ingest):
 @pytest.mark.parametrize(
     "names", [("B02 & <blue>", None, "01"), (None, None, None), ("é, β",), (" B 08 ", "x", "", "y"), (None,)]
 )
-def test_descriptions_of_bands_are_kept_without_a_place_on_earth(tmp_path, names, photometric):
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_gdal_says_of_bands_is_kept_without_a_place_on_earth(tmp_path, names, photometric, packed):
     kind = {"photometric": photometric} if len(names) > 2 else {}
     path = tmp_path / "a.tif"
     with rasterio.open(path, "w", driver="GTiff", height=4, width=5, count=len(names), dtype="uint8", **kind) as file:
         file.write(np.zeros((len(names), 4, 5), "uint8"))
         file.descriptions = names
+        if packed:
+            file.scales, file.offsets = (0.25,) * len(names), range(len(names))
     [mine], [gdals] = scenes_of(path), open_geotiff(str(path), Reading())
     assert (mine.labels, mine.title) == (gdals.labels, gdals.title)
+    assert ((mine.scales or None), (mine.offsets or None)) == (gdals.scales, gdals.offsets)
 
 
 def test_metadata_that_is_no_xml_names_nothing(tmp_path):

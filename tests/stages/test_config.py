@@ -266,6 +266,12 @@ def test_who_reads_what_another_one_writes_must_refer_to_it(folder):
         assert read_pipeline(write(folder, CHAIN + third % f", after: {waits}")).stages[2].needs >= {"first"}
 
 
+def test_an_input_is_a_file_or_a_folder(folder):
+    os.mkfifo(folder / "data" / "pipe")
+    with pytest.raises(ConfigError, match=r"second.data: .*/data/pipe is neither a file nor a folder"):
+        read_pipeline(write(folder, CHAIN.replace('size: "$', 'data: data/pipe, size: "$')))
+
+
 def test_a_circle_is_told_without_those_that_wait_for_it(folder):
     text = "".join(
         f"  {name}: {{notebook: ../work.ipynb, params: {{target: '${{root}}/{name}'}}, after: {after}}}\n"

@@ -16,7 +16,7 @@ from PIL import Image
 
 import patchmill
 from patchmill.errors import ConfigError
-from patchmill.show.executed import Excerpt, excerpt
+from patchmill.show.executed import Excerpt, excerpt, handed
 from patchmill.stages.declared import declarations
 from patchmill.stages.packaged import notebook_path
 from patchmill.stages.pipelines import read_pipeline
@@ -109,10 +109,13 @@ def test_what_is_in_a_source_under_bare_papermill(tmp_path):
     assert [len(section.pieces) for section in found.sections] == [4, 3]
     assert "mask: nothing is measured." in sentences(notebook)
     assert found.figures["images"] == "3"
-    assert found.figures["mask: values"] == "nothing is measured, 100 % nodata"
-    assert f"mean {np.nanmean(values[:, 0].astype('float64')):.6g}" in found.figures["scene: channel 0"]
-    assert found.figures["scene: channel 0"].endswith("16.7 % nodata")  # NaN, which xarray declares to be that
-    assert found.opens == f"patchmill.inspect({str(tmp_path / 'source.zarr')!r})"
+    told = handed(notebook)["result"]
+    assert told["mask: values"] == "nothing is measured, 100 % nodata"
+    assert f"mean {np.nanmean(values[:, 0].astype('float64')):.6g}" in told["scene: channel 0"]
+    assert told["scene: channel 0"].endswith("16.7 % nodata")  # NaN, which xarray declares to be that
+    assert (found.figures["scene"], found.figures["mask"]) == ("float32, 2 channels", "uint8, no channels")
+    opens = f"patchmill.inspect({str(tmp_path / 'source.zarr')!r}, variables=['scene', 'mask'], "
+    assert found.opens == f"{opens}dims={{'image': 'time'}})"
     assert sorted(os.listdir(tmp_path)) == ["inspect.out.ipynb", "source.zarr"]
 
 

@@ -248,7 +248,8 @@ def _told_nodata(variable: Variable, images: int | None) -> Any:
     """What stands for "nothing measured" in the first so many images: a value, or a text that tells several apart."""
     runs = variable.nodata_runs((0, variable.shape[0] if images is None else images))
     if len(list(islice(runs, 2))) == 1:
-        return as_json(variable.nodata_at(0))
+        value = variable.nodata_at(0)
+        return None if value is None or value != value else as_json(value)  # NaN is never measured
     values = np.asarray(variable.nodatas, "<f8")[:images]
     return f"one each, {digest(np.where(np.isnan(values), np.nan, values).tobytes())}"
 

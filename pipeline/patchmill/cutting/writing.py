@@ -16,7 +16,7 @@ from patchmill.cutting.slices import Slice
 from patchmill.planning import Plan
 from patchmill.reading import PatchSet, open_patches
 from patchmill.sources import Dims
-from patchmill.storage import Location, heap
+from patchmill.storage import Location, heap, read_group
 from patchmill.types import Edge, Layout, Mode, PadMode, PerAxis, Watch, as_called, as_word
 
 
@@ -290,7 +290,10 @@ def write_patches(
 
 
 def _refuse_inside(target: Location, request: Request) -> None:
-    """A target inside its own source, or the reverse, would destroy what it reads."""
+    """A target inside its own source, or the reverse, would destroy what it reads; in another set it goes with that."""
+    for folder in target.path.parents if target.is_local else ():
+        if (folder / "zarr.json").is_file() and read_group(Location.parse(folder)) is not None:
+            raise ValueError(f"target must lie outside of other patch sets and sources, got {target.url}, in {folder}")
     source = request.source.url
     if target.is_local != os.path.isabs(source):
         return  # in memory, or in another store

@@ -34,6 +34,8 @@ def as_numbers(indices: ArrayLike, count: int) -> Ints:
     if isinstance(indices, slice):
         raise TypeError(f"patch numbers must be integers, got {_shown(indices)}: give {as_range(indices, count)}")
     numbers = np.asarray(indices)
+    if numbers.dtype == object and numbers.size and all(isinstance(number, int) for number in numbers.flat):
+        raise IndexError(f"patch {max(numbers.flat, key=abs)} is outside a set of {count} patches")
     if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
         way = ": of a mask they are numpy.flatnonzero(mask)" if numbers.dtype == bool else ""
         raise TypeError(f"patch numbers must be integers, got {numbers.dtype}{way}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from patchmill.errors import MissingSourceError
+from patchmill.errors import MissingSourceError, SourceError
 from patchmill.ingesting.kinds import has_known_name, is_store
 from patchmill.storage import Location
 
@@ -80,6 +81,8 @@ def find(images: Any, target: Location, *, or_none: bool = False) -> Found:
         If a place is not on this machine, or lies inside the target.
     MissingSourceError
         If there is nothing at all.
+    SourceError
+        If a folder can't be listed.
     """
     found = Found()
     for entry in _entries(images):
@@ -149,7 +152,7 @@ def split_variable(entry: str) -> tuple[str, str]:
 def _scan(found: Found, root: str, target: Location) -> None:
     """All files in a folder and the folders inside it; links to folders are not followed."""
     inside: list[str] = []
-    for folder, folders, files in os.walk(root, onerror=lambda error: found.missing.append(str(error.filename))):
+    for folder, folders, files in os.walk(root, onerror=_refuse):
         stores = [name for name in folders if _is_entry(os.path.join(folder, name), target)]
         inside += [os.path.join(folder, name) for name in stores]
         hidden = [name for name in folders if name.startswith(".")]
@@ -161,6 +164,35 @@ def _scan(found: Found, root: str, target: Location) -> None:
     found.files += [File.at(path) for path in sorted(inside, key=natural_key)]
 
 
+def _refuse(error: OSError) -> NoReturn:
+    """Raise for a folder that can't be listed: what lies in it would be left out in silence."""
+    raise SourceError(f"{error.filename} can't be read, so nobody knows which images lie in it: {error.strerror}")
+
+
+def _refuse_unreadable(folder: str, parts: Sequence[str]) -> None:
+    """Raise where a folder that a pattern leads through can't be listed: `glob` takes such a one for an empty one."""
+    head, rest = parts[0], parts[1:]
+    if not glob.has_magic(head):
+        if rest:
+            _refuse_unreadable(os.path.join(folder, head), rest)
+        return
+    try:
+        inside = [each.name for each in os.scandir(folder) if each.is_dir(follow_symlinks=head != "**")]
+    except PermissionError as error:
+        _refuse(error)
+    except OSError:
+        return  # nothing is there
+    if head == "**" and rest:
+        _refuse_unreadable(folder, rest)
+    for name in inside:
+        if name.startswith(".") and not head.startswith("."):
+            continue
+        if head == "**":
+            _refuse_unreadable(os.path.join(folder, name), parts)
+        elif rest and fnmatch(name, head):
+            _refuse_unreadable(os.path.join(folder, name), rest)
+
+
 def _is_entry(folder: str, target: Location) -> bool:
     """Whether a folder counts as a file: a Zarr store, or what is called like an image and will be refused."""
     hidden = os.path.basename(folder).startswith(".")
@@ -169,6 +201,8 @@ def _is_entry(folder: str, target: Location) -> bool:
 
 def _match(found: Found, pattern: str, target: Location) -> None:
     """All that a glob matches, except what lies inside Zarr stores."""
+    root, parts = os.path.abspath(os.sep), Path(os.path.abspath(pattern)).parts[1:]
+    _refuse_unreadable(root, parts)
     matches = [path for path in glob.glob(pattern, recursive=True) if not is_inside(path, target)]
     stores = {os.path.normpath(path) for path in matches if os.path.isdir(path) and is_store(path)}
     stores |= {

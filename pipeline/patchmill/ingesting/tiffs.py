@@ -22,6 +22,7 @@ from patchmill.ingesting.pictures import CMYK, RGB
 from patchmill.ingesting.planes import Planes, planes_of
 from patchmill.ingesting.scenes import Read, Reading, Scene, UnfitError, no_level
 from patchmill.ingesting.turning import ORIENTATIONS, stored_window, turned, turned_size
+from patchmill.sources.model import PACKINGS
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
@@ -53,6 +54,8 @@ class _Level:
     channel_names : tuple of str, optional
         Names along C.
     nodata : float, optional
+    scales, offsets : tuple of float, optional
+        Of the samples.
     """
 
     series: int
@@ -65,6 +68,8 @@ class _Level:
     labels: tuple[str, ...] | None
     channel_names: tuple[str, ...] | None
     nodata: float | None
+    scales: tuple[float, ...] | None
+    offsets: tuple[float, ...] | None
 
 
 def open_tiff(path: str, _variable: str, reading: Reading) -> list[Scene]:
@@ -127,9 +132,11 @@ def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] |
         page_numbers=_page_numbers(series) if planes.count == len(series) else (),
         colors=_palette(page),
         orientation=int(orientation) if orientation in ORIENTATIONS else 1,
-        labels=_labels(page),
+        labels=_labels(page, _from_gdal(page, "description")),
         channel_names=channel_names,
         nodata=page.nodata if 42113 in page.tags else None,
+        scales=_packing(page, "scale"),
+        offsets=_packing(page, "offset"),
     )
 
 
@@ -178,22 +185,36 @@ def _sample_labels(page: TiffPage) -> tuple[str, ...] | None:
     return None if base == ("gray",) and "alpha" not in names else (*base, *names)
 
 
-def _labels(page: TiffPage) -> tuple[str, ...] | None:
+def _labels(page: TiffPage, described: Mapping[int, str]) -> tuple[str, ...] | None:
     """Names of the samples: what GDAL left as descriptions, else TIFF's own names, else numbers; None without any."""
-    from html import unescape
-    from xml.etree import ElementTree as ET
-
     own = _sample_labels(page)
-    try:
-        root = ET.fromstring(page.tags.valueof(42112, ""))  # noqa: S314 - expat bounds what entities grow to
-    except ET.ParseError:
-        return own
-    items = root.findall("Item[@role='description']")
-    found = {item.get("sample"): unescape(item.text or "").lstrip() for item in items}  # as GDAL reads them
-    named = [found.get(str(at)) for at in range(page.samplesperpixel)]
+    named = [described.get(at) for at in range(page.samplesperpixel)]
     if not any(named):
         return own
     return tuple(name or (own[at] if own else f"band {at + 1}") for at, name in enumerate(named))
+
+
+def _from_gdal(page: TiffPage, role: str) -> dict[int, str]:
+    """What GDAL left in its own tag about samples in one role, by their numbers: "description", "scale", "offset"."""
+    from html import unescape
+    from xml.etree import ElementTree as ET
+
+    try:
+        root = ET.fromstring(page.tags.valueof(42112, ""))  # noqa: S314 - expat bounds what entities grow to
+    except ET.ParseError:
+        return {}
+    items = {item.get("sample", ""): item.text or "" for item in root.findall(f"Item[@role='{role}']")}
+    return {int(at): unescape(text).lstrip() for at, text in items.items() if at.isdecimal()}  # as GDAL reads them
+
+
+def _packing(page: TiffPage, kind: str) -> tuple[float, ...] | None:
+    """Scale or offset of each sample, None where GDAL left none, or none that changes anything."""
+    given, neutral = _from_gdal(page, kind), PACKINGS[kind]
+    try:
+        found = tuple(float(given.get(at, neutral)) for at in range(page.samplesperpixel))
+    except ValueError:
+        return None
+    return found if set(found) != {neutral} else None
 
 
 def _ome_channels(file: TiffFile) -> list[tuple[str, ...] | None]:
@@ -280,6 +301,7 @@ def _scene(path: str, level: _Level, number: int, reading: Reading, pages: Seque
         count, labels = len(pages), level.channel_names if len(level.channel_names or ()) == len(pages) else None
     height, width = turned_size(level.orientation, planes.height, planes.width)
     block = turned_size(level.orientation, *planes.block)
+    own = planes.count == 1 and colors is None
     return Scene(
         label=label,
         height=height,
@@ -287,11 +309,13 @@ def _scene(path: str, level: _Level, number: int, reading: Reading, pages: Seque
         dtype=planes.dtype if colors is None else colors.dtype,
         channels=count if count > 1 else None,
         labels=labels if count > 1 else None,
-        title=labels[0] if labels and count == planes.count == 1 else None,
+        title=labels[0] if labels and own and count == 1 else None,
         in_pieces=True,
         block=block,
         interleaved=planes.interleaved and planes.samples > 1,
         nodata=level.nodata,
+        scales=level.scales if own else None,
+        offsets=level.offsets if own else None,
         read=_reader(path, number, pages, reading),
     )
 

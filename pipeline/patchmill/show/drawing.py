@@ -51,6 +51,16 @@ def grid_svg(grid: PatchGrid, chunk: tuple[int, ...]) -> str:
     )
 
 
+def grid_figure(grid: PatchGrid, chunk: tuple[int, ...]) -> str:
+    """The same with a line that says what is what, as markup."""
+    dashes = "; dashes: chunks of the source" if _grid_lines(grid, chunk, 1.0) else ""
+    says = f"orange: the first patch; blue: its neighbors, and the last; ticks: where patches begin{dashes}"
+    return (
+        f'<figure style="margin:0;max-width:{_SIDE + 18}px">{grid_svg(grid, chunk)}'
+        f'<figcaption style="font-size:smaller">{says}</figcaption></figure>'
+    )
+
+
 def _shown(grid: PatchGrid) -> list[tuple[int, ...]]:
     """The first patch, its neighbors along each axis, and the last."""
     first = (0,) * grid.ndim

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from patchmill.show.drawing import card_html, grid_svg
+from patchmill.show.drawing import card_html, grid_figure
 from patchmill.show.handed import figures_of
 from patchmill.show.picks import kept_of, listed
 from patchmill.types import counted, shown_bytes, shown_shape
@@ -23,7 +23,7 @@ _MOST_OBJECTS = 10_000
 
 def patchset_html(ps: PatchSet) -> str:
     """The figures of a patch set beside its grid over the chunks of the largest image; reads no pixel."""
-    return card_html("PatchSet", rows_of(ps), grid_svg(ps.grid, ps.variables[0].source_chunk))
+    return card_html("PatchSet", rows_of(ps), grid_figure(ps.grid, ps.variables[0].source_chunk))
 
 
 def patchset_figures(ps: PatchSet) -> dict[str, Any]:

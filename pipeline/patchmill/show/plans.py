@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from patchmill.show.drawing import card_html, grid_svg
+from patchmill.show.drawing import card_html, grid_figure
 from patchmill.show.handed import figures_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def plan_html(plan: Plan) -> str:
     """The figures of a plan beside a picture of its grid."""
     chunk = plan.variables[0].source_chunk[-plan.grid.ndim :]
-    return card_html("Plan", plan.rows(), grid_svg(plan.grid, chunk))
+    return card_html("Plan", plan.rows(), grid_figure(plan.grid, chunk))
 
 
 def plan_figures(plan: Plan) -> dict[str, Any]:

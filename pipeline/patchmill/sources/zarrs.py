@@ -341,8 +341,12 @@ class Metadata:
             document, axis = json.loads(data or b"{}"), image_axes[name]
             if axis is not None and "shape" in document:
                 document["shape"][axis] = None
-            if attributes[name]:
-                document["attributes"] = {**document.get("attributes", {}), **attributes[name]}
+            own = {**document.get("attributes", {}), **attributes[name]}
+            own.pop("long_name", None)  # of all images, or of none: it changes no pixel
+            if isinstance(own.get("nodata"), str) and own["nodata"].lower() == "nan":
+                del own["nodata"]  # NaN is never measured, be it named or not
+            if "attributes" in document or own:
+                document["attributes"] = own
             digests[name] = digest(json.dumps(document, sort_keys=True).encode())
         return digests
 

@@ -12,6 +12,7 @@ not a million comparisons.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,7 +181,10 @@ def _input_problem(path: str, around: Sequence[Place], at: int, chosen: Collecti
     for place in around[len(earlier) :]:
         way = f"refer to it as ${{stages.{place.stage}.params...}}"
         return f"{path} is written by {place.stage}, which runs later; {way}"
-    if place_at(path) is not None or any(matching(path)):
+    there = place_at(path)
+    if there is not None and not (os.path.isfile(there) or os.path.isdir(there)):
+        return f"{path} is neither a file nor a folder"
+    if there is not None or any(matching(path)):
         return ""
     for place in earlier:
         way = f"run that too (--from {place.stage})"

@@ -50,6 +50,8 @@ class ObjectFormat:
         Whether an object is a shard.
     separator : str
         What stands between the numbers in its key.
+    nbytes : int, optional
+        Of a chunk before compression, where blosc tells it in what it packed; None where that can't be compared.
     """
 
     shape: tuple[int, ...]
@@ -57,6 +59,7 @@ class ObjectFormat:
     chunk: tuple[int, ...]
     sharded: bool
     separator: str = "/"
+    nbytes: int | None = None
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> ObjectFormat:
@@ -66,7 +69,9 @@ class ObjectFormat:
         sharded = first["name"] == "sharding_indexed"
         chunk = tuple(first["configuration"]["chunk_shape"]) if sharded else unit
         separator = metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
-        return cls(tuple(metadata["shape"]), unit, chunk, sharded, separator)
+        codecs = first["configuration"]["codecs"] if sharded else metadata["codecs"]
+        nbytes = _raw_bytes(metadata["data_type"], chunk) if any(each["name"] == "blosc" for each in codecs) else None
+        return cls(tuple(metadata["shape"]), unit, chunk, sharded, separator, nbytes)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -100,6 +105,14 @@ class ObjectFormat:
         index = tuple(int(part) for part in rest)
         inside = all(at < n for at, n in zip(index, self.counts, strict=True))
         return index if inside and self.key(index) == key else None
+
+
+def _raw_bytes(name: Any, chunk: tuple[int, ...]) -> int | None:
+    """Bytes of a chunk of elements of one size; texts have none."""
+    try:
+        return int(np.dtype(name).itemsize) * prod(chunk)
+    except TypeError:
+        return None
 
 
 @dataclass(slots=True)
@@ -213,8 +226,7 @@ def check(blob: Blob, form: ObjectFormat, expected: Flags | None, *, growing: bo
     """The same for stored bytes that are open."""
     look = Look(blob.size)
     if not form.sharded:
-        if not is_right(blob.read(0, blob.size)):
-            look.whole = "its bytes do not have their crc32c"
+        look.whole = _trouble(blob.read(0, blob.size), form)
         return look
     index = read_index(blob, form)
     if index is None:
@@ -227,9 +239,18 @@ def check(blob: Blob, form: ObjectFormat, expected: Flags | None, *, growing: bo
             look.chunks[number] = "must not be there" if there[number] else "is missing"
     look.whole = _gaps(index[there], blob.size - 16 * len(index) - 4)
     if not look.whole:
-        for number in _wrong(blob, index, np.flatnonzero(there)):
-            look.chunks[number] = "does not have its crc32c"
+        look.chunks |= _wrong(blob, index, np.flatnonzero(there), form)
     return look
+
+
+def _trouble(chunk: bytes, form: ObjectFormat) -> str:
+    """What is wrong with the stored bytes of a chunk; empty where nothing is."""
+    if not is_right(chunk):
+        return "does not have its crc32c"
+    held = int.from_bytes(chunk[4:8], "little")  # blosc's header
+    if form.nbytes is not None and held != form.nbytes:
+        return f"holds {held:,} bytes of pixels or numbers where {form.nbytes:,} belong, as of another array"
+    return ""
 
 
 def read_index(blob: Blob, form: ObjectFormat) -> NDArray[np.uint64] | None:
@@ -252,8 +273,9 @@ def _gaps(index: NDArray[np.uint64], end: int) -> str:
     return "" if at == end else f"it holds {end - at:,} bytes that belong to no chunk"
 
 
-def _wrong(blob: Blob, index: NDArray[np.uint64], numbers: NDArray[np.int64]) -> Iterator[int]:
-    """Numbers of the chunks whose bytes do not have their crc32c, read in the order in which they lie."""
+def _wrong(blob: Blob, index: NDArray[np.uint64], numbers: NDArray[np.int64], form: ObjectFormat) -> dict[int, str]:
+    """What is wrong with chunks, by their numbers; they are read in the order in which they lie."""
+    found: dict[int, str] = {}
     order = numbers[np.argsort(index[numbers, 0], kind="stable")]
     places = [(number, int(index[number, 0]), int(index[number, 0] + index[number, 1])) for number in order.tolist()]
     for group in _groups(places):
@@ -261,8 +283,10 @@ def _wrong(blob: Blob, index: NDArray[np.uint64], numbers: NDArray[np.int64]) ->
         data = blob.read(start, stop)
         for number, a, b in group:
             chunk = data if len(group) == 1 else data[a - start : b - start]
-            if len(chunk) != b - a or not is_right(chunk):
-                yield number
+            trouble = _trouble(chunk, form) if len(chunk) == b - a else "does not have its crc32c"
+            if trouble:
+                found[number] = trouble
+    return found
 
 
 def _groups(places: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:

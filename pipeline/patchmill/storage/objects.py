@@ -246,7 +246,7 @@ def reason(error: Exception) -> str:
     """What tensorstore says, without what follows in brackets: whole answers of servers, which may repeat a key."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     said = text.split(" [")[0].strip()
-    if "PERMISSION_DENIED" in said or "UNAUTHENTICATED" in said:
+    if ("OS error" not in text and "PERMISSION_DENIED" in said) or "UNAUTHENTICATED" in said:
         return f"{said} (credentials are taken from the environment)"
     return said
 
