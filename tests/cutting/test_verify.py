@@ -209,7 +209,7 @@ def test_a_small_array_in_the_place_of_another_is_found(tmp_path):
     image = np.arange(90 * 70, dtype="uint16").reshape(1, 90, 70)
     ps = patchmill.write_patches(image, tmp_path / "set.zarr", 16, step=8)
     before = objects(tmp_path / "set.zarr")
-    for name, other in (("origin_y", "origin_x"), ("stat_max", "valid_fraction")):
+    for name, other in (("origin_y", "origin_x"), ("stat_max", "exists")):
         target, source = (next(key for key in before if key.startswith(f"{each}/c")) for each in (name, other))
         (tmp_path / "set.zarr" / target).write_bytes(before[source])
         report = patchmill.verify(ps.url)
