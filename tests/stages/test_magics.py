@@ -116,10 +116,10 @@ def test_status_shows_the_latest_run_of_whatever_is_named(place, here, cells, sh
     assert lines[0] == "test: failed, begun 2026-01-02 03:04:05 UTC, 3.5 s"
     assert [line.split()[:5] for line in lines[1:4]] == [
         ["stage", "state", "time", "why", "executed"],
-        ["first", "done", "1.5", "s", "new"],
-        ["second", "failed", "2.0", "s", "size"],
+        ["first", "done", "1.5", "s", "it"],
+        ["second", "failed", "2.0", "s", "it"],
     ]
-    assert "size changed from 1 to 2" in lines[3]
+    assert "it ran: size changed from 1 to 2" in lines[3]
     assert os.path.relpath(run.stages[1].executed) in lines[3]
     assert lines[4] == 'second failed in cell In [4] under "The plan": ValueError: no <b>'
     assert f"%patchmill load second --run {run.folder}" in lines[5]

@@ -157,7 +157,9 @@ def _beside(data: Any, image: str | None, variables: Iterable[str]) -> dict[str,
         found["transform"] = data["transform"]
     if image is None:
         found = {name: array.expand_dims("image") for name, array in found.items()}
-    return found | ({"spatial_ref": data["spatial_ref"]} if "spatial_ref" in known else {})
+    if "spatial_ref" in known and data["spatial_ref"].dims == ():
+        found["spatial_ref"] = data["spatial_ref"]
+    return found
 
 
 def _with_own(variable: Variable, beside: Mapping[str, Any]) -> Variable:
