@@ -56,7 +56,7 @@ def same_as_loop(place, image, arguments):
     return ps
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=45, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), arguments=cuts(), shape=st.tuples(st.integers(1, 3), st.integers(1, 3), SIZES, SIZES))
 def test_any_cut_is_the_loops(tmp_path_factory, tiny_shards, data, arguments, shape):  # noqa: F811
     image = pixels(shape, data.draw(st.sampled_from(DTYPES)))

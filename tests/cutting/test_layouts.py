@@ -43,7 +43,7 @@ def as_source(kind, image, folder, chunks):
     return image
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, cut=CUTS, kind=KINDS, tuning=TUNING, layout=st.sampled_from(["patches", "canvas"]), data=st.data())
 def test_any_cut_in_any_layout_is_the_loops(tmp_path_factory, tiny_shards, case, cut, kind, tuning, layout, data):  # noqa: F811
     shape, dtype = case
