@@ -119,7 +119,7 @@ class Idle:
             return None
         self.submitted += 1
         future: Future[list[Any]] = Future()
-        future.set_result([Done(task, 1, 1, 1)])
+        future.set_result([Done(task, 1, 1)])
         return future
 
     def look(self) -> None:
