@@ -139,7 +139,7 @@ def run(job: Job, tasks: Iterator[Task], done: Flags, crew: Crew, tally: Tally, 
         under_way = {future for future in under_way if not future.cancel()}
         if not isinstance(error, KeyboardInterrupt | LeaseLostError):  # a second Ctrl-C; or it is somebody else's now
             ended, under_way = wait(under_way, timeout=_PATIENCE)
-            _mark(ended, job, done, tally)
+            _mark(ended, job, done)
         raise
     finally:
         job.halt.write_nothing = True  # by what is left behind: the target is no longer ours
@@ -168,20 +168,18 @@ def left_behind(workshop: str) -> int:
 def _collected(under_way: Running, job: Job, done: Flags, tally: Tally) -> Running:
     """Wait a moment for some task to end, and count what it did; returns those still under way."""
     ended, left = wait(under_way, timeout=_LOOK, return_when=FIRST_COMPLETED)
-    _mark(ended, job, done, tally)
+    _mark(ended, job, done)
     for future in ended:
-        future.result()
+        tally.add(future.result())
     return left
 
 
-def _mark(ended: Running, job: Job, done: Flags, tally: Tally) -> None:
-    """Count what tasks did that ended well."""
+def _mark(ended: Running, job: Job, done: Flags) -> None:
+    """Note which shards came to be, by tasks that ended well; those beside them may have failed."""
     for future in ended:
         if not future.cancelled() and future.exception() is None:
-            found = future.result()
-            for each in found:
+            for each in future.result():
                 done[job.shards.number(each.key)] = True
-            tally.add(found)
 
 
 def _end(under_way: Running, job: Job, done: Flags, tally: Tally) -> Running:

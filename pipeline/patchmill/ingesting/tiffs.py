@@ -124,6 +124,7 @@ def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] |
     planes = planes_of(series)
     axes, lengths = _leading(series, planes.count)
     orientation = page.tags.valueof(274, 1)
+    told = _from_gdal(page)
     return _Level(
         series=number,
         planes=planes,
@@ -132,11 +133,11 @@ def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] |
         page_numbers=_page_numbers(series) if planes.count == len(series) else (),
         colors=_palette(page),
         orientation=int(orientation) if orientation in ORIENTATIONS else 1,
-        labels=_labels(page, _from_gdal(page, "description")),
+        labels=_labels(page, told.get("description", {})),
         channel_names=channel_names,
         nodata=page.nodata if 42113 in page.tags else None,
-        scales=_packing(page, "scale"),
-        offsets=_packing(page, "offset"),
+        scales=_packing(page, told.get("scale", {}), PACKINGS["scale"]),
+        offsets=_packing(page, told.get("offset", {}), PACKINGS["offset"]),
     )
 
 
@@ -194,8 +195,8 @@ def _labels(page: TiffPage, described: Mapping[int, str]) -> tuple[str, ...] | N
     return tuple(name or (own[at] if own else f"band {at + 1}") for at, name in enumerate(named))
 
 
-def _from_gdal(page: TiffPage, role: str) -> dict[int, str]:
-    """What GDAL left in its own tag about samples in one role, by their numbers: "description", "scale", "offset"."""
+def _from_gdal(page: TiffPage) -> dict[str, dict[int, str]]:
+    """What GDAL left about samples in a tag of its own: by role ("description", "scale", "offset"), then by number."""
     from html import unescape
     from xml.etree import ElementTree as ET
 
@@ -203,13 +204,16 @@ def _from_gdal(page: TiffPage, role: str) -> dict[int, str]:
         root = ET.fromstring(page.tags.valueof(42112, ""))  # noqa: S314 - expat bounds what entities grow to
     except ET.ParseError:
         return {}
-    items = {item.get("sample", ""): item.text or "" for item in root.findall(f"Item[@role='{role}']")}
-    return {int(at): unescape(text).lstrip() for at, text in items.items() if at.isdecimal()}  # as GDAL reads them
+    found: dict[str, dict[int, str]] = {}
+    for item in root.findall("Item"):
+        at, text = item.get("sample", ""), item.text or ""
+        if at.isdecimal():
+            found.setdefault(item.get("role", ""), {})[int(at)] = unescape(text).lstrip()  # as GDAL reads them
+    return found
 
 
-def _packing(page: TiffPage, kind: str) -> tuple[float, ...] | None:
-    """Scale or offset of each sample, None where GDAL left none, or none that changes anything."""
-    given, neutral = _from_gdal(page, kind), PACKINGS[kind]
+def _packing(page: TiffPage, given: Mapping[int, str], neutral: float) -> tuple[float, ...] | None:
+    """Scale or offset of each sample, None where none is `given`, or none that changes anything."""
     try:
         found = tuple(float(given.get(at, neutral)) for at in range(page.samplesperpixel))
     except ValueError:
