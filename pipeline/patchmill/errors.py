@@ -71,6 +71,10 @@ class MissingSourceError(SourceError, FileNotFoundError):
     """There is nothing at the place that a source names."""
 
 
+class NotASourceError(SourceError):
+    """The place holds something else than images, a patch set say."""
+
+
 class CorruptChunkError(PatchmillError):
     """Bytes in a store that do not decode, or a chunk that is missing where one must be."""
 

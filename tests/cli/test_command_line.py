@@ -235,6 +235,10 @@ WRONG = {
     "nothing to inspect": (["inspect", "nothing.zarr"], "nothing is at"),
     "nothing of that name": (["inspect", "SOURCE", "--variables", "mask"], "mask"),
     "no patch set": (["info", "SOURCE"], "source.zarr"),
+    "a file for a store": (
+        ["inspect", "notes/a.txt"],
+        "a.txt is not a Zarr array or group: patchmill ingest makes one",
+    ),
     "nothing there": (["info", "nothing"], "nothing"),
     "target is something else": (["patchify", "SOURCE", "notes", "--patch", "8", "--mode", "overwrite"], "notes"),
     "images that are not there": (["ingest", "*.tif", "--target", "s.zarr"], "*.tif"),
@@ -243,6 +247,17 @@ WRONG = {
     "unknown command": (["cut"], "patchmill has no command 'cut': it has init, run, status, "),
     "nearly a command": (["patchfy"], "no command 'patchfy'; did you mean patchify? See patchmill --help"),
 }
+
+
+def test_a_patch_set_is_no_source(source, capsys):
+    patchmill.write_patches(source, "p.zarr", 8)
+    for arguments in (
+        ["inspect", "p.zarr"],
+        ["plan", "p.zarr", "--patch", "8"],
+        ["patchify", "p.zarr", "q.zarr", "--patch", "8"],
+    ):
+        assert main(arguments) == 2
+        assert "p.zarr is a patch set, not a source: open it with patchmill info" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", WRONG)

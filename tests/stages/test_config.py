@@ -220,6 +220,23 @@ def test_references_are_counted_as_if_they_were_followed(refers):
         assert followed(raw)[0] == sum(map(slowly, raw))
 
 
+def test_who_reads_what_it_writes_itself_is_told_so(folder):
+    with pytest.raises(ConfigError, match=r"b\.zarr is written by second itself \(target\): let it read another place"):
+        read_pipeline(write(folder, CHAIN.replace(FROM_FIRST, '"${stages.second.params.target}"')))
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000, "1." + "0" * 5000])
+def test_numbers_that_nobody_can_mean_are_named(folder, number):
+    at_all = "is a number of more than 1,000 characters"
+    with pytest.raises(ConfigError, match=rf"some.yaml:10: first.size {at_all}") as caught:
+        read_config(write(folder, CHAIN.replace("size: 3", f"size: {number}")))
+    assert len(str(caught.value)) < 200
+    with pytest.raises(ConfigError, match=rf"some.yaml:1: a key {at_all}"):
+        read_config(write(folder, f"? {number}\n: 3\n{CHAIN}"))
+    with pytest.raises(ConfigError, match=f"command line: 'first.size=...' {at_all}"):
+        read_config(write(folder, CHAIN), [f"first.size={number}"]).problems.check()
+
+
 def test_places_that_meet_behind_a_link_meet(folder):
     (folder.parent / "out" / "a.zarr").mkdir(parents=True)
     (folder.parent / "out" / "link").symlink_to("a.zarr")

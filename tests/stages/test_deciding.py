@@ -269,7 +269,7 @@ def test_a_module_that_is_imported_relatively_counts(project, imports):
     (project.folder / "core.py").write_text("another = 2")
     assert not project.now().runs
     (package / "core.py").write_text("word = 3")
-    assert project.now().why == "core.py, which the notebook imports, changed"
+    assert project.now().why == "helpers/core.py, which the notebook imports, changed"
 
 
 def test_what_was_begun_runs_and_goes_on_only_on_the_same_inputs(project):

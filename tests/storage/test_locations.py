@@ -354,6 +354,20 @@ def test_a_place_over_http_is_read_only(tmp_path, s3, s3_endpoint):
         list(plain.keys())
 
 
+@pytest.mark.parametrize("name", ["y" * 246, "é" * 123])
+def test_a_name_leaves_room_for_what_lies_beside(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.zeros((9, 9))
+    for call in (lambda: patchmill.write_patches(pixels, name, 8), lambda: patchmill.ingest("sample:", name)):
+        with pytest.raises(
+            ValueError, match=r"^target must have a name of at most 245 bytes, got one of 246: shorten it$"
+        ):
+            call()
+    assert not list(tmp_path.iterdir())
+    patchmill.write_patches(pixels, name[1:], 8)
+    assert patchmill.verify(name[1:]).ok
+
+
 def test_a_path_that_is_no_text_is_refused():
     with pytest.raises(ValueError, match="target must be a path in UTF-8"):
         Location.parse(os.fsdecode(b"set\xff.zarr"))

@@ -16,6 +16,7 @@ from patchmill.errors import (
     ConfigError,
     HeldError,
     NotAPatchSetError,
+    NotASourceError,
     PatchmillError,
     TargetExistsError,
     missing_library,
@@ -127,8 +128,8 @@ def _explain(error: Exception, options: Collection[str]) -> int:
 
 
 def _is_wrong_request(error: Exception) -> bool:
-    wrong = ValueError | TypeError | FileNotFoundError | ConfigError | TargetExistsError | NotAPatchSetError
-    return isinstance(error, wrong)
+    wrong = ValueError | TypeError | FileNotFoundError | ConfigError | TargetExistsError
+    return isinstance(error, wrong | NotAPatchSetError | NotASourceError)
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Collection
 
-_CALLS = {"write_patches": "patchify", "ingest": "ingest", "plan": "plan", "verify": "verify"}
+_CALLS = {"write_patches": "patchify", "ingest": "ingest", "plan": "plan", "verify": "verify", "open_patches": "info"}
 
 _CALL = re.compile(rf"\b(?:patchmill\.)?(write_patches)\b|\bpatchmill\.({'|'.join(_CALLS)})\b(?!\()")
 

@@ -228,7 +228,7 @@ _POINTER = 8
 
 def _no_set(place: Location) -> Exception:
     if begun(place) is not None:
-        return IncompleteError(f'{place.url} was begun and not finished: call write_patches again with mode="resume"')
+        return IncompleteError(f"{place.url} was begun and not finished: call write_patches again, which goes on")
     what = "something else, or a set without its root, is there" if place.exists() else "nothing is there"
     return NotAPatchSetError(f"{place.url} is no patch set and no source that patchmill wrote, {what}: check the path")
 

@@ -78,7 +78,7 @@ def open_patches(target: str | os.PathLike[str], *, storage_options: Mapping[str
 
 def _not_a_set(place: Location, group: StoredGroup | None) -> Exception:
     if begun(place) is not None:
-        return IncompleteError(f'{place.url} was begun and not finished: call write_patches again with mode="resume"')
+        return IncompleteError(f"{place.url} was begun and not finished: call write_patches again, which goes on")
     if group is not None:
         return NotAPatchSetError(
             f"{place.url} is a source of images, not a patch set: cut it with patchmill.write_patches"

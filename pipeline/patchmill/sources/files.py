@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from patchmill.errors import PatchmillError, SourceError
+from patchmill.errors import NotASourceError, PatchmillError, SourceError
 from patchmill.sources.fingerprints import FileState
 from patchmill.sources.memory import open_xarray_source
 from patchmill.sources.model import Source, nothing_at
@@ -73,7 +73,7 @@ def _tiff(path: str) -> Any:
         data = rioxarray.open_rasterio(path, masked=False, mask_and_scale=False, cache=False)
         pages = len(data) if isinstance(data, list) else _pages(path)
     if pages > 1:
-        raise SourceError(
+        raise NotASourceError(
             f"{path} holds {pages} pages, of which only the first would be cut: ingest it, then each becomes an image"
         )
     return data

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.errors import PatchmillError, SourceError
+from patchmill.errors import NotASourceError, PatchmillError, SourceError
 from patchmill.grid import alike
 from patchmill.sources.absent import sparse
 from patchmill.sources.model import (
@@ -49,14 +49,14 @@ def open_zarr_source(
     ------
     MissingSourceError
         If nothing is there.
-    SourceError
+    NotASourceError
         If it is no Zarr store, or holds no images.
     ValueError
         If a variable is not there, or its axes can't be told.
     """
     own = read_group(place)
     if own is not None and own.own.get("kind") != "source":
-        raise SourceError(f"{place.url} is a patch set, not a source: open it with patchmill.open_patches")
+        raise NotASourceError(f"{place.url} is a patch set, not a source: open it with patchmill.open_patches")
     node = _open_node(place)
     arrays = _chosen(node, place, own, variables, dims)
     every = {dim for array in arrays.values() for dim in _names(array) or ()}
@@ -100,7 +100,7 @@ def _open_node(place: Location) -> Any:
     except PatchmillError:  # the store itself does not answer
         raise
     except Exception as error:  # zarr-python raises many kinds for a folder that is no store
-        raise SourceError(
+        raise NotASourceError(
             f"{place.url} is not a Zarr array or group: patchmill.ingest makes one of image files, on the command line "
             f"patchmill ingest {place.url} --target source.zarr"
         ) from error
@@ -123,7 +123,7 @@ def _chosen(
     if absent:
         raise no_variable(place.url, absent[0], [name for name, array in here.items() if _is_image(name, array, dims)])
     if not names:
-        raise SourceError(
+        raise NotASourceError(
             f"{place.url} holds no array with a y and an x axis, only {', '.join(sorted(here)) or 'nothing'}: "
             "name the axes with dims, or the path of one array"
         )

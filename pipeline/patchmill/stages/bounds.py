@@ -25,11 +25,16 @@ MOST_NODES = 100_000
 MOST_FOLLOWED = 100_000
 """References that are followed for a whole config, each of which takes about half a millisecond."""
 
+LONGEST_NUMBER = 1000
+"""Characters of a number; Python itself refuses to read or to show one of more than 4,300 digits."""
+
 _TEXT = 1000
 """Characters that a reference may bring in for nothing; so many more count as another one."""
 
 _LONGEST_KEY = 100
 """Characters of a text that may be a part of a key: as many as the name of a stage."""
+
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 
 _INNERMOST = re.compile(r"\$\{([^{}]*)\}")
 
@@ -54,6 +59,33 @@ def expanded(node: yaml.Node) -> int:
         return known[id(one)]
 
     return count(node)
+
+
+def long_numbers(node: yaml.Node | None) -> list[Keys]:
+    """Keys of numbers that are longer than any that is meant, each node of YAML looked at once.
+
+    Examples
+    --------
+    >>> long_numbers(yaml.compose("{a: 1, b: [2, 1" + 1000 * "0" + "]}"))
+    [('b', '1')]
+    """
+    seen: set[int] = set()
+
+    def found(one: yaml.Node, keys: Keys) -> Iterator[Keys]:
+        if id(one) in seen:
+            return
+        seen.add(id(one))
+        if isinstance(one, yaml.ScalarNode) and one.tag in _NUMBERS and len(one.value) > LONGEST_NUMBER:
+            yield keys
+        if isinstance(one, yaml.MappingNode):
+            for key, value in one.value:
+                yield from found(key, keys)
+                yield from found(value, (*keys, str(key.value)))
+        if isinstance(one, yaml.SequenceNode):
+            for index, value in enumerate(one.value):
+                yield from found(value, (*keys, str(index)))
+
+    return [] if node is None else list(found(node, ()))
 
 
 def followed(raw: Any) -> tuple[int, Keys]:

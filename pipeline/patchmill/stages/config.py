@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.around import check_file, check_place
-from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed
+from patchmill.stages.bounds import LONGEST_NUMBER, MOST_FOLLOWED, MOST_NODES, expanded, followed, long_numbers
 from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, PipelineModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_config
@@ -152,6 +152,7 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         _check_size(path, node)
+        _check_numbers(node, problems)
         tree = _created(text)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -178,6 +179,19 @@ def _check_size(path: str, node: yaml.Node | None) -> None:
             f"{os.path.basename(path)}: a config has at most {MOST_NODES:,} keys and values, with aliases written out, "
             f"got {_shown_count(count)}: make several of it, each with a part of the stages"
         )
+
+
+def _check_numbers(node: yaml.Node | None, problems: Problems) -> None:
+    found = long_numbers(node)
+    if node is None or not found:
+        return
+    problems.lines.update(_lines(node, ()))
+    for keys in found:
+        problems.add(keys, f"{called(keys) or 'a key'} {_TOO_LONG}")
+    problems.check()
+
+
+_TOO_LONG = f"is a number of more than {LONGEST_NUMBER:,} characters: put it in quotes if it is a text"
 
 
 def _created(text: str) -> Any:
@@ -232,6 +246,9 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
             return
         parts = ["stages", parts[0], "params", parts[1]]
     try:
+        if long_numbers(yaml.compose(value, Loader=yaml.SafeLoader)):
+            problems.add(COMMAND_LINE, f"{told} {_TOO_LONG}")
+            return
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:

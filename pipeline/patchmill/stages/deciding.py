@@ -120,17 +120,21 @@ def _reasons(stage: Stage, memo: Memo, basis: Basis) -> list[str]:
         return [f"run {memo.begun.run} did not bring it to its end"]
     if memo.done is None:
         return ["no earlier run of it is known"]
-    return [*_changes(memo.done.basis, basis), *_unknown(stage, basis), *_damage(stage, memo.done)]
+    return [
+        *_changes(memo.done.basis, basis, os.path.dirname(stage.notebook)),
+        *_unknown(stage, basis),
+        *_damage(stage, memo.done),
+    ]
 
 
-def _changes(before: Basis, now: Basis) -> Iterator[str]:
+def _changes(before: Basis, now: Basis, folder: str) -> Iterator[str]:
     if before.code != now.code:
         yield "the notebook's code changed"
     modules = sorted(
         name for name in {*before.modules, *now.modules} if before.modules.get(name) != now.modules.get(name)
     )
     if modules:
-        yield f"{_few([os.path.basename(name) for name in modules])}, which the notebook imports, changed"
+        yield f"{_few([os.path.relpath(name, folder) for name in modules])}, which the notebook imports, changed"
     names = [name for name in {**before.parameters, **now.parameters} if _differs(name, before, now)]
     if names:
         yield _few([_parameter(name, before, now) for name in names])

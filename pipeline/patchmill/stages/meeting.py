@@ -131,7 +131,7 @@ def check_paths(
         # What a stage that is itself wrong would have written is nobody else's problem.
         if config.references[stage.name] <= known and stage.name in chosen:
             for param, path in stage.inputs:
-                _note(config, stage, param, _input_problem(path, written.around(path), at, chosen))
+                _note(config, stage, param, _input_problem(path, written.around(path), stage.name, at, chosen))
         for place in places_of([stage]):
             sentence = _output_problem(place.path, config.model.root, so_far)
             sentence = sentence or _reserved_problem(place.path, reserved, written)
@@ -174,13 +174,14 @@ def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:
         config.problems.add(keys, f"{stage.name}.{param}: {sentence}")
 
 
-def _input_problem(path: str, around: Sequence[Place], at: int, chosen: Collection[str]) -> str:
+def _input_problem(path: str, around: Sequence[Place], name: str, at: int, chosen: Collection[str]) -> str:
     earlier = [place for place in around if place.at < at]
     if any(place.stage in chosen for place in earlier):
         return ""
     for place in around[len(earlier) :]:
-        way = f"refer to it as ${{stages.{place.stage}.params...}}"
-        return f"{path} is written by {place.stage}, which runs later; {way}"
+        itself = f"by {name} itself ({place.param}): let it read another place"
+        later = f"by {place.stage}, which runs later; refer to it as ${{stages.{place.stage}.params...}}"
+        return f"{path} is written {itself if place.stage == name else later}"
     there = place_at(path)
     if there is not None and not (os.path.isfile(there) or os.path.isdir(there)):
         return f"{path} is neither a file nor a folder"

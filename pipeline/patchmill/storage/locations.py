@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _SCHEMES = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "memory": "memory", "http": "http", "https": "http"}
 """Scheme of a URL to tensorstore's driver."""
 
+_WORKSHOP = ".patchmill"
+"""What the name of a folder beside a target ends with."""
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on the file systems of Linux and macOS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -126,13 +132,16 @@ class Location:
         Raises
         ------
         ValueError
-            If it is of a server that is only read from.
+            If it is of a server that is only read from, or has a name that leaves no room for what is put beside it.
         """
         if self._members["driver"] == "http":
             raise ValueError(
                 f"{name} must be a place that can be written, and http is only read, got {self.url}: "
                 "use a path, or a URL of s3://, gs:// or memory://"
             )
+        length, most = len(os.fsencode(self.name)), _LONGEST_NAME - len(_WORKSHOP)
+        if self.is_local and length > most:
+            raise ValueError(f"{name} must have a name of at most {most} bytes, got one of {length}: shorten it")
         return self
 
     # -- places around ----------------------------------------------------------------------------------------------
@@ -157,7 +166,7 @@ class Location:
 
         Beside what a link points to, so that all who reach one folder by several names meet there.
         """
-        return self.resolved().beside(".patchmill")
+        return self.resolved().beside(_WORKSHOP)
 
     def resolved(self) -> Location:
         """The same place, by the name of what a link points to."""
