@@ -20,7 +20,7 @@ lab: .venv/.lab ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
 test: .venv/.dev ## Run the tests, less those marked slow, and the examples in the docstrings
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 check: .venv/.dev ## Lint, formatting and types
 	@$(BIN)/ruff check .

@@ -33,7 +33,7 @@ def grown(place, image):
     return place
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(st.integers(1, 4), min_size=2, max_size=4),
     layout=st.sampled_from(["patches", "canvas"]),

@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from contextlib import ExitStack, suppress
+from itertools import product
 
 import dask
 import dask.array as da
@@ -75,8 +76,13 @@ def by_threads(tmp_path, source=IMAGE, **options):
 # -- the same bytes ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["stored", "numpy", "dask", "xarray", "labeled dask"])
-@pytest.mark.parametrize("layout", ["patches", "canvas"])
+EVERY = set(product(["stored", "numpy", "dask", "xarray", "labeled dask"], ["patches", "canvas"]))
+FEW = [("stored", "patches"), ("labeled dask", "canvas")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout"), [*FEW, *(pytest.param(*each, marks=pytest.mark.slow) for each in sorted(EVERY.difference(FEW)))]
+)
 def test_every_source_gives_the_bytes_of_threads(tmp_path, tiny, stored, client, kind, layout):
     dims = ("image", "channel", "y", "x")
     lazy = da.from_array(IMAGE, chunks=(1, 3, 50, 40))
@@ -99,6 +105,7 @@ def workers_did(client, tmp_path):
     return sum(client.run(lambda: len(sys.modules["patchmill.cutting.workers"]._STOPPED)).values()) > 0
 
 
+@pytest.mark.slow
 def test_a_lazy_and_a_held_variable_together(tmp_path, tiny, client):
     dims = ("image", "channel", "y", "x")
     mask = IMAGE[:, 0] > 30000
@@ -408,9 +415,8 @@ def test_an_interrupted_run_ends_soon_and_goes_on(tmp_path, tiny, stored, client
 # -- deaths ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "kind", ["stored", *(pytest.param(each, marks=pytest.mark.slow) for each in ("numpy", "dask"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stored", "numpy", "dask"])
 def test_workers_that_are_killed_change_nothing(tmp_path, tiny, stored, kind):
     source = {"stored": stored, "numpy": IMAGE, "dask": da.from_array(IMAGE, chunks=(1, 3, 50, 40))}[kind]
 
@@ -503,6 +509,7 @@ def test_no_worker_for_long_is_an_error_and_the_set_can_be_finished(tmp_path, ti
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_worker_of_many_threads_keeps_the_plans_memory(tmp_path):
     image = np.random.default_rng(1).integers(0, 200, (1, 4, 3072, 3072), "uint16")  # packs, as pictures do
     source = zarr.create_array(tmp_path / "source.zarr", shape=image.shape, chunks=(1, 4, 512, 512), dtype="uint16")
@@ -586,6 +593,7 @@ def limits_of_copying():
     return os.environ.get(THREADS), shared_context()["data_copy_concurrency"].to_json().get("limit")
 
 
+@pytest.mark.slow
 def test_each_worker_process_packs_with_its_own_threads_and_this_one_as_before(stored, tmp_path, capfd):
     before = limits_of_copying()
     with dask.config.set(QUICK), started(3, 1) as cluster, distributed.Client(cluster) as client:

@@ -263,13 +263,6 @@ def test_a_file_in_the_way(tmp_path, mode):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_names_that_are_too_long(tmp_path):
-    with pytest.raises(PatchmillError) as caught:
-        patchmill.write_patches(IMAGE, tmp_path / ("x" * 300), 8)
-    is_a_sentence(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_links(tmp_path):
     """Who writes by a link and who writes by the name itself meet; what the link points to is what is replaced."""
     (tmp_path / "large").mkdir()

@@ -20,7 +20,7 @@ def bright(patches):
     return patches[:, 0].mean(axis=(-2, -1)) > 127
 
 
-@settings(max_examples=45, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cut=CUTS,
     layout=st.sampled_from(["patches", "canvas"]),

@@ -277,8 +277,15 @@ def slow_reads(monkeypatch, seconds):
         yield
 
 
-@pytest.mark.parametrize("way", ["region", "overlap"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "way"),
+    [
+        (signal.SIGINT, "overlap"),
+        (signal.SIGTERM, "region"),
+        pytest.param(signal.SIGINT, "region", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "overlap", marks=pytest.mark.slow),
+    ],
+)
 def test_a_library_raises_and_its_handlers_come_back(tmp_path, tiny_shards, source, monkeypatch, number, way):  # noqa: F811
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     threads = threading.active_count()

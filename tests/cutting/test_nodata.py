@@ -86,7 +86,7 @@ CHANGES = {
 }
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     nodatas=NODATAS,
     change=st.sampled_from(sorted(CHANGES)),
@@ -169,12 +169,17 @@ def test_half_of_each_of_two_images_is_nodata(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "keep", "small", "change", "first"),
     [
-        ("patches", None, False, "none", 0),
-        ("patches", None, True, "none", None),
         ("patches", "valid_fraction > 0.6", True, "scaled", 0),
         ("canvas", None, True, "none", 0),
-        ("canvas", "valid_fraction > 0.6", False, "scaled", None),
-        ("canvas", "valid_fraction > 0.6", True, "clipped", 0),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ("patches", None, False, "none", 0),
+                ("patches", None, True, "none", None),
+                ("canvas", "valid_fraction > 0.6", False, "scaled", None),
+                ("canvas", "valid_fraction > 0.6", True, "clipped", 0),
+            )
+        ),
     ],
 )
 def test_nights_give_the_bytes_of_one_cut(tmp_path, layout, keep, small, change, first):

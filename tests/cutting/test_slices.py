@@ -90,8 +90,14 @@ def test_what_is_missing_is_a_sentence():
 # -- one after the other -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["stored", "dask"])
-@pytest.mark.parametrize("count", [2, 7])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("stored", 7),
+        ("dask", 2),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in [("stored", 2), ("dask", 7)]),
+    ],
+)
 def test_any_order_gives_the_bytes_of_one_go(tmp_path, tiny, stored, kind, count):
     source = stored if kind == "stored" else da.from_array(IMAGE, chunks=(1, 3, 50, 40))
     expected = in_one_go(tmp_path, source)
@@ -283,7 +289,7 @@ def run_slice(source, target, part, *more):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 20))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))])
 def test_all_at_once_and_killed_at_random(tmp_path, tiny, stored, seed):
     chance, count = random.Random(seed), 4
     running = {index: run_slice(stored, tmp_path / "out", f"{index}/{count}") for index in range(count)}
@@ -314,7 +320,7 @@ def test_all_at_once_and_killed_at_random(tmp_path, tiny, stored, seed):
 # -- Slurm -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("first", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_the_job_array(tmp_path, tiny, stored, first):
     """The script as Slurm runs it: one process for each index, in an order of its own."""
     indices = list(range(first, first + 4))

@@ -273,7 +273,7 @@ def test_no_patches_have_no_statistics():
     assert patch_statistics_of(np.zeros((0, 3, 4, 4)), None, None, axes=axes)["mean"].shape == (0, 3)
 
 
-@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["u2", *(pytest.param(each, marks=pytest.mark.slow) for each in ("u1", "f4", "f8"))])
 @pytest.mark.parametrize(
     ("axis", "channels"),
     [

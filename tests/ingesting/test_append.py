@@ -49,7 +49,7 @@ def left_beside(target):
 # -- the law --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     extents=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=9),
     cuts=st.sets(st.integers(1, 8), max_size=3),
@@ -75,7 +75,7 @@ def test_grown_is_made_in_one_go(tmp_path_factory, extents, cuts, channels, larg
     assert root_of(folder / "grown.zarr")["generation"] == len(edges) - 2
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     first=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=4),
     later=st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=4),

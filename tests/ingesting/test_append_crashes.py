@@ -277,7 +277,7 @@ print(*sorted(counts))
     ("engine", "sizes"),
     [
         ("xarray", [(300, 400), (290, 400), (300, 310), (280, 300)]),
-        ("tensorstore", [(300, 400), (290, 400), (300, 400), (280, 300)]),
+        pytest.param("tensorstore", [(300, 400), (290, 400), (300, 400), (280, 300)], marks=pytest.mark.slow),
         ("tensorstore", [(30, 40), (25, 40), (30, 40), (30, 10)]),  # several share a chunk
     ],
 )

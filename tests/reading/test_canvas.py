@@ -260,7 +260,7 @@ class Recorder:
         return sum(np.prod([side.stop - side.start for side in (a, y, x)]) for a, _, y, x in self.regions)
 
 
-@pytest.mark.parametrize(("patch", "step"), [(16, 8), (2, 1)])
+@pytest.mark.parametrize(("patch", "step"), [(16, 8), pytest.param(2, 1, marks=pytest.mark.slow)])
 def test_small_patches_take_a_read_a_chunk_not_a_patch(tmp_path, monkeypatch, patch, step):
     images = pictures([(28, 28)] * 200, (), "uint8")
     grid = PatchGrid((28, 28), patch, step)

@@ -219,9 +219,9 @@ def test_kinds_of_values_count_inside_lists_and_mappings(value):
     now = {"p": [1, 2] if isinstance(value, list) else {"a": 1}}
     one, other = (Basis("", {}, parameters, "", {}, {}) for parameters in ({"p": value}, now))
     assert value == now["p"]
-    assert len(list(deciding._changes(one, other))) == 1
+    assert len(list(deciding._changes(one, other, "/"))) == 1
     assert not deciding._only_grew(one, other)
-    assert list(deciding._changes(one, one)) == []
+    assert list(deciding._changes(one, one, "/")) == []
 
 
 def test_another_version_of_the_package_runs(project, monkeypatch):

@@ -32,6 +32,7 @@ def test_a_kernel_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
     wait_until(lambda: running_below(tmp_path) == [], seconds=10)
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_busy_answers(tmp_path, monkeypatch):
     """Also while one instruction holds the interpreter for long."""
     monkeypatch.setenv("PATCHMILL_HEARTBEAT_SECONDS", "2")
@@ -325,6 +326,7 @@ def test_a_stage_that_does_not_write_its_output_has_failed(tmp_path):
     assert patchmill.run(config).state == "done"
 
 
+@pytest.mark.slow
 def test_a_stage_that_leaves_its_output_as_it_was_before_has_failed_until_it_writes_there(tmp_path):
     declared = 'target: str = "temp:a"  # out: a file\ntext: str = "a"  # what to write'
     writes = "open(target, 'w').write('a')"

@@ -119,7 +119,7 @@ def test_what_is_in_a_source_under_bare_papermill(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["inspect.out.ipynb", "source.zarr"]
 
 
-@pytest.mark.parametrize("layout", ["patches", "canvas"])
+@pytest.mark.parametrize("layout", [pytest.param("patches", marks=pytest.mark.slow), "canvas"])
 def test_explore_and_inspect_agree_on_what_is_measured(layout, tmp_path):
     values = np.random.default_rng(0).integers(0, 3829, (2, 1, 32, 48)).astype("int16")
     values[0, :, :, :16] = -32768
@@ -140,7 +140,9 @@ def sentences(notebook: dict[str, Any]) -> str:
     return "\n".join("".join(output.get("data", {}).get("text/markdown", "")) for output in outputs)
 
 
-@pytest.mark.parametrize(("keep", "kept"), [("mean > 300", False), ("mean < 128", True)])
+@pytest.mark.parametrize(
+    ("keep", "kept"), [("mean > 300", False), pytest.param("mean < 128", True, marks=pytest.mark.slow)]
+)
 def test_notebooks_run_through_whatever_is_kept(keep, kept, tmp_path):
     random = np.random.default_rng(0)
     source = xr.DataArray(random.integers(0, 256, (2, 1, 32, 48), "uint8"), dims=("image", "channel", "y", "x"))

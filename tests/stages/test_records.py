@@ -337,9 +337,14 @@ def test_a_record_of_other_types_is_one_sentence(tmp_path, key, value):
     "damage",
     [
         lambda done: done["basis"].update(modules="none"),
-        lambda done: done["basis"].update(inputs={"/x": {}, "/y": {"files": 3}}),
-        lambda done: next(iter(done["outputs"].values())).update(files="many"),
-        lambda done: next(iter(done["outputs"].values())).update(lineage=3),
+        *(
+            pytest.param(damage, marks=pytest.mark.slow)
+            for damage in (
+                lambda done: done["basis"].update(inputs={"/x": {}, "/y": {"files": 3}}),
+                lambda done: next(iter(done["outputs"].values())).update(files="many"),
+                lambda done: next(iter(done["outputs"].values())).update(lineage=3),
+            )
+        ),
     ],
 )
 def test_of_a_stage_whose_memory_is_damaged_nothing_is_known_and_others_are_skipped(tmp_path, damage):

@@ -160,6 +160,7 @@ def test_the_guide_shows_the_notebook_and_the_config_as_they_are_written(here):
     assert Path("coast/configs/coast.yaml").read_text().rstrip().endswith(config)
 
 
+@pytest.mark.slow
 def test_the_guides_test_passes(here):
     start_project("coast")
     (test,) = [block for block in blocks("python") if "def test_" in block]
