@@ -76,7 +76,7 @@ def _as_json(run: Run, sentences: list[str]) -> str:
     import json
     from dataclasses import asdict
 
-    return json.dumps(asdict(run) | {"trouble": next(iter(sentences), None)}, indent=2, default=str)
+    return json.dumps(asdict(run) | {"trouble": "\n".join(sentences) or None}, indent=2, default=str)
 
 
 def clean(given: argparse.Namespace) -> int:

@@ -40,10 +40,8 @@ def append(order: Order) -> IngestReport:
     refuse_taken(order.target, "append")
     if order.target.is_empty() and not order.target.workshop.exists():
         return run(replace(order, mode="create"))
-    if order.mode == "auto" and is_stale(_own(order.target)):
-        return run(replace(order, mode="overwrite"))
     try:
-        with kept_open(order.target):
+        with kept_open(order.target):  # what an earlier process was killed at is in order by now
             group = None if order.target.is_empty() else read_group(order.target)
             if group is not None:
                 return _append_to(group, order)
@@ -60,6 +58,8 @@ def _own(target: Location) -> Mapping[str, Any] | None:
 
 
 def _append_to(group: StoredGroup, order: Order) -> IngestReport:
+    if order.mode == "auto" and is_stale(group.own):
+        raise _OtherError(f"{order.target.url} is out of date")
     try:
         return _grow(order, read_standing(group))
     finally:

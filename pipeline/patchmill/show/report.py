@@ -64,8 +64,6 @@ class StagePage:
     """Why it ran, or why it was skipped."""
     cell: FailedCell | None = None
     """That in which it ended badly."""
-    record: str = ""
-    """Of a skipped stage the folder of the run whose result it shows, where that is another one's."""
     began: str = ""
     attempt: int = 1
     cpu_seconds: float | None = None

@@ -19,6 +19,7 @@ from patchmill.stages.records import (
     StageRecord,
     State,
     write_whole,
+    written_to,
 )
 from patchmill.stages.telling import read_notebook
 
@@ -30,7 +31,6 @@ def begin(stage: StageRecord, folder: str, environment: Mapping[str, str]) -> Ch
     """Begin to execute the notebook of a stage, for the run whose record is in `folder`."""
     work = _work(stage, folder)
     cwd = os.path.join(work, "cwd")
-    os.makedirs(cwd)
     job = Job(
         notebook=stage.source,
         executed=stage.executed,
@@ -40,7 +40,9 @@ def begin(stage: StageRecord, folder: str, environment: Mapping[str, str]) -> Ch
         answer=os.path.join(work, "answer.json"),
     )
     path = os.path.join(work, "job.json")
-    write_whole(path, json.dumps(asdict(job)))
+    with written_to(folder):
+        os.makedirs(cwd)
+        write_whole(path, json.dumps(asdict(job)))
     return Child("patchmill.stages.executing", path, log=stage.log, environment=environment)
 
 

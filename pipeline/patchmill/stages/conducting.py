@@ -29,7 +29,16 @@ from patchmill.stages.memos import Memos, Work
 from patchmill.stages.owning import foreign
 from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.processes import Child, Signals, end_all
-from patchmill.stages.records import EXIT_FAILED, EXIT_HELD, EXIT_LATE, Failure, StageRecord, State, now
+from patchmill.stages.records import (
+    EXIT_FAILED,
+    EXIT_HELD,
+    EXIT_LATE,
+    Failure,
+    StageRecord,
+    State,
+    now,
+    written_to,
+)
 from patchmill.stages.reporting import write_notebook_html
 from patchmill.types import as_bytes
 
@@ -159,15 +168,27 @@ class Conductor:
     def _skip(self) -> bool:
         """Look at the stages that could begin, and skip those that need not; whether there was one."""
         for stage in self._ready():
-            if stage.name not in self._decisions:
-                forced = stage.name in self._forced
-                self._decisions[stage.name] = decide(stage, self._memos, forced=forced)
+            if stage.name not in self._decisions and not self._decide(stage):
+                return False
         spared = [stage.name for stage in self._ready() if not self._decisions[stage.name].runs]
         for name in spared:
             skipped = replace(self._ledger.stage(name), state="skipped", why=self._decisions[name].why)
             self._memos.give(skipped)
+            if not os.path.isfile(skipped.html):
+                self._undrawn.append(skipped)
             self._ledger.note(skipped)
         return bool(spared)
+
+    def _decide(self, stage: Stage) -> bool:
+        """Whether it could be told if a stage runs; else, as where its notebook was removed meanwhile, it failed."""
+        try:
+            self._decisions[stage.name] = decide(stage, self._memos, forced=stage.name in self._forced)
+        except (OSError, ValueError) as error:
+            failure = Failure(f"{stage.notebook}, or what it reads, can't be looked at any more: {error}")
+            failed = replace(self._ledger.stage(stage.name), state="failed", failure=failure)
+            self._ledger.note(failed, exit_code=EXIT_FAILED)
+            return False
+        return True
 
     def _begin(self, stage: Stage) -> None:
         """Begin a stage, unless another run writes to its outputs, or something has come to one of them meanwhile."""
@@ -275,13 +296,20 @@ class Conductor:
             self._fail(attempt, f"{sentence}; `limit` at the top of the config sets another")
         waiting = [stage for stage in self._ledger.record.stages if stage.state == "waiting"]
         if waiting and self._ledger.record.failed is None:
-            failure = Failure(f"{sentence} before this stage could run")
-            self._again.pop(waiting[0].name, None)
-            self._ledger.put(replace(waiting[0], state="failed", failure=failure), exit_code=EXIT_LATE)
+            self._ledger.put(self._never_begun(waiting[0], sentence), exit_code=EXIT_LATE)
+
+    def _never_begun(self, stage: StageRecord, sentence: str) -> StageRecord:
+        """A stage for which the run has no time left: one that waited for another attempt ends as its last one did."""
+        _, ended, _ = self._again.pop(stage.name, (0.0, stage, 0))
+        if ended.failure is None:
+            return replace(stage, state="failed", failure=Failure(f"{sentence} before this stage could run"))
+        told = f"{ended.failure.sentence}; {sentence} before it could be tried again"
+        return replace(ended, failure=replace(ended.failure, sentence=told))
 
     def _end(self, attempt: _Attempt, state: State, failure: Failure | None, code: int) -> None:
         ended = replace(self._measured(attempt), state=state, failure=failure)
         if state == "done":
+            self._memos.keep(ended)  # before anybody can skip it; its HTML follows
             self._memos.end(attempt.stage.name, replace(attempt.work, outputs=left_by(attempt.stage)))
         attempt.leases.close()  # not before: what somebody else wrote there is not what it left
         with self._signals.held():
@@ -310,17 +338,15 @@ class Conductor:
         while self._undrawn:
             ended = self._undrawn.pop()
             write_notebook_html(ended)
-            if ended.state == "done":
+            if ended.state in {"done", "skipped"}:
                 self._memos.keep(ended)
 
     def _try_again(self, ended: StageRecord, failure: Failure, code: int) -> None:
         pause = min(_PAUSE_SECONDS * 2 ** (ended.attempt - 1), _LONGEST_PAUSE)
         self._again[ended.name] = (time.monotonic() + pause, ended, code)
-        with open(ended.log, "a", encoding="utf-8") as log:
-            log.write(
-                f"attempt {ended.attempt} {ended.state} {failure.at}: {failure}; "
-                f"it is tried again in {shown_seconds(pause)}\n"
-            )
+        told = f"attempt {ended.attempt} {ended.state} {failure.at}: {failure}"
+        with written_to(self._ledger.record.folder), open(ended.log, "a", encoding="utf-8") as log:
+            log.write(f"{told}; it is tried again in {shown_seconds(pause)}\n")
         self._ledger.put(replace(ended, state="waiting", failure=None))
 
 

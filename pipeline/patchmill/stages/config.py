@@ -126,6 +126,7 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     _make_root_absolute(tree, folder)
     raw = OmegaConf.to_container(tree, resolve=False)
     _refuse_secrets(raw, problems)
+    _check_written_out(raw, problems)
     _check_references(raw, problems)
     values = _without_secrets(_interpolated(tree, (), problems), (), problems)
     model = _shaped(values, problems)
@@ -200,6 +201,13 @@ def _created(text: str) -> Any:
     return OmegaConf.create(text, **({"max_yaml_expanded_nodes": None} if bounded else {}))
 
 
+def _check_written_out(raw: Any, problems: Problems) -> None:
+    """Raise where all stages are one interpolation: what each refers to would be known too late."""
+    if isinstance(raw, dict) and isinstance(raw.get("stages"), str):
+        problems.add(("stages",), "stages must be written out, each with its notebook, got one text for all")
+        problems.check()
+
+
 def _check_references(raw: Any, problems: Problems) -> None:
     """Raise, with all that was found by now, where following the references of a config would take too long."""
     try:
@@ -239,6 +247,9 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
     if parts[0] not in OWN_KEYS:
         stages = tree.get("stages") or {}
         if len(parts) != 2 or parts[0] not in stages:
+            if len(parts) == 1 and parts[0] in stages:
+                problems.add(COMMAND_LINE, f"{told} names a stage only; it must look like {parts[0]}.PARAM=value")
+                return
             hint = _stages_with(parts[0], stages, folder) if len(parts) == 1 else ""
             hint = hint or nearest(parts[0], [str(name) for name in (*stages, *OWN_KEYS) if name != "stages"])
             known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
@@ -301,6 +312,11 @@ def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Proble
             continue
         if isinstance(value, str) and "\0" in value:
             problems.add(inner, f"{'.'.join(inner)} holds a character that is none (NUL): write it without")
+            continue
+        if isinstance(value, bytes):
+            problems.add(
+                inner, f"{called(inner)} must be a text, a number, a truth value, a list or a mapping, got bytes"
+            )
             continue
         values[name] = _interpolated(value, inner, problems) if isinstance(value, DictConfig | ListConfig) else value
     return values if isinstance(node, DictConfig) else list(values.values())
@@ -377,11 +393,16 @@ def _drop(compute: dict[str, Any], keys: KeyPath) -> None:
         compute.pop(keys[0], None)
 
 
-def _found(path: str, other: str) -> str:
-    """What ``${found:PATH,OTHER}`` becomes: `path` if it offers image files, else `other`."""
+def _found(*given: Any) -> Any:
+    """What ``${found:PATH,OTHER}`` becomes: the path if it offers image files, else the other one."""
     from patchmill.ingesting.finding import find
     from patchmill.storage import Location
 
+    if len(given) != 2 or not all(isinstance(each, str) for each in given):
+        raise ValueError(
+            "found takes two texts, a path and what stands there if it offers no images: ${found:PATH,OTHER}"
+        )
+    path, other = given
     place = absolute(path, _FOLDER.get())
     try:
         # No place is left out: what is written lies elsewhere.

@@ -138,14 +138,21 @@ def _changes(before: Basis, now: Basis, folder: str) -> Iterator[str]:
     names = [name for name in {**before.parameters, **now.parameters} if _differs(name, before, now)]
     if names:
         yield _few([_parameter(name, before, now) for name in names])
-    for path, found in now.inputs.items():
-        if path in before.inputs and before.inputs[path] != found:
-            yield f"input {path} {difference(before.inputs[path], found)}"
+    yield from _of_inputs(before, now, known=bool(names))
     if before.version != now.version:
         yield f"patchmill changed from {before.version} to {now.version}"
     for name, run in now.after.items():
         if run != before.after.get(name):
             yield f"{name}, which it comes after, ran"
+
+
+def _of_inputs(before: Basis, now: Basis, *, known: bool) -> Iterator[str]:
+    """What is new about inputs; of those that are given as another path the parameter tells, which is `known`."""
+    for path, found in now.inputs.items():
+        if path in before.inputs and before.inputs[path] != found:
+            yield f"input {path} {difference(before.inputs[path], found)}"
+        elif path not in before.inputs and not known:  # its parameter was marked as an input since
+            yield f"input {path} was not looked at before"
 
 
 def _differs(name: str, before: Basis, now: Basis) -> bool:

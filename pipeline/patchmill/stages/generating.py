@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from patchmill.errors import DiskFullError, TargetExistsError
 from patchmill.storage import ArraySpec, BulkArray, Location, declare, open_bulk
+from patchmill.storage.makers import told_anew
 from patchmill.types import Progress, as_bytes, as_int, as_word, shown_bytes
 
-Mode: TypeAlias = Literal["resume", "create", "overwrite"]
+Mode: TypeAlias = Literal["auto", "resume", "create", "overwrite"]
 
 CHUNK = 512
 """Side of a chunk in pixels, which is what one thread holds at a time."""
@@ -72,8 +73,9 @@ def generate(
     channels : int
     seed : int
         Another number, another scene.
-    mode : {"resume", "create", "overwrite"}
-        Where the target exists: "resume" goes on with the same scene, "create" stops, "overwrite" begins anew.
+    mode : {"resume", "create", "overwrite", "auto"}
+        Where the target exists: "resume" goes on with the same scene, "create" stops, "overwrite" begins anew; "auto"
+        goes on, or begins anew where this is a stage that was told that what it generated is out of date.
     workers : int, optional
         Threads, each of which holds a few times the pixels of a chunk.
     progress : callable, optional
@@ -102,6 +104,8 @@ def generate(
     as_word(mode, "mode", Mode)
     place = Location.parse(target).to_write().resolved()
     objects = declare([scene.spec], {"title": "a generated scene"})
+    if mode == "auto":
+        mode = "overwrite" if _is_stale(place, objects) else "resume"
     _check_target(place, objects, mode)
     known = set(place.keys("image/c/")) if mode == "resume" else set()
     total, done, written = scene.chunk_count, len(known), 0
@@ -199,13 +203,25 @@ class _Scene:
         return pixels
 
 
+def _is_stale(place: Location, objects: dict[str, bytes]) -> bool:
+    """Whether a whole scene, or any of another one, is there that this stage is to make anew."""
+    own = place.read("image/zarr.json")
+    if own is None or not _is_generated(own) or not told_anew():
+        return False
+    return own != objects["image/zarr.json"] or place.read("zarr.json") is not None
+
+
+def _is_generated(metadata: bytes) -> bool:
+    return "generated" in json.loads(metadata).get("attributes", {})
+
+
 def _check_target(place: Location, objects: dict[str, bytes], mode: Mode) -> None:
     own = place.read("image/zarr.json")
     if own is None and place.is_empty():
         return
     if mode == "create":
         raise TargetExistsError(f'{place.url} exists, and mode="create" replaces nothing: use "resume" or "overwrite"')
-    generated = own is not None and "generated" in json.loads(own).get("attributes", {})
+    generated = own is not None and _is_generated(own)
     if not generated or (mode == "resume" and own != objects["image/zarr.json"]):
         what = "another scene" if generated else "something else"
         raise TargetExistsError(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from patchmill.show.handed import plain
 from patchmill.stages.contents import content_at
 from patchmill.stages.measuring import file_digest
 from patchmill.stages.records import Run, StageRecord, now, write_whole
@@ -78,7 +79,7 @@ def write_manifest(run: Run, began_with: Provenance) -> None:
         "measures": _MEASURES,
         "stages": [_stage(stage, began_with) for stage in run.stages],
     }
-    write_whole(os.path.join(run.folder, "manifest.json"), json.dumps(content, indent=2, default=str) + "\n")
+    write_whole(os.path.join(run.folder, "manifest.json"), json.dumps(plain(content), indent=2) + "\n")
 
 
 def read_manifest(folder: str) -> dict[str, Any]:

@@ -198,7 +198,9 @@ def _output_problem(path: str, root: str, written: Written) -> str:
     for place in around:
         if place.path == path:
             return f"{path} is written by {place.stage} already"
-    if is_local(path) and root != UNKNOWN and not (is_local(root) and path != root and written.lies_in(path, root)):
+    if path == root:
+        return f"{path} is the root itself: name a place in it"
+    if is_local(path) and root != UNKNOWN and not (is_local(root) and written.lies_in(path, root)):
         return f"{path} does not lie under the root {root}"
     for place in (*around, *written.inside(path)):
         both = f"{path} and {place.path}, which {place.stage} writes, lie in each other"

@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from patchmill.stages.records import StageRecord, checked, write_whole
+from patchmill.stages.records import StageRecord, checked, write_whole, written_to
 from patchmill.stages.traces import Trace, is_trace
 
 _FORMAT = 1
@@ -110,8 +110,11 @@ class Memos:
         self._put(stage, Memo(done=work))
 
     def keep(self, record: StageRecord) -> None:
-        """Keep what a stage left in a record, for runs in which it will be skipped."""
+        """Keep what a stage left in a record, for runs in which it will be skipped, and nothing of an earlier run."""
         for kept, path in self._files(record):
+            if not os.path.isfile(path):
+                with suppress(FileNotFoundError):
+                    os.remove(kept)
             _copy(path, kept)
 
     def give(self, record: StageRecord) -> None:
@@ -127,8 +130,9 @@ class Memos:
         self._known[stage] = memo
         stages = {name: asdict(each) for name, each in self._known.items()}
         text = json.dumps({"format": _FORMAT, "stages": stages}, indent=1, default=str)
-        os.makedirs(self._folder, exist_ok=True)
-        write_whole(self._path, f"{text}\n", durable=True)
+        with written_to(self._folder):
+            os.makedirs(self._folder, exist_ok=True)
+            write_whole(self._path, f"{text}\n", durable=True)
 
 
 def writers_known(runs: str, path: str) -> Iterator[tuple[str, str, Trace]]:

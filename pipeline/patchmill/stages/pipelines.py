@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -166,7 +167,13 @@ def config_text(pipeline: Pipeline) -> str:
         "compute": {name: value for name, value in compute.items() if value is not None},
         "stages": {stage.name: _stage_content(stage) for stage in pipeline.stages},
     }
+    content = each_path(content, _literal)
     return f"# Of {pipeline.path}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
+
+
+def _literal(text: str) -> str:
+    r"""`text` as it is written for OmegaConf, which shall not interpolate it again: ``\${a}`` for ``${a}``."""
+    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", text)
 
 
 def _stage_content(stage: Stage) -> dict[str, Any]:
@@ -300,9 +307,8 @@ def runs_folder(config: Config) -> str:
     if config.model.root == UNKNOWN:
         return ""
     if runs is None or not is_local(runs):
-        config.problems.add(
-            ("runs",), f"runs must be a local folder for the records of runs, since root is {config.model.root}"
-        )
+        got = f"since root is {config.model.root}" if runs is None else f"got {runs}"
+        config.problems.add(("runs",), f"runs must be a local folder for the records of runs, {got}")
         return ""
     return _folder(config, "runs", _records(config))
 

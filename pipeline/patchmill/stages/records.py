@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 from patchmill.errors import PatchmillError
+from patchmill.show.handed import plain
 from patchmill.storage.local import sync_folder
 
 T = TypeVar("T")
@@ -225,11 +226,18 @@ def write_status(run: Run) -> None:
     PatchmillError
         If the disk does not take it, or the record is gone.
     """
+    with written_to(run.folder):
+        write_whole(os.path.join(run.folder, STATUS), json.dumps(plain(asdict(run)), indent=2) + "\n")
+
+
+@contextmanager
+def written_to(folder: str) -> Iterator[None]:
+    """Inside, a record is written; where the disk does not take that, a `PatchmillError` says so."""
     try:
-        write_whole(os.path.join(run.folder, STATUS), json.dumps(asdict(run), indent=2, default=str) + "\n")
+        yield
     except OSError as error:
         raise PatchmillError(
-            f"the record {run.folder} can't be written ({error.strerror or error}): free space, or let it be there "
+            f"the record {folder} can't be written ({error.strerror or error}): free space, or let it be there "
             "until the run has ended; then run again, and what was done is skipped"
         ) from error
 

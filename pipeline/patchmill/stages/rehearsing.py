@@ -99,6 +99,10 @@ def _becomes(path: str, stage: Stage, decision: Decision) -> str:
     there = _there(path)
     if not decision.runs or not there.startswith("exists"):
         return there
+    if stage.mode == "create":
+        return f'{there}, which mode "create" does not touch: the stage would fail'
+    if stage.mode == "resume":
+        return f'{there}, would be gone on with; what else it is, mode "resume" does not replace'
     if decision.anew or stage.mode == "overwrite":
         return f"{there}, would be replaced"
     if decision.begun:

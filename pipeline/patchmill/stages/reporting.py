@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchmill.stages.finding import condition
 from patchmill.stages.manifest import read_manifest
-from patchmill.stages.records import STATUS, Run, StageRecord, write_whole
+from patchmill.stages.records import Run, StageRecord, write_whole
 from patchmill.stages.telling import Notebook, read_notebook
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run_page(record: Run) -> RunPage:
         config=record.config,
         folder=record.folder,
         outputs=written(record),
-        stages=[_page(stage, record.folder, told.get(stage.name, {})) for stage in record.stages],
+        stages=[_page(stage, told.get(stage.name, {})) for stage in record.stages],
         provenance=_provenance(record, manifest),
         files={what: path for what, path in files.items() if os.path.isfile(path)},
     )
@@ -91,7 +91,7 @@ def what_to_open(record: Run) -> list[str]:
     return list(dict.fromkeys(each.opens for each in found if each is not None and each.opens))
 
 
-def _page(stage: StageRecord, folder: str, told: Mapping[str, Any]) -> StagePage:
+def _page(stage: StageRecord, told: Mapping[str, Any]) -> StagePage:
     from patchmill.show.report import StagePage
 
     failure = stage.failure
@@ -109,7 +109,6 @@ def _page(stage: StageRecord, folder: str, told: Mapping[str, Any]) -> StagePage
         needs=stage.needs,
         why=stage.why,
         cell=None if failure is None else _failed_cell(stage),
-        record=_other_record(stage, folder),
         began=stage.began,
         attempt=stage.attempt,
         cpu_seconds=stage.cpu_seconds,
@@ -125,13 +124,6 @@ def _placed(name: str, path: str, told: Mapping[str, Any]) -> Placed:
     from patchmill.show.report import Placed
 
     return Placed(name, path, told.get("bytes"), told.get("sha256") or "")
-
-
-def _other_record(stage: StageRecord, folder: str) -> str:
-    """The record that the executed notebook of a skipped stage lies in, if it is not this one."""
-    record = os.path.dirname(os.path.dirname(stage.executed))
-    is_other = stage.state == "skipped" and record != folder and os.path.isfile(os.path.join(record, STATUS))
-    return record if is_other else ""
 
 
 def _provenance(record: Run, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

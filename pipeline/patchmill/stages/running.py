@@ -129,9 +129,9 @@ def failure_text(stage: StageRecord) -> str:
     failure = stage.failure
     if failure is None:
         return ""
-    seen = stage.executed if os.path.isfile(stage.executed) else stage.log
+    seen = next((f"\nopen {path}" for path in (stage.executed, stage.log) if os.path.isfile(path)), "")
     tries = f" (attempt {stage.attempt})" if stage.attempt > 1 else ""
-    return f"stage {stage.name} {stage.state}{tries} {failure.at}\n{failure}{_memory_of(stage)}\nopen {seen}"
+    return f"stage {stage.name} {stage.state}{tries} {failure.at}\n{failure}{_memory_of(stage)}{seen}"
 
 
 def _memory_of(stage: StageRecord) -> str:
@@ -249,16 +249,17 @@ def _waiting(stage: Stage, folder: str) -> StageRecord:
 
 def _note_stop(ledger: Ledger, sentence: str, code: int) -> None:
     """Note that all that ran was put an end to; where nothing did, that the next stage was not begun."""
-    stages = ledger.record.stages
-    hit = [stage for stage in stages if stage.state == "running"]
-    ledger.put(state="interrupted", exit_code=code)
-    for stage in hit:
-        failure = attempts.stopped(stage, ledger.record.folder, sentence)
-        ledger.put(replace(stage, state="interrupted", failure=failure))
-        write_notebook_html(stage)
-    waiting = [stage for stage in stages if stage.state == "waiting"]
-    if waiting and not hit and ledger.record.failed is None:
-        ledger.put(replace(waiting[0], state="interrupted", failure=Failure(sentence)))
+    with signals_wait():  # a second Ctrl-C shall not leave a stage that runs for ever
+        stages = ledger.record.stages
+        hit = [stage for stage in stages if stage.state == "running"]
+        failures = [attempts.stopped(stage, ledger.record.folder, sentence) for stage in hit]
+        ended = [replace(each, state="interrupted", failure=why) for each, why in zip(hit, failures, strict=True)]
+        waiting = [stage for stage in stages if stage.state == "waiting"]
+        if waiting and not hit and ledger.record.failed is None:
+            ended = [replace(waiting[0], state="interrupted", failure=Failure(sentence))]
+        ledger.put(*ended, state="interrupted", exit_code=code)
+        for stage in hit:
+            write_notebook_html(stage)
 
 
 def _told(error: BaseException) -> str:

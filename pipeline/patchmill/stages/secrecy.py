@@ -81,7 +81,7 @@ def taken_from_environment(text: str) -> Iterator[str]:
     >>> list(taken_from_environment("s3://${oc.env:BUCKET}/${oc.env:API_TOKEN,none}"))
     ['API_TOKEN']
     """
-    for name in re.findall(r"oc\.env:\s*['\"]?([A-Za-z_]\w*)", text):
+    for name in re.findall(r"oc\.env\s*:\s*['\"]?([A-Za-z_]\w*)", text):
         if is_secret_name(name):
             yield name
 
@@ -172,5 +172,5 @@ def _has_credentials(text: str) -> bool:
 def _secrets() -> Iterator[tuple[str, str]]:
     """Secret variables of the environment with their values; the path of a file with a secret in it is none."""
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and is_secret_name(name) and not os.path.isabs(value):
+        if len(value) >= _SHORTEST and is_secret_name(name) and not os.path.lexists(value):
             yield name, value

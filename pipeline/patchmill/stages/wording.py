@@ -42,7 +42,7 @@ def unresolved(error: BaseException, names: Iterable[str]) -> str:
     """Why a value can't be interpolated, `names` being what it could have referred to."""
     said = one_line(error)
     if isinstance(error, InterpolationKeyError):
-        missing = re.sub(r"^Interpolation key '(.*)' not found$", r"\1", said)
+        missing = re.sub(r"^Interpolation key '(.*?)' not found.*$", r"\1", said)
         return f"there is no ${{{missing}}}{nearest(missing, names)}"
     if isinstance(error, UnsupportedInterpolationType):
         resolver = said.rpartition(" ")[2]

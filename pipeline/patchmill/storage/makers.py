@@ -44,10 +44,14 @@ def is_mine(own: Mapping[str, Any] | None) -> bool:
 
 def is_stale(own: Mapping[str, Any] | None) -> bool:
     """Whether this stage made a store, and has been told that what it made then is not to be gone on with."""
+    return own is not None and is_mine(own) and told_anew() and own["provenance"].get("task", "") != task()
+
+
+def told_anew() -> bool:
+    """Whether the stage that this process works for was told that what it made before is out of date."""
     from dask import config
 
-    anew = is_mine(own) and bool(config.get("patchmill.anew", default=False))
-    return anew and own is not None and own["provenance"].get("task", "") != task()
+    return bool(config.get("patchmill.anew", default=False))
 
 
 def work_for(stage: str) -> None:
