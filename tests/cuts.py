@@ -47,6 +47,7 @@ def tiny_shards(monkeypatch):
     monkeypatch.setattr(shapes, "_SHARD", 600)
     monkeypatch.setattr(shapes, "_SMALL", 60)
     monkeypatch.setattr(shapes, "_CHUNK", 200)
+    monkeypatch.setattr(shapes, "_ROWS", 64)
 
 
 def pixels(shape, dtype, seed=0):

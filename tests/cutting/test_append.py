@@ -15,6 +15,7 @@ import patchmill
 from cuts import array_objects, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import tasks, workplace
 from patchmill.errors import SourceError, TargetExistsError
+from patchmill.planning import shapes
 
 CUT = {"patch_shape": (4, 5), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
 
@@ -155,6 +156,44 @@ def test_an_old_image_that_has_changed_is_seen_where_it_is_cut_again(tmp_path, t
     assert {key: now[key] for key in before} == before
     zarr.open_array(source, mode="r+")[2] = image[2]
     patchmill.write_patches(source, tmp_path / "set.zarr", **arguments, mode="append")
+    patchmill.write_patches(source, tmp_path / "once.zarr", **arguments)
+    assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("chunk", ["several patches", "one patch"])
+@pytest.mark.parametrize("case", ["all are dropped", "some are dropped", "none was kept"])
+def test_an_old_image_of_which_other_patches_would_be_kept_is_seen(tmp_path, tiny_shards, monkeypatch, chunk, case):  # noqa: F811
+    if chunk == "one patch":
+        monkeypatch.setattr(shapes, "_CHUNK", 1)
+    image = pixels((7, 2, 6, 7), "uint8") | 1
+    if case == "none was kept":
+        image[2] = 0
+    arguments = CUT | {"keep": "max[0] > 0"}
+    source = grown(tmp_path / "source.zarr", image[:3])
+    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments)
+    before = array_objects(tmp_path / "set.zarr")
+    changed = zarr.open_array(source, mode="r+")
+    if case == "some are dropped":
+        changed[2, :, :4, :5] = 0
+    else:
+        changed[2] = 0 if case == "all are dropped" else 9
+    with pytest.raises(SourceError, match=r"image 2 of .* has changed since it was cut"):
+        patchmill.write_patches(grown(source, image), tmp_path / "set.zarr", **arguments, mode="append")
+    now = array_objects(tmp_path / "set.zarr")
+    assert {key: now[key] for key in before} == before
+    zarr.open_array(source, mode="r+")[2] = image[2]
+    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments, mode="append")
+    patchmill.write_patches(source, tmp_path / "once.zarr", **arguments)
+    assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+def test_to_images_of_which_nothing_was_kept_others_are_added(tmp_path, tiny_shards):  # noqa: F811
+    image = pixels((5, 2, 6, 7), "uint8") | 1
+    image[:3] = 0
+    arguments = CUT | {"keep": "max[0] > 0"}
+    for count in (2, 3, 5):
+        source = grown(tmp_path / "source.zarr", image[:count])
+        patchmill.write_patches(source, tmp_path / "set.zarr", **arguments, mode="append")
     patchmill.write_patches(source, tmp_path / "once.zarr", **arguments)
     assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
 

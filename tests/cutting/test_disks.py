@@ -39,7 +39,7 @@ import patchmill
 from patchmill.planning import shapes
 from patchmill.cutting import conducting
 
-shapes._SHARD, shapes._SMALL, shapes._CHUNK = 600, 60, 200
+shapes._SHARD, shapes._SMALL, shapes._CHUNK, shapes._ROWS = 600, 60, 200, 64
 source, once, disk, arguments = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
 if sys.argv[5:] == ["unchecked"]:
     conducting.refuse_full_disk = lambda *_: None

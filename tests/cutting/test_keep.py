@@ -105,6 +105,22 @@ def mixing(patches):
     return patches - patches.mean(dtype="float32")
 
 
+@pytest.mark.parametrize("pointwise", [True, False])
+def test_functions_are_tried_on_few_patches(tmp_path, monkeypatch, pointwise):
+    """They are called several times for it, for which a plan leaves no room."""
+    monkeypatch.setattr(tasks, "_TRIED", set())
+    seen, real = [], tasks.check_alone
+    monkeypatch.setattr(tasks, "check_alone", lambda what, given: (seen.append(given.shape), real(what, given))[1])
+
+    def brighter(patches):
+        return patches + 1
+
+    brighter.pointwise = pointwise
+    image = np.random.default_rng(0).integers(0, 99, (3, 2, 70, 90)).astype("uint16")
+    patchmill.write_patches(image, tmp_path / "set.zarr", (8, 12), 4, transform=brighter)
+    assert seen == [(2 if pointwise else 4, 2, 8, 12)]
+
+
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cut=CUTS,

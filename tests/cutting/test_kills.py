@@ -42,7 +42,7 @@ sys.exit(main())
 """
 TINY = """
 from patchmill.planning import shapes
-shapes._SHARD, shapes._SMALL, shapes._CHUNK = 600, 60, 200
+shapes._SHARD, shapes._SMALL, shapes._CHUNK, shapes._ROWS = 600, 60, 200, 64
 """
 SLOW = """
 import time
@@ -305,6 +305,28 @@ def test_a_library_raises_and_its_handlers_come_back(tmp_path, tiny_shards, sour
     patchmill.write_patches(source, tmp_path / "set.zarr", **CUT)
     patchmill.write_patches(source, tmp_path / "once.zarr", **CUT)
     assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_too_late_is_not_passed_over(tmp_path, number):
+    once = Once(lambda: os.kill(os.getpid(), number))
+    with pytest.raises(Interrupted, match=r"^interrupted when the set was complete$") as caught:
+        patchmill.write_patches(np.zeros((16, 16), "uint8"), tmp_path / "set.zarr", 8, progress=once)
+    assert caught.value.signal == number
+    assert len(patchmill.open_patches(tmp_path / "set.zarr")) == 4
+    assert len(patchmill.write_patches(np.zeros((16, 16), "uint8"), tmp_path / "set.zarr", 8)) == 4
+
+
+class Once:
+    """Calls something when all shards are there."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def __call__(self, far):
+        if far.done == far.total and self.call is not None:
+            call, self.call = self.call, None
+            call()
 
 
 def test_what_a_hanging_read_gives_at_last_is_not_written(tmp_path, tiny_shards, source, monkeypatch):  # noqa: F811

@@ -32,7 +32,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self.patch = pytest.MonkeyPatch()
-        for name, size in {"_SHARD": 200, "_SMALL": 120, "_CHUNK": 60}.items():
+        for name, size in {"_SHARD": 200, "_SMALL": 120, "_CHUNK": 60, "_ROWS": 64}.items():
             self.patch.setattr(shapes, name, size)
         self.images, self.seen, self.may = 2, None, {None}
         write_source(self.source, self.images, several=False, shape=SHAPE)

@@ -25,7 +25,7 @@ FIELDS = ("mean", "std", "min", "max")
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """Shards that hold half an image, or several small ones."""
-    for name, size in {"_SHARD": 9000, "_SMALL": 200, "_CHUNK": 500}.items():
+    for name, size in {"_SHARD": 9000, "_SMALL": 200, "_CHUNK": 500, "_ROWS": 64}.items():
         monkeypatch.setattr(shapes, name, size)
 
 
@@ -161,6 +161,37 @@ def test_half_of_each_of_two_images_is_nodata(tmp_path):
     [channel] = patchmill.inspect(source)["image"].channels
     assert channel.nodata == 128 * 256
     assert channel.mean == pytest.approx(1000 / 3)
+
+
+def magnitude(patches):
+    return abs(patches)
+
+
+magnitude.pointwise = True
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "changed", "stored"),
+    [
+        ("int16", -5, {"transform": magnitude}, None),  # 5 has become the same
+        ("int16", -32767, {"transform": magnitude}, None),
+        ("uint16", 7, {"transform": magnitude}, 7),
+        ("float32", 0.0, {"dtype": "uint8"}, None),  # fractions have
+        ("float32", 0.0, {"dtype": "uint16", "transform": "scale(100)"}, None),
+        ("uint8", 0, {"dtype": "float32"}, 0),
+        ("float32", -9999.0, {"dtype": "int16"}, -9999),
+        ("float32", 0.0, {"dtype": "float64"}, 0),
+    ],
+)
+def test_nodata_that_other_values_become_is_left_out(tmp_path, dtype, nodata, changed, stored):
+    values = np.abs(np.random.default_rng(0).normal(3, 2, (24, 24)) * (100 if dtype == "int16" else 1)).astype(dtype)
+    values[:8, :8] = nodata
+    image = xr.DataArray(values, dims=("y", "x"), attrs={"nodata": nodata})
+    ps = patchmill.write_patches(image, tmp_path / "set.zarr", 8, statistics=True, **changed)
+    assert ps.variables[0].nodata == stored
+    assert patchmill.open_patches(tmp_path / "set.zarr").variables[0].nodata == stored
+    assert ps.catalog.valid_fraction.values[0, 0, 0] == 0
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
 
 
 # -- what is appended --------------------------------------------------------------------------------------------------

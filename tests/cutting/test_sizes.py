@@ -27,6 +27,9 @@ def ingested(folder, sizes):
 def shards(request, monkeypatch):
     monkeypatch.setattr(shapes, "_SHARD", request.param)
     monkeypatch.setattr(shapes, "_SMALL", request.param // 10)
+    monkeypatch.setattr(
+        shapes, "_ROWS", 16
+    )  # several chunks of the catalog an image, some behind the end of a small one
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -63,6 +66,16 @@ def test_every_image_by_its_own_extent(tmp_path_factory, shards, sizes, patch, s
         _, position = ps.grids.locate(np.arange(len(ps)))
         found = along[image, position[:, axis]] if along.ndim == 2 else along[position[:, axis]]
         np.testing.assert_array_equal(found, origin[:, axis])
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_the_catalog_of_small_images_beside_large_ones(tmp_path, shards, layout):
+    images = ingested(tmp_path, [(40, 60), (40, 9), (7, 60)])
+    ps = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 6, 2, layout=layout, statistics=True)
+    found = [patch for image in images for patch in cut(image, (6, 6), (2, 2), (1, 1), "drop").values()]
+    means = ps.catalog.stat_mean.values[ps.catalog.exists.values]
+    np.testing.assert_allclose(means, [patch.mean() for patch in found], rtol=1e-6)
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
 
 
 def test_the_small_ones_are_counted_and_named(tmp_path):

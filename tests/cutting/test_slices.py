@@ -275,7 +275,7 @@ def test_files_of_others_among_the_shards_are_passed_over(tmp_path, tiny, stored
 SMALL = """
 import sys
 from patchmill.planning import shapes
-shapes._SHARD, shapes._SMALL, shapes._CHUNK = 600, 60, 200
+shapes._SHARD, shapes._SMALL, shapes._CHUNK, shapes._ROWS = 600, 60, 200, 64
 from patchmill.cli import main
 sys.exit(main())
 """

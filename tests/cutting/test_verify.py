@@ -36,7 +36,7 @@ def small_shards(monkeypatch):
         monkeypatch.setattr(shapes, name, size)
 
 
-SHAPES = {"_SHARD": 9000, "_SMALL": 100, "_CHUNK": 2000}
+SHAPES = {"_SHARD": 9000, "_SMALL": 100, "_CHUNK": 2000, "_ROWS": 64}
 
 
 def dataset():
@@ -494,7 +494,7 @@ from patchmill.cutting.lease import take
 from patchmill.cutting.repairing import Bench
 from patchmill.planning import shapes
 import patchmill
-shapes._SHARD, shapes._SMALL, shapes._CHUNK = 9000, 100, 2000
+shapes._SHARD, shapes._SMALL, shapes._CHUNK, shapes._ROWS = 9000, 100, 2000, 64
 move, moved = Bench._move, []
 
 def until(bench, key):

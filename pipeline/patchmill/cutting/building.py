@@ -130,6 +130,7 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         crowded=above,
         compiled=plan.compiled,
         old=workplace.old,
+        exists=_opened(building, catalog[0], objects) if workplace.old and request.keep is not None else None,
     )
     forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}
     done = _what_is_done(job, workplace, forms, look)

@@ -236,7 +236,7 @@ class _Chunk:
 
     def _cut_out(self, name: str, start: list[int], lengths: tuple[int, ...]) -> tuple[slice, ...]:
         sides = [
-            slice(max(a, side.start) - side.start, min(a + n, side.stop) - side.start)
+            slice(max(a - side.start, 0), max(0, min(a + n, side.stop) - side.start))
             for a, n, side in zip(start, lengths, self.region, strict=True)
         ]
         return (sides[0], *(slice(None) for _ in range(self.values[name].ndim - 3)), *sides[1:])

@@ -83,7 +83,15 @@ class Order:
 
 def carry_out(order: Order) -> bool:
     """Take the lease, cut, commit; whether the set is complete."""
-    with stoppable() as stop, _no_empty_folders(order.target), _way_on(order.target), ExitStack() as stack:
+    with stoppable() as stop:
+        complete = _carried_out(order, stop)
+    if stop.requested:  # too late to change anything, but whoever asked shall not be passed over
+        raise Interrupted(f"interrupted when {'the set was complete' if complete else 'all was done'}", stop.signal)
+    return complete
+
+
+def _carried_out(order: Order, stop: Stop) -> bool:
+    with _no_empty_folders(order.target), _way_on(order.target), ExitStack() as stack:
         lease = stack.enter_context(_taken(order, "whole" if order.part is None else str(order.part), stop))
         _await_left(order.target, stop)
         with _turn(order, stop):

@@ -104,7 +104,7 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
                     planned.name: {
                         "array": request.array_name(at),
                         "chunk": list(variable.chunks),
-                        "nodata": None if variable.nodata is None else as_json(variable.nodata),
+                        "nodata": None if (own := _stored_nodata(request, at)) is None else as_json(own),
                         "pad_value": _numbers(request.changes[at].padding.value),
                         "attributes": _kept(request, at)[1],
                     }
@@ -141,6 +141,12 @@ _OF_VALUES = {
     *map(packing_attribute, PACKINGS),
 }  # fmt: skip
 """What no longer holds once values are others."""
+
+
+def _stored_nodata(request: Request, at: int) -> Any:
+    """What stands for "nothing measured" in the pixels as they are stored; None where nothing does."""
+    variable, change = request.source.variables[at], request.changes[at]
+    return change.nodata if change.transform is not None or change.dtype != variable.dtype else variable.nodata
 
 
 def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:

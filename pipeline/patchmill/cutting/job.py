@@ -107,6 +107,8 @@ class Job:
         Whether statistics are computed by compiled kernels.
     old : int
         Images that the set holds already: where they share a shard with new ones, they must be what they were.
+    exists : BulkArray or None
+        Which patches of these the set holds, shape (image, grid_y, grid_x); None where it holds all.
     halt : Halt
     """
 
@@ -122,6 +124,7 @@ class Job:
     crowded: int
     compiled: bool = False
     old: int = 0
+    exists: BulkArray | None = None
     halt: Halt = field(default_factory=Halt)
 
     @property

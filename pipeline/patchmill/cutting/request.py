@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from patchmill.cutting import compiled
 from patchmill.cutting.keeping import Keep, as_keep
 from patchmill.cutting.statistics import FIELDS
+from patchmill.errors import PatchmillError
 from patchmill.expressions import nearest
 from patchmill.grid import ImageGrids
 from patchmill.patches.fills import as_fill
@@ -350,8 +352,25 @@ def _nodata(change: Change, variable: Variable, nodata: Any) -> Any:
     own = _become(change, variable, nodata)
     if own is None or any(value != own[0] for value in own):
         return None
+    if own[0] == 0 and variable.dtype.kind == "f" and change.dtype.kind in "ui":
+        return None  # so do fractions; other numbers that stand for nothing are far from what is measured
     beside = (_become(change, variable, value) for value in _neighbors(nodata, variable.dtype))
-    return None if any(values is not None and own[0] in values for values in beside) else own[0]
+    met = any(values is not None and own[0] in values for values in beside)
+    return None if met or _is_met_by_any(change, variable, nodata, own[0]) else own[0]
+
+
+def _is_met_by_any(change: Change, variable: Variable, nodata: Any, own: Any) -> bool:
+    """Whether a function makes another value the same: of a type that has few enough, all are asked."""
+    written = change.transform is not None and change.transform.functions
+    if not written or variable.dtype.kind not in "ui" or variable.dtype.itemsize > 2:
+        return False
+    info = np.iinfo(variable.dtype)
+    values = np.arange(info.min, info.max + 1).astype(variable.dtype)
+    others = values[values != nodata].reshape(1, 1, 1, -1)
+    with suppress(ValueError, OverflowError, PatchmillError):  # not for all of them: then nothing can be said
+        become = change.apply(np.broadcast_to(others, (1, variable.shape[1], *others.shape[2:])), "nodata")
+        return bool((become == own).any())
+    return False
 
 
 def _become(change: Change, variable: Variable, value: Any) -> list[Any] | None:

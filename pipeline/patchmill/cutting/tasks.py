@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.cutting import compiled
-from patchmill.cutting.former import refuse_changed
+from patchmill.cutting.former import refuse_changed, refuse_kept_otherwise
 from patchmill.cutting.job import Job, Piece, channel_groups, object_keys
 from patchmill.cutting.journaling import record_of, valid_fraction
 from patchmill.cutting.keeping import Keep
@@ -97,13 +97,36 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
     kept = [_kept(job, piece, [along[n] for along in cuts]) for n, piece in enumerate(pieces)]
     job.halt.check()
     if frame.image < job.old:
-        for at, along in enumerate(cuts):
-            refuse_changed(job.targets[at], all_parts(job, at, pieces, along, kept), job.old, job.source.url)
+        _refuse_changed(job, pieces, cuts, kept)
     if job.journaled:
         job.journal.append({key: record_of(job, pieces, cuts, kept)})
     ease(job.crowded)
     nbytes = sum(_write(job, at, key, pieces, along, kept) for at, along in enumerate(cuts))
     return Done(key, sum(piece.patches for piece in pieces), nbytes)
+
+
+def _refuse_changed(
+    job: Job, pieces: Sequence[Piece], cuts: Sequence[Sequence[Cut]], kept: Sequence[Array | None]
+) -> None:
+    """Raise where an image that the set holds is not what it was: neither which patches are kept, nor any of these."""
+    if job.exists is not None:
+        for piece, mask in zip(pieces, kept, strict=True):
+            if mask is not None and piece.patches:
+                refuse_kept_otherwise(job.exists, piece.images, piece.positions, mask, job.old, job.source.url)
+    gone = _without_patches(pieces, kept) if job.shards.layout == "patches" else frozenset()
+    for at, along in enumerate(cuts):
+        parts = all_parts(job, at, pieces, along, kept)
+        refuse_changed(job.targets[at], parts, job.old, job.source.url, gone)
+
+
+def _without_patches(pieces: Sequence[Piece], kept: Sequence[Array | None]) -> frozenset[int]:
+    """Images of which a shard keeps no patch."""
+    return frozenset(
+        piece.images[0] + at
+        for piece, mask in zip(pieces, kept, strict=True)
+        if mask is not None
+        for at in np.flatnonzero(~mask.any(axis=(1, 2))).tolist()
+    )
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------
@@ -114,12 +137,13 @@ def _cut(job: Job, at: int, piece: Piece, tile: Array, frame: Frame) -> Cut:
     change, variable = job.changes[at], job.source.variables[at]
     raw = _held(piece, tile, frame)
     fields = _wanted(job, job.planned[at].name) if piece.patches > 0 and job.shards.whole else ()
-    _try_out(change.transform, raw if change.pointwise else None)
+    if change.pointwise:
+        _try_out(change.transform, _middle(raw, piece.grid.patch_shape))
     if change.pointwise:
         values = change.apply(raw, variable.name)
         return Cut(values, None, _of_pixels(piece, raw, values, variable, fields))
     patches = in_a_row(cut_out(piece, raw, change.padding))
-    _try_out(change.transform, patches)
+    _try_out(change.transform, _few(patches))
     changed = change.apply(patches, variable.name)
     del patches
     ease(job.crowded)
@@ -172,9 +196,26 @@ _TRIED: set[str] = set()
 """Functions that were seen in this process to treat each patch alone."""
 
 
+_SOME = 4
+"""Patches that a function is tried on: it is called several times, for which a plan leaves no room."""
+
+
+def _few(patches: Array) -> Array:
+    """Some of many patches, from all over."""
+    return patches[:: max(1, len(patches) // _SOME)][:_SOME]
+
+
+def _middle(pixels: Array, patch_shape: Sequence[int]) -> Array:
+    """The middle of a tile, as large as a patch, of two images at most."""
+    inner = (
+        slice((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in zip(pixels.shape[2:], patch_shape, strict=True)
+    )
+    return pixels[(slice(0, 2), slice(None), *inner)]
+
+
 def _try_out(what: Transform | Keep | None, patches: Any) -> None:
     """Put a function to the test on the first patches that tell: what looks at its neighbors depends on the blocks."""
-    if what is None or patches is None or not (what.functions if isinstance(what, Transform) else what.needs_patches):
+    if what is None or not (what.functions if isinstance(what, Transform) else what.needs_patches):
         return
     name = json.dumps(what.fingerprint, sort_keys=True)
     if name not in _TRIED and (
@@ -225,7 +266,7 @@ def _kept(job: Job, piece: Piece, cuts: Sequence[Cut]) -> Array | None:
     if job.keep.needs_patches:
         found = {name: _patches(job, at, piece, each) for at, (name, each) in enumerate(zip(names, cuts, strict=True))}
         patches = found if several else found[names[0]]
-        _try_out(job.keep, patches)
+        _try_out(job.keep, {name: _few(each) for name, each in patches.items()} if several else _few(patches))
     return np.asarray(job.keep(fields, patches, channels=job.labels)).reshape(shape)
 
 

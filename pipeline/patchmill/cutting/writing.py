@@ -250,7 +250,10 @@ def write_patches(
     as_called(say, "say")
     part = None if slice is None else Slice.parse(slice)
     if part is not None and mode != "resume":
-        raise ValueError(f'slices join one cut, which is mode="resume", got mode={mode!r}: remove an old set first')
+        raise ValueError(
+            f'slices join one cut, which is mode="resume", got mode={mode!r}: remove {target}, and {target}.patchmill '
+            "where that is there, then begin with slices anew"
+        )
     place = Location.parse(target, options=target_options).to_write().resolved()
     on_cluster = is_on_cluster(cluster)
     request = make_request(

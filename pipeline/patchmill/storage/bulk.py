@@ -154,7 +154,7 @@ class TensorStoreArray:
                 ts.array(values[inside]).write(self.handle[tuple(slice(*side) for side in part)]).result()
                 if above is not None:
                     ease(above)
-            except ValueError as error:
+            except _UNREADABLE as error:
                 raise _readable(error, self.place) from error
         return values
 
@@ -171,7 +171,7 @@ class TensorStoreArray:
         for at, future in enumerate(futures):
             try:
                 yield np.asarray(future.result())
-            except ValueError as error:
+            except _UNREADABLE as error:
                 raise _readable(error, self.place) from error
             futures[at] = None  # what was used is freed before the last one comes
 
@@ -179,7 +179,7 @@ class TensorStoreArray:
         """Values at index arrays, as NumPy's ``array[index]`` has them, in one read that decodes each chunk once."""
         try:
             return np.asarray(self.handle[index].read().result())
-        except ValueError as error:
+        except _UNREADABLE as error:
             raise _readable(error, self.place) from error
 
     def write(self, parts: Sequence[Part], *, reference: bool = False) -> None:
@@ -328,8 +328,14 @@ _DAMAGE = ("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "OUT_OF_RANGE
 """What tensorstore calls bytes that do not decode; a disk or a network that fails has other words."""
 
 
-def _readable(error: ValueError, place: str) -> PatchmillError:
+_UNREADABLE = (ValueError, NotImplementedError)
+"""What tensorstore raises where it can't read; the latter where damaged bytes lead it to where it can't go."""
+
+
+def _readable(error: ValueError | NotImplementedError, place: str) -> PatchmillError:
     text = reason(error)
+    if isinstance(error, NotImplementedError):
+        return CorruptChunkError(f"a chunk of {place} is damaged: {text}")
     if "NOT_FOUND" in text:
         return MissingChunkError(f"a chunk of {place} is missing, although it must be there: {text}")
     if text.startswith(_DAMAGE):

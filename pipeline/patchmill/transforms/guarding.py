@@ -104,16 +104,23 @@ def _telling_pair(patches: Patches) -> Patches | None:
 
 def _pairs(patches: Array) -> Iterator[tuple[int, int | Array]]:
     """Pairs that differ: two that are there, else the first one and itself with one half repeated."""
-    values = [np.sort(each, axis=None).tobytes() for each in patches[:64]]
-    for number in range(1, len(values)):
-        if values[number] != values[0]:
+    if not len(patches):
+        return
+    first = _ordered(patches[0])
+    for number in range(1, min(len(patches), 64)):
+        if _ordered(patches[number]) != first:
             yield 0, number
     for axis in (-2, -1):
         half = patches.shape[axis] // 2
-        if values and half:
+        if half:
             part = np.take(patches[0], np.arange(patches.shape[axis]) % half, axis=axis)
-            if np.sort(part, axis=None).tobytes() != values[0]:
+            if _ordered(part) != first:
                 yield 0, part
+
+
+def _ordered(values: Array) -> bytes:
+    """What a patch holds, in whatever order."""
+    return np.sort(values, axis=None).tobytes()
 
 
 def _taken(patches: Patches, number: int) -> Patches:
