@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 
@@ -9,6 +10,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import patchmill
 from patchmill.sources import fingerprints, open_source
@@ -179,3 +181,148 @@ def test_a_file_that_changed_is_another_source(netcdf):
     xr.Dataset({"a": (("time", "y", "x"), changed(IMAGE))}).to_netcdf(netcdf, engine="h5netcdf")
     with opened(netcdf) as data:
         assert identity(data) != before
+
+
+def test_a_variable_of_a_file_that_only_its_dataset_names(tmp_path):
+    """As scipy's NetCDF: the file is looked at, and some rows, since variables move between Datasets."""
+    pytest.importorskip("scipy")
+    for name, image in (("a", IMAGE), ("b", changed(IMAGE, (0, 0, 0)))):
+        xr.Dataset({"v": (("time", "y", "x"), image.astype("i2"))}).to_netcdf(tmp_path / f"{name}.nc", engine="scipy")
+    a, again, b = (xr.open_dataset(tmp_path / f"{name}.nc", engine="scipy") for name in "aab")
+    assert identity(a) == identity(again)
+    assert identity(a)["arrays"]["v"][2][0]["file"] == str(tmp_path / "a.nc")
+    assert len({str(identity(each)) for each in (a, b, a.assign(v=b["v"]), a.isel(time=[0, 2]))}) == 4
+    for each in (a, again, b):
+        each.close()
+
+
+# -- what has no name --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_loaded_and_has_no_name_is_known_by_its_values(netcdf, tmp_path):
+    xr.Dataset({"a": (("time", "y", "x"), changed(IMAGE))}).to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    mine, same, other = (opened(io.BytesIO(path.read_bytes())) for path in (netcdf, netcdf, tmp_path / "b.nc"))
+    assert identity(mine) == identity(same) != identity(other)
+    assert identity(mine["a"]) == identity(same["a"]) != identity(other["a"])
+    part = identity(mine.isel(time=[0, 2]))
+    assert not mine["a"].variable._in_memory
+    assert part == identity(xr.Dataset({"a": (("time", "y", "x"), IMAGE[[0, 2]])}))
+    for each in (mine, same, other):
+        each.close()
+
+
+@pytest.mark.parametrize("block", [1, 7, 100, 1000, 10_000, 2**20])
+@pytest.mark.parametrize("shape", [(5,), (3, 1, 7), (4, 5, 60), (3, 100, 120)])
+def test_values_have_one_digest_be_they_loaded_or_not(monkeypatch, block, shape):
+    monkeypatch.setattr(fingerprints, "_BLOCK", block)
+    array = np.random.default_rng(0).integers(0, 2**16, shape, "u2")
+    variable = xr.Variable([f"axis_{n}" for n in range(array.ndim)], array)
+    assert fingerprints._digest_unloaded(variable) == fingerprints.digest_of_values(array)
+
+
+def test_what_is_not_loaded_is_read_in_pieces(monkeypatch):
+    monkeypatch.setattr(fingerprints, "_BLOCK", 1000)
+    sizes = [
+        np.empty((3, 100, 120), "u2")[region].nbytes
+        for region in fingerprints.blocks((3, 100, 120), itemsize=2, together=fingerprints._READ)
+    ]
+    assert sum(sizes) == 2 * 3 * 100 * 120
+    assert max(sizes) <= 1000 * fingerprints._READ
+    assert len(sizes) <= 3
+
+
+# -- Zarr stores that xarray opened lazily -----------------------------------------------------------------------------
+
+
+def stored(path, image=IMAGE, **keywords):
+    xr.Dataset({"v": (("time", "y", "x"), image)}).to_zarr(path, mode="w", consolidated=False, **keywords)
+    return path
+
+
+def lazily(path, **keywords):
+    return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, **keywords)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("whole", [True, False], ids=["dataset", "array"])
+def test_two_stores_are_two_sources(tmp_path, zarr_format, whole):
+    paths = [
+        stored(tmp_path / f"{name}.zarr", image, zarr_format=zarr_format)
+        for name, image in (("a", IMAGE), ("b", changed(IMAGE)))
+    ]
+    a, again, b = (lazily(path) if whole else lazily(path)["v"] for path in (paths[0], *paths))
+    assert identity(a) == identity(again) != identity(b)
+    assert identity(a) != identity(a.isel(time=[0, 2])) != identity(b.isel(time=[0, 2]))
+    assert not any((each["v"] if whole else each).variable._in_memory for each in (a, again, b))  # nothing was read
+
+
+def test_another_store_is_not_taken_for_the_one_that_was_cut(tmp_path):
+    a, b = stored(tmp_path / "a.zarr"), stored(tmp_path / "b.zarr", changed(IMAGE))
+    ps = patchmill.write_patches(lazily(a), tmp_path / "set.zarr", 10)
+    assert len(patchmill.write_patches(lazily(a), tmp_path / "set.zarr", 10)) == len(ps)
+    for other in (lazily(b), lazily(b)["v"], lazily(a).assign(v=lazily(b)["v"])):
+        with pytest.raises(patchmill.PatchmillError, match="overwrite"):
+            patchmill.write_patches(other, tmp_path / "set.zarr", 10)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda path: stored(path, np.concatenate([IMAGE, IMAGE[:1]])),
+        lambda path: stored(path, encoding={"v": {"chunks": (1, 50, 60)}}),
+        lambda path: zarr.open_array(path / "v", mode="r+").attrs.update({"units": "m"}),
+        lambda path: path.rename(path.parent / "moved.zarr"),
+    ],
+    ids=["grown", "chunks", "attributes", "moved"],
+)
+def test_a_store_that_grew_or_was_declared_anew_is_another_source(tmp_path, again):
+    path = stored(tmp_path / "a.zarr")
+    before = identity(lazily(path))
+    again(path)
+    now = lazily(next(tmp_path.glob("*.zarr")))
+    assert identity(now.isel(time=slice(0, 3))) != before
+
+
+def test_a_store_that_was_ingested_anew_is_another_source(tmp_path):
+    seen = []
+    for image in (IMAGE[0], IMAGE[1]):
+        np.save(tmp_path / "a.npy", image)
+        patchmill.ingest([tmp_path / "a.npy"], tmp_path / "a.zarr", mode="overwrite", dims=("y", "x"))
+        seen += [identity(lazily(tmp_path / "a.zarr", drop_variables=["name"])) for _ in range(2)]
+    assert seen[0] == seen[1] != seen[2] == seen[3]
+
+
+def test_a_store_that_vanished_is_told_in_one_sentence(tmp_path):
+    data = lazily(stored(tmp_path / "a.zarr"))
+    (tmp_path / "a.zarr").rename(tmp_path / "b.zarr")
+    with pytest.raises(patchmill.PatchmillError, match=r"a\.zarr changed or vanished"):
+        identity(data)
+
+
+def test_stores_without_a_place_are_known_by_their_values():
+    def held(image):
+        store = zarr.storage.MemoryStore()
+        return lazily(stored(store, image))
+
+    assert identity(held(IMAGE)) == identity(held(IMAGE)) != identity(held(changed(IMAGE)))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_archive_is_known_by_its_size_and_time_too(tmp_path):
+    seen = []
+    for image in (IMAGE, changed(IMAGE)):
+        (tmp_path / "a.zip").unlink(missing_ok=True)
+        with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as store:
+            xr.Dataset({"v": (("time", "y", "x"), image)}).to_zarr(store, consolidated=False)
+        os.utime(tmp_path / "a.zip", ns=(10**18 + len(seen), 10**18 + len(seen)))
+        with zarr.storage.ZipStore(tmp_path / "a.zip", mode="r") as store:
+            seen.append(identity(lazily(store)))
+    assert seen[0] != seen[1]
+    assert {each["arrays"]["v"][2][0]["file"] for each in seen} == {str(tmp_path / "a.zip")}
+
+
+def test_a_remote_store_is_known_by_its_url():
+    pytest.importorskip("aiohttp")
+    store = zarr.storage.FsspecStore.from_url("https://host/folder/a.zarr")
+    assert fingerprints._place(store) == {"file": "https://host/folder/a.zarr"}
+    assert fingerprints._place(zarr.storage.FsspecStore.from_url("memory://a.zarr")) is None

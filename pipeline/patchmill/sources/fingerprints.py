@@ -6,13 +6,17 @@
     Dask                         its name, which is its token
     numpy.memmap, mode="r"       file: name, size, time           and some of its values
     xarray that is not loaded    file: name, size, time           and what was cut out of it
+                                 Zarr array: place, metadata      likewise
+                                 neither is known: all values
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -25,6 +29,12 @@ from patchmill.sources.model import vanished
 
 _BLOCK = 2**20
 """Bytes that are hashed at a time: what lies crosswise is copied, and stays in the cache of a core."""
+
+_READ = 32
+"""Blocks that are read at a time of what is not loaded: the fewer reads, the fewer chunks are decoded twice."""
+
+_ROWS = 16
+"""Rows that are looked at of a variable that does not say itself which file it is of."""
 
 _SAMPLES, _PAGE = 64, 2**12
 """Places at which a file that is mapped into memory is looked at, and bytes that are read at each."""
@@ -98,10 +108,11 @@ class FileState:
             raise vanished(self.path)
 
 
-def fingerprint(array: Any) -> Any:
+def fingerprint(array: Any, source: Any = None) -> Any:
     """Tells a NumPy, Dask or xarray array apart from others of its shape and dtype; plain JSON.
 
-    Dask's own token; of a DataArray that is not loaded the file and what was cut out of it; else all values.
+    Dask's own token; of a DataArray that is not loaded the file or Zarr array, and what was cut out of it; where
+    neither is known, as for any other, all values. `source` is what the DataArray's Dataset says that it is of.
     """
     if hasattr(array, "dask"):
         return str(array.name)
@@ -110,7 +121,22 @@ def fingerprint(array: Any) -> Any:
         return digest_of_values(array)
     if variable._in_memory:  # noqa: SLF001 - xarray has no public word for it
         return digest_of_values(array.values)
-    return [_file(array.encoding.get("source")), *_indexes(variable._data)]  # noqa: SLF001 - the same
+    origin = _origin(array, source)
+    return _digest_unloaded(variable) if origin is None else [origin, *_indexes(variable._data)]  # noqa: SLF001
+
+
+def _origin(array: Any, source: Any) -> dict[str, Any] | None:
+    """What a DataArray that is not loaded is read from; None where that has no name, such as an ``io.BytesIO``."""
+    named = array.encoding.get("source")
+    if isinstance(named, str | os.PathLike) and not os.fspath(named).startswith("<"):
+        return _file(os.fspath(named))
+    kept = _zarr_array(array.variable._data)  # noqa: SLF001 - only this knows
+    if kept is not None:
+        return _of_zarr(kept)
+    if isinstance(source, str | os.PathLike) and os.path.isfile(source):
+        # A variable may have come into the Dataset from another file, so its values have a say.
+        return {**_file(os.fspath(source)), "content": _digest_of_rows(array.variable)}
+    return None
 
 
 def digest_of_values(array: NDArray[Any]) -> str:
@@ -118,27 +144,50 @@ def digest_of_values(array: NDArray[Any]) -> str:
 
     crc32c of each block, 4 GB/s where SHA-256 has 0.4; the latter only of what comes out.
     """
+    return _digest([np.asarray(array)])
+
+
+def _digest(parts: Iterable[NDArray[Any]]) -> str:
+    """One of all values of `parts`, which are whole blocks one behind the other."""
     import google_crc32c
 
-    array = np.asarray(array)
     digest = hashlib.sha256()
-    for region in blocks(array.shape, itemsize=array.dtype.itemsize):
-        block = np.ascontiguousarray(array[region]).reshape(-1).view(np.uint8)
-        digest.update(int(google_crc32c.value(block)).to_bytes(4, "little"))
+    for part in parts:
+        for region in blocks(part.shape, itemsize=part.dtype.itemsize):
+            block = np.ascontiguousarray(part[region]).reshape(-1).view(np.uint8)
+            digest.update(int(google_crc32c.value(block)).to_bytes(4, "little"))
     return digest.hexdigest()
 
 
-def blocks(shape: tuple[int, ...], *, itemsize: int) -> Iterator[tuple[slice | int, ...]]:
-    """Regions of up to `_BLOCK` bytes, or single values, row-major: in C order each lies in one piece."""
+def _digest_unloaded(variable: Any) -> str:
+    """The digest that the values of a variable would have if it were loaded; some are in memory at a time."""
+    regions = blocks(variable.shape, itemsize=variable.dtype.itemsize, together=_READ)
+    return _digest(np.asarray(variable[region].values) for region in regions)
+
+
+def _digest_of_rows(variable: Any) -> str:
+    """A digest of `_ROWS` rows along the last axis, spread evenly; the first and the last are among them."""
+    outer = variable.shape[:-1]
+    places = np.unique(np.linspace(0, max(0, prod(outer) - 1), _ROWS).astype(np.int64))
+    rows = (tuple(int(n) for n in np.unravel_index(place, outer)) if outer else () for place in places)
+    return _digest(np.asarray(variable[row].values) for row in rows)
+
+
+def blocks(shape: tuple[int, ...], *, itemsize: int, together: int = 1) -> Iterator[tuple[slice | int, ...]]:
+    """Regions of up to `_BLOCK` bytes, or single values, row-major: in C order each lies in one piece.
+
+    `together` so many of them, where that is one region: its own blocks are then these.
+    """
     axis = 0
-    while axis < len(shape) and prod(shape[axis + 1 :]) * itemsize > _BLOCK:
+    while axis < len(shape) and prod(shape[axis + 1 :]) * itemsize > _BLOCK * together:
         axis += 1
     if axis >= len(shape):
         yield from np.ndindex(shape)
         return
-    together = max(1, _BLOCK // max(1, prod(shape[axis + 1 :]) * itemsize))
+    row = max(1, prod(shape[axis + 1 :]) * itemsize)
+    length = _BLOCK // row * together or max(1, _BLOCK * together // row)
     for outer in np.ndindex(shape[:axis]):
-        yield from ((*outer, slice(a, a + together)) for a in range(0, shape[axis], together))
+        yield from ((*outer, slice(a, a + length)) for a in range(0, shape[axis], length))
 
 
 def digest_of_samples(array: NDArray[Any]) -> str:
@@ -148,10 +197,63 @@ def digest_of_samples(array: NDArray[Any]) -> str:
     return digest_of_values(np.concatenate([flat[a : a + together] for a in places.tolist()]))
 
 
-def _file(source: Any) -> dict[str, Any]:
+def _file(name: str) -> dict[str, Any]:
     """The file, by its name, and as it is now where it is one on a local disk."""
-    name = "not loaded" if source is None else os.fspath(source)
     return FileState.of(name).to_dict() if os.path.isfile(name) else {"file": name}
+
+
+_REMOTE = {"s3", "gs", "http", "https", "az", "abfs"}
+"""Kinds of stores in which a path means the same to everybody, as fsspec calls them."""
+
+
+def _zarr_array(data: Any) -> Any:
+    """The zarr-python array that xarray reads lazily; None where another library reads."""
+    while hasattr(data, "array"):
+        data = data.array
+    found, zarr = getattr(data, "_array", None), sys.modules.get("zarr")
+    return found if zarr is not None and isinstance(found, zarr.Array) else None
+
+
+def _of_zarr(array: Any) -> dict[str, Any] | None:
+    """Its place, its metadata, and which ingest made it, as a path to it is known; None where its store has no name."""
+    from zarr.core.buffer import default_buffer_prototype
+
+    place = _place(array.store)
+    if place is None:
+        return None
+    objects = array.metadata.to_buffer_dict(default_buffer_prototype())
+    documents = json.dumps([json.loads(objects[key].to_bytes()) for key in sorted(objects)], sort_keys=True)
+    digest = hashlib.sha256(documents.encode()).hexdigest()
+    return {**place, "array": array.path, "metadata": digest, **_ingest(array, place["file"])}
+
+
+def _place(store: Any) -> dict[str, Any] | None:
+    """A Zarr store by its name; a folder has no size and time of its own."""
+    from zarr.storage import FsspecStore, LocalStore, ZipStore
+
+    if isinstance(store, LocalStore):
+        return {"file": os.path.abspath(store.root)}
+    if isinstance(store, ZipStore):
+        return _file(os.path.abspath(store.path))
+    if isinstance(store, FsspecStore):
+        kinds = store.fs.protocol
+        kind = kinds if isinstance(kinds, str) else kinds[0]
+        url = store.path if "://" in store.path else f"{kind}://{store.path}"
+        return {"file": url} if kind in _REMOTE else None
+    return None
+
+
+def _ingest(array: Any, name: str) -> dict[str, str]:
+    """Which ingest made the group of an array: another one may have put other pixels under the same metadata."""
+    import zarr
+
+    try:
+        group = zarr.open_group(array.store, path=array.path.rpartition("/")[0], mode="r")
+    except FileNotFoundError:
+        raise vanished(name) from None
+    own: Any = group.attrs.get("patchmill")
+    made = own.get("provenance", {}).get("id") if isinstance(own, dict) else None
+    return {} if made is None else {"ingest": str(made)}
 
 
 def _indexes(data: Any) -> list[Any]:

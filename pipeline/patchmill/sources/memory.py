@@ -79,8 +79,9 @@ def open_xarray_source(
     named = one_name([{a: str(arrays[n].dims[at]) for a, at in axes.items()} for n, axes in placed.items()])
     beside = _beside(data, named.get("image"), arrays)
     parts = [_with_own(part, beside) for part in parts]
+    source = data.encoding.get("source")
     return Source(
-        url=file.path if file else str(data.encoding.get("source", "memory")),
+        url=file.path if file else str(source or "memory"),
         variables=tuple(parts),
         sizes=_extents(beside, parts[0]),
         dims=named,
@@ -89,17 +90,17 @@ def open_xarray_source(
         crs=plain_attributes(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
         crs_texts=np.asarray(beside["crs"].values).astype(object) if "crs" in beside else None,
         transform=_transform(beside),
-        identity=Identity(lambda: _identity(arrays, file)),
+        identity=Identity(lambda: _identity(arrays, file, source)),
         check=file or unchanged,
         held=sum(array.nbytes for array in arrays.values() if _is_loaded(array)),
     )
 
 
-def _identity(arrays: Mapping[str, Any], file: FileState | None) -> dict[str, Any]:
+def _identity(arrays: Mapping[str, Any], file: FileState | None, source: Any) -> dict[str, Any]:
     shaped = {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}
     if file is not None:
         return {"arrays": shaped, **file.to_dict()}
-    return {"arrays": {name: [*each, fingerprint(_held(arrays[name]))] for name, each in shaped.items()}}
+    return {"arrays": {name: [*each, fingerprint(_held(arrays[name]), source)] for name, each in shaped.items()}}
 
 
 def _chosen(data: Any, wanted: Sequence[str] | None, dims: Dims) -> dict[str, Any]:
