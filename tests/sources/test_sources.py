@@ -183,6 +183,79 @@ def test_dates_out_of_reach_become_text(tmp_path):
     assert list(xr.open_zarr(tmp_path / "set.zarr")["image"].values) == ["2001-05-01T00:00:00", "1500-01-01T00:00:00"]
 
 
+def labeled(axis, labels):
+    sizes = {"image": 2, "y": 8, "x": 8} | {axis: len(labels)}
+    return xr.DataArray(np.ones(tuple(sizes.values()), "u1"), dims=tuple(sizes), coords={axis: labels})
+
+
+def objects(*labels):
+    found = np.empty(len(labels), object)
+    found[:] = labels
+    return found
+
+
+@pytest.mark.parametrize(
+    ("labels", "stored"),
+    [
+        (np.array(["Münster".encode(), b"b"]), ["Münster", "b"]),
+        (np.array([b"M\xfcnster", b"b"]), ["M\\xfcnster", "b"]),
+        (objects(b"M\xfcnster", 3), ["M\\xfcnster", "3"]),
+        (objects("M\udcfcnster", 2.5), ["M\\udcfcnster", "2.5"]),
+        (np.array(["M\udcfcnster", "b"]), ["M\\udcfcnster", "b"]),
+        (objects(("a", 1), (b"b", ("c", np.int64(2)))), ["a, 1", "b, c, 2"]),
+    ],
+)
+def test_labels_of_any_kind_become_text(tmp_path, labels, stored):
+    ps = patchmill.write_patches(labeled("image", labels), tmp_path / "set.zarr", 4)
+    assert list(xr.open_zarr(tmp_path / "set.zarr")["image"].values) == stored
+    assert list(ps.to_xarray()["image"].values) == stored
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+
+
+def test_a_stacked_axis_is_labeled_by_its_parts(tmp_path):
+    scenes = {"scene": ["a", "b"], "time": [1, 2]}
+    data = xr.DataArray(np.ones((2, 2, 8, 8), "u1"), dims=("scene", "time", "y", "x"), coords=scenes)
+    patchmill.write_patches(data.stack(image=("scene", "time")), tmp_path / "set.zarr", 4)
+    assert list(xr.open_zarr(tmp_path / "set.zarr")["image"].values) == ["a, 1", "a, 2", "b, 1", "b, 2"]
+
+
+@pytest.mark.parametrize(("wide", "stored"), [(np.longdouble, np.float64), (np.clongdouble, np.complex128)])
+def test_coordinates_are_kept_in_double_precision(tmp_path, wide, stored):
+    values = np.arange(8, dtype=wide) / 3
+    values[0] = np.nan
+    patchmill.write_patches(labeled("x", values), tmp_path / "set.zarr", 4, edge="pad", step=1)
+    kept = xr.open_zarr(tmp_path / "set.zarr")["x"]
+    assert kept.dtype == stored
+    np.testing.assert_array_equal(kept, values.astype(stored)[: len(kept)])
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "error", "words"),
+    [
+        (np.zeros(8, "i4,f4"), TypeError, r"numbers, dates or texts, got .* in 'x': drop it with source.drop_vars"),
+        (np.zeros(8, "V3"), TypeError, r"numbers, dates or texts, got .* in 'x'"),
+        pytest.param(
+            np.full(8, np.finfo(np.longdouble).max),
+            ValueError,
+            "double precision, got numbers beyond it in 'x'",
+            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="here it is double precision"),
+        ),
+    ],
+)
+def test_coordinates_that_can_not_be_stored_are_told_before_anything_is_cut(tmp_path, labels, error, words, there):
+    seen = []
+    data = labeled("x", labels)
+    if there:
+        patchmill.write_patches(data.drop_vars("x"), tmp_path / "set.zarr", 4)
+    with pytest.raises(error, match=words):
+        patchmill.write_patches(
+            data, tmp_path / "set.zarr", 4, mode="overwrite" if there else "resume", progress=seen.append
+        )
+    assert not seen
+    assert [path.name for path in tmp_path.iterdir()] == (["set.zarr"] if there else [])
+
+
 def test_channels_keep_their_own_labels(tmp_path):
     coords = {"band": ["r", "g"], "c": ["u", "v"]}
     one = np.ones((2, 9, 9), "u1")

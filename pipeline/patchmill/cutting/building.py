@@ -105,7 +105,13 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     workplace : Workplace
     look : callable
         Called now and then, as often as it likes to be; raises where it is to stop.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a coordinate can't be stored, which is no news for after the last shard.
     """
+    small_arrays(request)
     pixels = pixel_arrays(request)
     catalog = catalog_arrays(request)
     objects = declare_arrays([*pixels, *catalog])

@@ -48,11 +48,17 @@ def pixel_arrays(request: Request) -> list[ArraySpec]:
 
 
 def small_arrays(request: Request) -> list[ArraySpec]:
-    """Coordinates and names, with their values; of what stands for "nothing measured", what it has become."""
+    """Coordinates and names, with their values; of what stands for "nothing measured", what it has become.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a coordinate can't be stored.
+    """
     pairs = zip(request.source.variables, request.changes, strict=True)
     source = replace(request.source, variables=tuple(_as_cut(variable, change) for variable, change in pairs))
     found = coordinates_of(source, request.grids, whole=request.plan.layout == "canvas")
-    return [_stored(coordinate) for coordinate in found]
+    return [_stored(coordinate, source.dims.get(coordinate.name, coordinate.name)) for coordinate in found]
 
 
 def _as_cut(variable: Variable, change: Change) -> Variable:
@@ -65,10 +71,11 @@ def _is_changed(variable: Variable, change: Change) -> bool:
     return change.transform is not None or not np.can_cast(variable.dtype, change.dtype, "safe")
 
 
-def _stored(coordinate: Coordinate) -> ArraySpec:
+def _stored(coordinate: Coordinate, own: str) -> ArraySpec:
     """As an array that xarray reads back as it was: dates as whole units since 1970, in CF's words.
 
-    Dates that CF's nanoseconds do not reach, and durations, become text.
+    Dates that CF's nanoseconds do not reach, durations and objects become text, what is more precise than double
+    precision is rounded to it. `own` is the source's name for it, for errors.
     """
     values, attributes = np.asarray(coordinate.values), dict(coordinate.attributes)
     if values.dtype.kind == "M":
@@ -78,9 +85,52 @@ def _stored(coordinate: Coordinate) -> ArraySpec:
             return ArraySpec.of(coordinate.name, coordinate.dims, values.astype(str), attributes)
         values = exact.astype(np.int64)
         attributes |= {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-    elif values.dtype.kind in "mOS":
+    elif values.dtype.kind == "m":
         values = values.astype(str)
+    elif values.dtype.kind in "OSUT":
+        values = _texts(values)
+    elif values.dtype.char in "gG":
+        values = _in_double_precision(values, own)
+    elif values.dtype.kind == "V":
+        raise TypeError(
+            f"a patch set keeps coordinates that are numbers, dates or texts, got {values.dtype} in {own!r}: "
+            f"drop it with source.drop_vars({own!r}), or give the axis other labels"
+        )
     return ArraySpec.of(coordinate.name, coordinate.dims, values, attributes)
+
+
+def _texts(values: NDArray[Any]) -> NDArray[np.object_]:
+    """Each value as a text in UTF-8."""
+    texts = np.empty(values.shape, object)
+    for at, value in enumerate(values.ravel().tolist()):
+        texts.flat[at] = _text(value)
+    return texts
+
+
+def _text(value: Any) -> str:
+    """One label as a text; a tuple, as a stacked axis has them, as its parts.
+
+    Examples
+    --------
+    >>> _text(("Oslo", 2021)), _text("Münster".encode())
+    ('Oslo, 2021', 'Münster')
+    """
+    if isinstance(value, tuple):
+        return ", ".join(map(_text, value))
+    text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _in_double_precision(values: NDArray[Any], own: str) -> NDArray[Any]:
+    """Numbers of more than double precision, rounded to it."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+    if (np.isfinite(values) & ~np.isfinite(rounded)).any():
+        raise ValueError(
+            f"a patch set keeps coordinates in double precision, got numbers beyond it in {own!r} ({values.dtype}): "
+            "scale them, or give the axis other labels"
+        )
+    return rounded
 
 
 # -- root --------------------------------------------------------------------------------------------------------------
