@@ -349,6 +349,18 @@ def test_another_source_is_known_by_the_variables_that_are_whole(tmp_path):
     assert objects(place) == broken
 
 
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_arrays_that_a_file_was_mapped_into_come_as_source_again(tmp_path, mode):
+    """The file may be of any kind, so that it is not opened: an error says what to pass."""
+    place = tmp_path / "set.zarr"
+    np.save(tmp_path / "a.npy", dataset()["image"].values)
+    patchmill.write_patches(np.load(tmp_path / "a.npy", mmap_mode=mode), place, 8)
+    (place / one_shard(place)).unlink()
+    with pytest.raises(ValueError, match=r"mapped from .*a\.npy, .*: pass it as source=, such as np\.load\('.*a\.npy'"):
+        patchmill.verify(place, repair=True)
+    assert patchmill.verify(place, repair=True, source=np.load(tmp_path / "a.npy", mmap_mode=mode)).ok
+
+
 def test_arrays_in_memory_come_as_source_again(tmp_path):
     image, place = dataset()["image"].values, tmp_path / "set.zarr"
     patchmill.write_patches(image.transpose(0, 2, 3, 1), place, 8, dims=("image", "y", "x", "channel"))

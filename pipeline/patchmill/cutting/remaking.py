@@ -50,6 +50,12 @@ def request_from_stored(
         raise ValueError(
             f"{group.place.url} was cut from an object in memory, which is needed again: pass it as source="
         )
+    if source is None and "shape" in request["source"]:  # as no stored source has it
+        path = described["url"]
+        raise ValueError(
+            f"{group.place.url} was cut from an array in memory that was mapped from {path}, which is needed again: "
+            f"pass it as source=, such as np.load({path!r}, mmap_mode='r')"
+        )
     place, grid, asked = described["url"] if source is None else source, request["grid"], described["asked"]
     try:
         made = make_request(
