@@ -65,6 +65,10 @@ MOST = 2**53
 """Of whatever is counted: products with what there is of it fit 64 bits, and a float holds it exactly."""
 
 
+_SHOWN = 30
+"""Characters that an error repeats of a text that says how much."""
+
+
 def as_int(value: Any, name: str, *, least: int, most: int = MOST, unit: str = " of pixels") -> int:
     """`value` as an exact integer of at least `least` and at most `most`.
 
@@ -150,7 +154,7 @@ def as_word(value: Any, name: str, words: Any) -> Any:
         With the words that are allowed.
     """
     allowed = get_args(words)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         listed = ", ".join(repr(word) for word in allowed)
         raise ValueError(f"{name} must be one of {listed}, got {value!r}")
     return value
@@ -167,13 +171,17 @@ def as_bytes(value: Any, name: str) -> int:
     Raises
     ------
     ValueError
-        If the text is not a size, or the size is not positive.
+        If the text is not a size, or the size is not positive, or beyond `MOST`.
     """
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", value.lower())
         if found is None or found[2] not in _UNITS:
             raise ValueError(f'{name} must be a size such as "512MiB" or "4GB", got {value!r}')
-        value = int(float(found[1]) * _UNITS[found[2]])
+        size = float(found[1]) * _UNITS[found[2]]
+        if size > MOST:
+            given = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+            raise ValueError(f"{name} must be at most {shown_bytes(MOST)}, got {given!r}")
+        value = int(size)
     return as_int(value, name, least=1, unit=" of bytes")
 
 

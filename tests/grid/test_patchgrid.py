@@ -161,6 +161,8 @@ def test_repr_is_one_line_of_numbers():
         (((9, 9), 2, True), TypeError, r"step must be a whole number of pixels, got True"),
         (((9, 9), 2, 1, 0), ValueError, r"dilation must be at least 1, got 0"),
         (((9, 9), 2, 1, 1, "wrap"), ValueError, r"edge must be one of 'drop', 'pad', 'shift', got 'wrap'"),
+        (((9, 9), 2, 1, 1, np.array(["a", "b"])), ValueError, r"edge must be one of .*, got array\("),
+        (((9, 9), 2, 1, 1, ["drop"]), ValueError, r"edge must be one of .*, got \['drop'\]"),
         (((9, -1), 2), ValueError, r"shape\[1\] must be at least 0, got -1"),
         (((), 2), ValueError, r"shape must have at least one axis"),
         (("99", 2), TypeError, r"shape\[0\] must be a whole number of pixels, got '99'"),

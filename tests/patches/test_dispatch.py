@@ -50,6 +50,7 @@ def one_sentence(text: str) -> bool:
         ({"patch_shape": (1, 2, 2, 2)}, ValueError, r"axis for each number of patch_shape \(1, 2, 2, 2\), got 3 axes"),
         ({"patch_shape": 2, "edge": "wrap"}, ValueError, r"edge must be one of 'drop', 'pad', 'shift', got 'wrap'"),
         ({"patch_shape": 2, "pad_mode": "wrap"}, ValueError, r"pad_mode must be one of 'constant', .*, got 'wrap'"),
+        ({"patch_shape": 2, "pad_mode": np.array(["a", "b"])}, ValueError, r"pad_mode must be one of .*, got array\("),
         ({"patch_shape": 2, "edge": "pad", "pad_value": -1}, ValueError, r"pad_value .* uint8 .* got -1: .* 0 to 255"),
         ({"patch_shape": 2, "edge": "pad", "pad_value": np.nan}, ValueError, r"pad_value .* uint8 .* got nan"),
         (

@@ -386,6 +386,21 @@ def test_patterns_and_folders_of_files_are_for_ingest(tmp_path):
         patchmill.plan(tmp_path, 8)
 
 
+@pytest.mark.parametrize(
+    ("dims", "got"),
+    [
+        ({"y": ["p"], "x": "q"}, r"\['p'\]"),
+        ({"y": None, "x": "q"}, "None"),
+        ({("y",): "p", "x": "q"}, r"\('y',\)"),
+        ((["y"], "x"), r"\['y'\]"),
+        ((0, 1), "0"),
+    ],
+)
+def test_axes_that_are_not_named_by_texts(dims, got):
+    with pytest.raises(TypeError, match=rf"dims must name each axis by a text, such as .* got {got} in "):
+        open_source(xr.DataArray(np.zeros((9, 9)), dims=("p", "q")), dims=dims)
+
+
 @pytest.mark.parametrize("dims", [5, "yx"])
 def test_dims_that_are_no_names(dims):
     with pytest.raises(TypeError, match=f"dims must be a mapping or a list such as .* got {dims!r}"):

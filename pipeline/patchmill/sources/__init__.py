@@ -12,7 +12,7 @@ import numpy as np
 from patchmill.sources.coordinates import Coordinate, coordinates_of
 from patchmill.sources.lattices import image_grids
 from patchmill.sources.model import Label, Source, Variable
-from patchmill.sources.naming import Dims, as_dims
+from patchmill.sources.naming import Dims, as_dims, as_names
 from patchmill.sources.readers import AXES, Region4
 
 __all__ = [
@@ -61,12 +61,8 @@ def open_source(
     ValueError, SourceError
         If it can't be understood or read.
     """
-    variables = [variables] if isinstance(variables, str) else variables
-    channels = [channels] if isinstance(channels, str) else channels
+    variables, channels = as_names(variables, "variables"), as_names(channels, "channels")
     dims = as_dims(dims)
-    for name, given in (("variables", variables), ("channels", channels)):
-        if given is not None and len(given) == 0:
-            raise ValueError(f"{name} must name at least one, got {given!r}: leave it out to take all there are")
     if isinstance(source, str | os.PathLike):
         from patchmill.sources.recipes import Recipe, open_stored
         from patchmill.storage import Location

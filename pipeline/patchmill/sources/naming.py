@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from patchmill.sources.readers import AXES
@@ -27,11 +27,46 @@ def as_dims(dims: Any) -> Dims:
     TypeError
         If it is neither a mapping nor a sequence of names.
     """
-    if dims is None or isinstance(dims, Mapping):
-        return dims
-    if isinstance(dims, str) or not isinstance(dims, Sequence):
+    if dims is None:
+        return None
+    if not isinstance(dims, Mapping) and (isinstance(dims, str) or not isinstance(dims, Sequence)):
         raise TypeError(f'dims must be a mapping or a list such as ("y", "x", "channel"), got {dims!r}')
-    return tuple(dims)
+    for each in [*dims, *dims.values()] if isinstance(dims, Mapping) else dims:
+        if not isinstance(each, str):
+            raise TypeError(
+                f'dims must name each axis by a text, such as {{"y": "lat", "x": "lon"}} or ("y", "x", "channel"), '
+                f"got {each!r} in {dims!r}"
+            )
+    return dims if isinstance(dims, Mapping) else tuple(dims)
+
+
+def as_names(names: Any, called: str) -> list[Any] | None:
+    """Names as a user gives them, one alone or several, as a list; None for all there are.
+
+    Raises
+    ------
+    TypeError
+        If it is no collection of names.
+    ValueError
+        If it is empty.
+
+    Examples
+    --------
+    >>> as_names("mask", "variables"), as_names(("B02", "B03"), "channels")
+    (['mask'], ['B02', 'B03'])
+    """
+    if names is None or isinstance(names, str):
+        return None if names is None else [names]
+    found = list(names) if _is_collection(names) else None
+    if found is None or not all(isinstance(name, Hashable) for name in found):
+        raise TypeError(f'{called} must be a name or a list of names such as ["red", "green"], got {names!r}')
+    if not found:
+        raise ValueError(f"{called} must name at least one, got {names!r}: leave it out to take all there are")
+    return found
+
+
+def _is_collection(names: Any) -> bool:
+    return isinstance(names, Collection) and not isinstance(names, bytes) and getattr(names, "ndim", 1) == 1
 
 
 def canonical_axes(names: Sequence[str] | None, ndim: int, dims: Dims, where: str) -> dict[str, int]:
