@@ -326,3 +326,17 @@ def test_a_remote_store_is_known_by_its_url():
     store = zarr.storage.FsspecStore.from_url("https://host/folder/a.zarr")
     assert fingerprints._place(store) == {"file": "https://host/folder/a.zarr"}
     assert fingerprints._place(zarr.storage.FsspecStore.from_url("memory://a.zarr")) is None
+
+
+def test_variables_of_one_file_are_told_apart_whatever_they_are_called_by_now(tmp_path):
+    path = tmp_path / "several.nc"
+    values = np.zeros((4, 5), "uint16")
+    xr.Dataset({"a": (("y", "x"), values), "b": (("y", "x"), values + 1)}).to_netcdf(path, engine="h5netcdf")
+    xr.Dataset({"a": (("y", "x"), values + 2)}).to_netcdf(path, engine="h5netcdf", mode="a", group="inner")
+    with (
+        xr.open_dataset(path, engine="h5netcdf") as plain,
+        xr.open_dataset(path, engine="h5netcdf", group="inner") as inner,
+    ):
+        found = [plain.a, plain.b.rename("a"), inner.a]
+        assert len({str(fingerprints.fingerprint(each)) for each in found}) == len(found)
+        assert fingerprints.fingerprint(plain.a) == fingerprints.fingerprint(plain[["a"]].a)

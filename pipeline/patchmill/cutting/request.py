@@ -167,6 +167,7 @@ def make_request(
         If the source can't be read, or memory does not suffice.
     """
     as_word(layout, "layout", Layout)
+    as_word(edge, "edge", Edge)
     as_word(pad_mode, "pad_mode", PadMode)
     as_flag(statistics, "statistics")
     if edge != "pad":

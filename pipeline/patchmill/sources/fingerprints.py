@@ -129,7 +129,7 @@ def _origin(array: Any, source: Any) -> dict[str, Any] | None:
     """What a DataArray that is not loaded is read from; None where that has no name, such as an ``io.BytesIO``."""
     named = array.encoding.get("source")
     if isinstance(named, str | os.PathLike) and not os.fspath(named).startswith("<"):
-        return _file(os.fspath(named))
+        return {**_file(os.fspath(named)), **_inside(array)}
     kept = _zarr_array(array.variable._data)  # noqa: SLF001 - only this knows
     if kept is not None:
         return _of_zarr(kept)
@@ -206,11 +206,24 @@ _REMOTE = {"s3", "gs", "http", "https", "az", "abfs"}
 """Kinds of stores in which a path means the same to everybody, as fsspec calls them."""
 
 
-def _zarr_array(data: Any) -> Any:
-    """The zarr-python array that xarray reads lazily; None where another library reads."""
+def _inside(array: Any) -> dict[str, str]:
+    """Where in its file a DataArray lies: its group, and its name there, unless that is still its name."""
+    read = _innermost(array.variable._data)  # noqa: SLF001 - only this knows
+    name, group = getattr(read, "variable_name", None), getattr(getattr(read, "datastore", None), "_group", None)
+    found = {} if name in (None, array.name) else {"variable": str(name)}
+    return found if group in (None, "", "/") else {**found, "group": str(group)}
+
+
+def _innermost(data: Any) -> Any:
+    """What reads behind xarray's lazy arrays."""
     while hasattr(data, "array"):
         data = data.array
-    found, zarr = getattr(data, "_array", None), sys.modules.get("zarr")
+    return data
+
+
+def _zarr_array(data: Any) -> Any:
+    """The zarr-python array that xarray reads lazily; None where another library reads."""
+    found, zarr = getattr(_innermost(data), "_array", None), sys.modules.get("zarr")
     return found if zarr is not None and isinstance(found, zarr.Array) else None
 
 
