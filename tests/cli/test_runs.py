@@ -12,7 +12,9 @@ import pytest
 
 import patchmill
 from patchmill.cli import main
+from patchmill.stages import refusals
 from patchmill.stages.finding import find_runs
+from patchmill.stages.records import Run, Runner, StageRecord, write_status
 from stages.notebook_files import wait_until, write_config, write_notebook
 
 WRITES = 'target: str = "out/a.txt"  # out: a file\ntext: str = "nothing"  # what to write'
@@ -146,6 +148,22 @@ def test_status_of_a_run_that_runs_and_of_one_that_was_killed(tmp_path, capsys):
     assert "[1/1] sleeps  was running: no earlier run of it is known; log out/records/" in said.out
     assert said.err.startswith(f"patchmill: the runner (pid {process.pid} on host ")
     assert said.err.endswith(") is gone: it was killed, or could not write its record\n")
+
+
+def test_status_as_json_has_all_that_is_to_be_told(tmp_path, capsys):
+    folder = tmp_path / "records" / "20250101-000000-test"
+    folder.mkdir(parents=True)
+    stage = StageRecord("a", "", "", "", "", {}, {})
+    began, elsewhere = "2025-01-01T00:00:00+00:00", Runner(7, "elsewhere", "another")
+    write_status(Run("test", "", "", str(folder), "", "1", began, "running", stages=(stage,), runner=elsewhere))
+    refusals.note(str(folder.parent), "test", "pipeline.yaml:3: this is wrong")
+    assert main(["status", "records"]) == 1
+    told = [line.removeprefix("patchmill: ") for line in capsys.readouterr().err.splitlines()]
+    assert main(["status", "records", "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)["trouble"].splitlines()
+    assert (first, second) == tuple(told)
+    assert "on host elsewhere) has not been heard of for " in first
+    assert second.endswith("pipeline.yaml:3: this is wrong")
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capsys):

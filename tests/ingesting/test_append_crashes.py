@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 
@@ -416,6 +417,20 @@ def test_overwrite_finishes_what_was_being_published_before_it_replaces(tmp_path
     append_killed_at(2, tmp_path, monkeypatch)
     patchmill.ingest(tmp_path / "in", target, mode="overwrite", dims=("y", "x"))
     assert objects_of(target) == expected
+    assert not target.with_name("t.zarr.patchmill").exists()
+
+
+def test_what_was_moved_away_when_a_process_was_killed_is_out_of_date_too(tmp_path):
+    target, arguments = tmp_path / "t.zarr", {"mode": "auto", "dims": ("y", "x")}
+    save(tmp_path / "in", filled([(30, 40)] * 2))
+    with dask.config.set({"patchmill.stage": "demo/ingest@one"}):
+        patchmill.ingest(tmp_path / "in", target, **arguments)
+    new = save(tmp_path / "new", filled([(20, 20)]))
+    target.with_name("t.zarr.patchmill").mkdir()
+    target.rename(target.with_name("t.zarr.patchmill") / "old")
+    with dask.config.set({"patchmill.stage": "demo/ingest@two", "patchmill.anew": True}):
+        report = patchmill.ingest(new, target, **arguments)
+    assert (len(report), [image.shape for image in images_of(target)]) == (1, [(20, 20)])
     assert not target.with_name("t.zarr.patchmill").exists()
 
 

@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchmill.errors import ConfigError
 from patchmill.stages.bounds import followed
 from patchmill.stages.config import read_config
-from patchmill.stages.pipelines import Stage, _ordered, config_text, read_pipeline
+from patchmill.stages.pipelines import Pipeline, Stage, _ordered, config_text, read_pipeline
 from stages.notebook_files import write_notebook
 
 DECLARED = """\
@@ -92,6 +92,22 @@ def test_the_resolved_config_says_the_same(folder):
     assert again == pipeline
 
 
+LIKE_REFERENCES = st.lists(st.sampled_from(["\\", "$", "{", "}", "${", "root", "a", " "]), max_size=8).map("".join)
+
+
+@settings(max_examples=20)
+@given(st.lists(LIKE_REFERENCES, max_size=20))
+def test_what_only_looks_like_a_reference_stays_what_it_is(tmp_path_factory, texts):
+    folder = tmp_path_factory.getbasetemp() / "literal"
+    folder.mkdir(exist_ok=True)
+    write_notebook(folder / "work.ipynb", 'words: str = ""  # any\nmore: dict = {}  # any')
+    params = {"words": f"a{''.join(texts)}", "more": {text: [text, "${foo}", r"\${root}"] for text in texts}}
+    stage = Stage("a", str(folder / "work.ipynb"), params, {})
+    pipeline = Pipeline("x", "", f"{folder}/${{foo}}", str(folder), None, None, (stage,))
+    again = read_pipeline(write(folder, config_text(pipeline)))
+    assert (again.root, again.stages[0].params) == (pipeline.root, params)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -123,7 +139,7 @@ def test_the_resolved_config_says_the_same(folder):
         ((BEHIND, '"${root}/a.zarr"'), "some.yaml:7: second.target: {up}/out/a.zarr is written by first already"),
         ((BEHIND, '"${root}/a.zarr/b"'), "a.zarr/b and {up}/out/a.zarr, which first writes, lie in each other: give"),
         ((BEHIND, "../b.zarr"), "some.yaml:7: second.target: {up}/b.zarr does not lie under the root {up}/out"),
-        ((BEHIND, '"${root}"'), "some.yaml:7: second.target: {up}/out does not lie under the root {up}/out"),
+        ((BEHIND, '"${root}"'), "some.yaml:7: second.target: {up}/out is the root itself: name a place in it"),
         (("root: ../out", "root: s3://bucket/x"), "some.yaml:1: runs must be a local folder"),
         (("size: 3", 'size: "${stages.second.params.data}"'), "some.yaml:5: the stages second and first wait"),
         (("stages:", "stages: ["), "some.yaml:6: this is no YAML"),
@@ -333,6 +349,11 @@ STAGES = "must be a mapping of names to notebooks, such as {ingest: {notebook: p
         (f"{SHORT}    retries:", f"6: stages.a.retries {WHOLE} nothing"),
         (f"{SHORT}    retries: true", f"6: stages.a.retries {WHOLE} true"),
         (f"{SHORT}    params: [1]", "6: stages.a.params must be a mapping, such as {patch_shape: [256, 256]}, got [1]"),
+        (f"{SHORT}    params: {{x: !!binary aGk=}}", "6: a.x must be a text, a number, a truth value, a list or a map"),
+        (f"{SHORT}    params: {{size: '${{.nothing}}'}}", "6: a.size can't be resolved: there is no ${.nothing}"),
+        (f"{SHORT}    params: {{size: '${{found:a}}'}}", "6: a.size can't be resolved: found takes two texts, a pa"),
+        (f"{SHORT}    params: {{size: '${{found:[1],x}}'}}", "6: a.size can't be resolved: found takes two texts"),
+        ("name: x\nroot: a\nstages: ${oc.decode:x}", "3: stages must be written out, each with its notebook, got one"),
         (f"{SHORT}    params: {{size: [1, '${{x:']}}", "6: a.size.1 holds a ${...} that can't be read: close its b"),
         (f"{SHORT}  b:", "6: stages.b must be a mapping, such as {notebook: patchmill:ingest}, got nothing"),
         (f"{SHORT}  3: {{notebook: ../work.ipynb}}", "6: stages.3 must be a text, got 3: put it in quotes"),
@@ -440,6 +461,22 @@ def test_a_stage_that_is_wrong_does_not_blame_those_that_follow(folder):
 def test_an_override_that_can_not_be_is_a_sentence(folder, given):
     with pytest.raises(ConfigError, match=r"^command line: "):
         read_pipeline(write(folder, CHAIN), [given])
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("first=1", "'first=...' names a stage only; it must look like first.PARAM=value"),
+        ("runs=s3://bucket/x", "runs must be a local folder for the records of runs, got s3://bucket/x"),
+        ("root=s3://bucket/x", "runs must be a local folder for the records of runs, since root is s3://bucket/x"),
+        ("stages=${oc.create:{}}", "stages must be written out, each with its notebook, got one text for all"),
+    ],
+)
+def test_an_override_that_misses_is_told_what_it_hits(folder, given, sentence):
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, CHAIN), [given])
+    assert str(caught.value).endswith(sentence)
+    assert str(caught.value).count("\n") == 0
 
 
 def test_inputs_may_be_patterns_and_variables_of_files(folder):

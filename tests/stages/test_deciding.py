@@ -224,6 +224,21 @@ def test_kinds_of_values_count_inside_lists_and_mappings(value):
     assert list(deciding._changes(one, one, "/")) == []
 
 
+def test_an_input_that_is_marked_later_is_looked_at_from_then_on(tmp_path):
+    project = Project(tmp_path, source=[str(tmp_path / "data")])
+    write_notebook(tmp_path / "works.ipynb", DECLARED.replace("in: files", "files"), CODE)
+    project.done()
+    longer_file(project)
+    assert not project.now().runs
+    project.notebook(CODE)
+    marked = project.now()
+    assert (marked.runs, marked.why) == (True, f"input {tmp_path}/data was not looked at before")
+    project.done()
+    assert not project.now().runs
+    new_file(project)
+    assert project.now().why == f"input {tmp_path}/data changed (2 files, 1 before)"
+
+
 def test_another_version_of_the_package_runs(project, monkeypatch):
     monkeypatch.setattr(patchmill, "__version__", "9.9")
     assert project.now().why == f"patchmill changed from {project.now().basis.version.replace('9.9', '0.1.0')} to 9.9"

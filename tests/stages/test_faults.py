@@ -16,7 +16,7 @@ import patchmill
 from cuts import array_objects
 from patchmill.cli import main
 from patchmill.errors import ConfigError
-from patchmill.stages import attempts, conducting
+from patchmill.stages import attempts, conducting, memos, running
 from patchmill.stages.holding import hold
 from stages.notebook_files import SLEEPS, running_below, started, status_of, wait_until, write_config, write_notebook
 
@@ -314,6 +314,78 @@ def test_who_is_held_up_may_be_tried_again(tmp_path, monkeypatch):
     run = patchmill.run(config, watch=release)
     assert (run.state, run.stages[0].attempt) == ("done", 2)
     assert "is being written by this process" in Path(run.stages[0].log).read_text()
+
+
+def test_who_waits_for_another_attempt_when_the_time_is_up_keeps_its_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(conducting.Conductor, "_is_late", lambda conductor: bool(conductor._again))
+    write_notebook(tmp_path / "writes.ipynb", 'target: str = "temp:a"  # out: a file')
+    stages = {"writes": {"params": {"target": "${root}/a"}, "retries": 2}}
+    config = write_config(tmp_path / "pipeline.yaml", stages, limit="1h")
+    with hold([str(tmp_path / "out" / "a")], str(tmp_path / "out"), print):
+        run = patchmill.run(config, check=False)
+    assert (run.state, run.exit_code, run.stages[0].attempt) == ("failed", 124, 1)
+    assert str(run.failed.failure).startswith(f"HeldError: {tmp_path}/out/a is being written by this process")
+    assert str(run.failed.failure).endswith(
+        "; the run took longer than its limit of 1 h 0 min before it could be tried again"
+    )
+
+
+def test_a_notebook_that_vanishes_while_others_run_is_named(tmp_path, capsys):
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number")
+    config = write_config(
+        tmp_path / "pipeline.yaml", {"adds": {}, "waits": {"notebook": "adds.ipynb", "after": "adds"}}
+    )
+    run = patchmill.run(config, watch=lambda _: (tmp_path / "adds.ipynb").unlink(missing_ok=True), check=False)
+    assert [stage.state for stage in run.stages] == ["failed", "not run"]
+    assert run.exit_code == 1
+    assert str(run.failed.failure).startswith(f"{tmp_path}/adds.ipynb, or what it reads, can't be looked at any more: ")
+    assert "open " not in running.failure_text(run.failed)
+    assert main(["status", run.folder]) == 1
+    assert "\nopen " not in capsys.readouterr().err
+
+
+def test_a_second_interruption_leaves_no_stage_that_runs(tmp_path, monkeypatch):
+    drawn = []
+
+    def interrupts(run):
+        if all(stage.state == "running" for stage in run.stages):
+            raise KeyboardInterrupt
+
+    def again(stage):
+        drawn.append(stage.name)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(running, "write_notebook_html", again)
+    write_notebook(tmp_path / "sleeps.ipynb", *SLEEPS)
+    stages = {name: {"notebook": "sleeps.ipynb"} for name in ("one", "two")}
+    config = write_config(tmp_path / "pipeline.yaml", stages)
+
+    def heard(*_):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        run = patchmill.run(config, jobs=2, watch=interrupts, check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert drawn == ["one", "two"]
+    assert (run.state, run.exit_code) == ("interrupted", 130)
+    assert [stage["state"] for stage in status_of(tmp_path)["stages"]] == ["interrupted"] * 2
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_disk_that_is_full_when_a_stage_begins_is_one_sentence(tmp_path, capsys, monkeypatch):
+    def full(path, *_, **__):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(memos, "write_whole", full)
+    write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number")
+    config = write_config(tmp_path / "pipeline.yaml", {"adds": {}})
+    assert main(["run", str(config)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    kept = tmp_path / "out" / "records" / "test.stages"
+    assert line.startswith(f"patchmill: the record {kept} can't be written (No space left on device): free space")
+    assert status_of(tmp_path)["state"] == "interrupted"
 
 
 def test_a_stage_that_does_not_write_its_output_has_failed(tmp_path):

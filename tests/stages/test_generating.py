@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -14,7 +15,20 @@ import xarray as xr
 import patchmill
 from patchmill.errors import DiskFullError, TargetExistsError
 from patchmill.stages import generating
+from patchmill.stages.deciding import Decision
 from patchmill.stages.generating import generate, side_of
+from patchmill.stages.memos import Basis
+from patchmill.stages.pipelines import Stage
+from patchmill.stages.rehearsing import _becomes
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop(now) -> None:
+    if now.done == 2:
+        raise StoppedError
 
 
 def files_of(place: Path) -> dict[str, bytes]:
@@ -41,13 +55,6 @@ def test_the_same_scene_comes_out_with_any_number_of_threads_and_after_any_inter
     whole = files_of(tmp_path / "a.zarr")
     assert told == [(n, 4) for n in (1, 2, 3, 4)]
 
-    class StoppedError(Exception):
-        pass
-
-    def stop(now):
-        if now.done == 2:
-            raise StoppedError
-
     with pytest.raises(StoppedError):
         generate(str(tmp_path / "b.zarr"), "8MB", workers=1, progress=stop)
     assert "zarr.json" not in files_of(tmp_path / "b.zarr")
@@ -73,6 +80,46 @@ def test_nothing_else_is_replaced_and_another_scene_only_when_asked(tmp_path):
         with pytest.raises(TargetExistsError, match="holds something else"):
             generate(str(tmp_path / "mine"), "1MB", mode=mode)
     assert os.listdir(tmp_path / "mine") == ["thesis.txt"]
+
+
+def test_a_stage_that_is_told_so_replaces_another_scene_and_goes_on_with_a_part_of_the_same(tmp_path):
+    place = tmp_path / "a.zarr"
+
+    def auto(size: str, **options):
+        return generate(str(place), size, mode="auto", workers=1, **options)
+
+    assert auto("1MB").made == 1
+    assert auto("1MB").made == 0
+    with pytest.raises(TargetExistsError, match="holds another scene"):
+        auto("8MB")
+    with dask.config.set({"patchmill.anew": True}):
+        with pytest.raises(StoppedError):
+            auto("8MB", progress=stop)
+        (place / "mark").touch()
+        assert auto("8MB").made < 4
+        assert (place / "mark").exists()
+        assert auto("8MB").made == 4
+        assert not (place / "mark").exists()
+        with pytest.raises(TargetExistsError, match="holds something else"):
+            generate(str(tmp_path), "1MB", mode="auto")
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("create", ', which mode "create" does not touch: the stage would fail'),
+        ("resume", ', would be gone on with; what else it is, mode "resume" does not replace'),
+        ("overwrite", ", would be replaced"),
+        ("auto", ", would be replaced"),
+    ],
+)
+def test_a_dry_run_says_what_each_mode_makes_of_what_is_there(tmp_path, mode, said):
+    place = tmp_path / "a"
+    place.write_text("12345")
+    stage, basis = Stage("generate", "", {"mode": mode}, {}), Basis("", {}, {}, "", {}, {})
+    assert _becomes(str(place), stage, Decision(True, "", basis, anew=True)) == f"exists, 5 B{said}"
+    assert _becomes(str(place), stage, Decision(False, "", basis)) == "exists, 5 B"
+    assert _becomes(str(tmp_path / "b"), stage, Decision(True, "", basis, anew=True)) == "not there yet"
 
 
 def test_what_can_not_fit_is_told_before(tmp_path):

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 import patchmill
+from patchmill.cli import main
 from patchmill.errors import ConfigError, HeldError, PatchmillError, TargetExistsError
-from patchmill.stages import cleaning, ledger, records
+from patchmill.stages import cleaning, conducting, ledger, records
 from patchmill.stages.cleaning import clean
 from patchmill.stages.finding import condition, find_runs, latest_run, trouble
+from patchmill.stages.memos import Memos
 from patchmill.stages.records import Run, StageRecord, point_to, read_status, this_runner, write_status
 from stages.notebook_files import running_below, wait_until, write_config, write_notebook
 
@@ -361,6 +363,66 @@ def test_of_a_stage_whose_memory_is_damaged_nothing_is_known_and_others_are_skip
     (tmp_path / "out" / "one").unlink()
     run = patchmill.run(config)
     assert [stage.state for stage in run.stages] == ["done", "skipped"]
+
+
+def test_what_is_kept_of_a_stage_is_of_one_run(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    memos, kept = Memos(str(tmp_path), "demo"), tmp_path / "demo.stages"
+    kept.mkdir()
+    for name in ("a.ipynb", "a.html", "a.log"):
+        (kept / name).write_text("old")
+    (tmp_path / "a.ipynb").write_text("new")
+    stage = read_status(record(tmp_path, "r01")).stages[0]
+    stage = replace(stage, executed=str(tmp_path / "a.ipynb"), html=str(tmp_path / "a.html"))
+    memos.keep(stage)
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {"a.ipynb": "new", "a.log": "x" * 100}
+    monkeypatch.setattr(shutil, "copyfile", full)
+    memos.keep(stage)
+    assert [path.name for path in kept.iterdir()] == ["a.log"]
+
+
+def test_what_a_stage_left_is_kept_before_it_is_known_to_be_done(tmp_path, monkeypatch):
+    kept, end, seen = tmp_path / "out" / "records" / "test.stages", Memos.end, []
+
+    def ends(memos, stage, work):
+        seen.extend(sorted(path.name for path in kept.iterdir()))
+        end(memos, stage, work)
+
+    monkeypatch.setattr(Memos, "end", ends)
+    monkeypatch.setattr(conducting.Conductor, "_draw", lambda _: None)  # as of who was killed before
+    kept.mkdir(parents=True)
+    (kept / "works.html").write_text("old")
+    one_run(tmp_path)
+    assert seen == ["stages.json", "works.ipynb", "works.log"]
+
+
+def strict(text: str) -> dict:
+    def refused(constant):
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refused)
+
+
+def test_numbers_that_json_has_no_word_for_are_texts_in_a_record(tmp_path, capsys):
+    declared = f"{WORKS[0]}\npad: float = 0.0  # what pads\nrange: list[float] = []  # of values"
+    write_notebook(tmp_path / "works.ipynb", declared, "open(target, 'w').write(f'{pad} {range}')")
+    params = {"target": "${root}/a", "pad": float("nan"), "range": [float("-inf"), float("inf")]}
+    config = str(write_config(tmp_path / "pipeline.yaml", {"works": {"params": params}}))
+    for state in ("done", "skipped"):
+        run = patchmill.run(config)
+        assert run.stages[0].state == state
+        assert (tmp_path / "out" / "a").read_text() == "nan [-inf, inf]"
+        for name in ("status.json", "manifest.json"):
+            (told,) = strict(Path(run.folder, name).read_text())["stages"]
+            assert (told["parameters"]["pad"], told["parameters"]["range"]) == ("nan", ["-inf", "inf"])
+    capsys.readouterr()
+    assert main(["status", config]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["status", config, "--json"]) == 0
+    assert strict(capsys.readouterr().out)["stages"][0]["parameters"]["pad"] == "nan"
+    assert len(clean(config, keep=1)) == 1
 
 
 def test_a_folder_called_latest_is_left_alone_and_nothing_beside_it(tmp_path):

@@ -70,6 +70,8 @@ def refused(folder: Path, params: dict, overrides: list[str] | None = None, **ot
         ({"source": "https://host/x?X-Amz-Signature=0a&X-Amz-Date=1"}, "work.source must have no user"),
         ({"source": "https://host/x?sv=1&sig=0a"}, "work.source must have no user"),
         ({"words": "Bearer ${oc.env:SERVICE_TOKEN}"}, "work.words must not contain the value of SERVICE_TOKEN"),
+        ({"words": "${oc.env :SERVICE_TOKEN}"}, "work.words must not contain the value of SERVICE_TOKEN"),
+        ({"words": "${ oc.env : OTHER_PASSWORD, x}"}, "work.words must not contain the value of OTHER_PASSWORD"),
         ({"words": "${oc.env:OTHER_PASSWORD,hunter2}"}, "work.words must not contain the value of OTHER_PASSWORD"),
         ({"words": "${oc.env:${oc.decode:SERVICE_TOKEN}}"}, "work.words must not contain the value of SERVICE_TOKEN"),
         ({"words": f"a{CANARY}b"}, "work.words must not contain the value of SERVICE_TOKEN"),
@@ -187,9 +189,13 @@ def test_keys_are_looked_at_like_values(monkeypatch):
     assert problem_of("it", "options", {"a": {"b": 1}}) == ""
 
 
-def test_a_path_to_a_secret_is_none(monkeypatch):
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/me/key.json")
-    assert problem_of("it", "words", "/home/me/key.json") == ""
+def test_the_path_of_a_file_is_no_secret_and_what_only_looks_like_one_is(folder, monkeypatch):
+    key = folder / "key.json"
+    key.touch()
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    assert problem_of("it", "words", f"gcs with {key}") == ""
+    monkeypatch.setenv("SERVICE_TOKEN", f"/{CANARY}")
+    assert "work.words must not contain the value of SERVICE_TOKEN" in refused(folder, {"words": f"a /{CANARY}"})
 
 
 def test_a_notebook_refuses_what_a_scheduler_pasted(cells, monkeypatch, capsys):
@@ -278,7 +284,8 @@ def test_no_output_lies_outside_of_the_root(folder, target):
     (folder / "elsewhere").mkdir()
     (folder / "out" / "link").symlink_to(folder / "elsewhere")
     for params in ({"target": target}, {"further": [target, "${root}/fine"]}):
-        assert ("does not lie under the root" in refused(folder, params)) != target.startswith("temp:")
+        said = "is the root itself" if target == "${root}" else "does not lie under the root"
+        assert (said in refused(folder, params)) != target.startswith("temp:")
 
 
 def test_a_root_elsewhere_has_no_local_outputs(folder):

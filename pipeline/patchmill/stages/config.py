@@ -293,7 +293,12 @@ def _make_root_absolute(tree: DictConfig, folder: str) -> None:
     except OmegaConfBaseException:
         return
     if isinstance(root, str) and root:
-        tree.root = absolute(root, folder)
+        tree.root = literal(absolute(root, folder))
+
+
+def literal(text: str) -> str:
+    r"""`text` as it is written for OmegaConf, which shall not interpolate it again: ``\${a}`` for ``${a}``."""
+    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", text)
 
 
 def _interpolated(node: DictConfig | ListConfig, keys: KeyPath, problems: Problems) -> Any:

@@ -112,10 +112,9 @@ class Memos:
     def keep(self, record: StageRecord) -> None:
         """Keep what a stage left in a record, for runs in which it will be skipped, and nothing of an earlier run."""
         for kept, path in self._files(record):
-            if not os.path.isfile(path):
+            if not _copy(path, kept):
                 with suppress(FileNotFoundError):
                     os.remove(kept)
-            _copy(path, kept)
 
     def give(self, record: StageRecord) -> None:
         """Put what a stage's last run left into the record of one in which it is skipped."""
@@ -143,20 +142,22 @@ def writers_known(runs: str, path: str) -> Iterator[tuple[str, str, Trace]]:
                 yield os.path.basename(folder).removesuffix(".stages"), stage, memo.done.outputs[path]
 
 
-def _copy(path: str, to: str) -> None:
-    """Make `to` the same file as `path`, or a copy of it; nothing where that is not there, or the disk has no room.
+def _copy(path: str, to: str) -> bool:
+    """Make `to` the same file as `path`, or a copy of it, unless that is not there, or the disk has no room.
 
     A notebook is always copied: whoever opens one and saves it writes into the file.
     """
     if not os.path.isfile(path):
-        return
-    aside = f"{to}.{os.getpid()}.tmp"
+        return False
+    aside, copied = f"{to}.{os.getpid()}.tmp", False
     with suppress(OSError):
         _link_or_copy(path, aside)
         os.replace(aside, to)
+        copied = True
     # Between two names of one file a rename does nothing, and leaves both.
     with suppress(FileNotFoundError):
         os.remove(aside)
+    return copied
 
 
 def _link_or_copy(path: str, to: str) -> None:

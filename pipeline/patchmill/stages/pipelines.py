@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from patchmill.errors import ConfigError
 from patchmill.stages.codes import code_cells
-from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, read_config
+from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, literal, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
 from patchmill.stages.deploying import import_problem
 from patchmill.stages.durations import as_seconds
@@ -167,13 +166,8 @@ def config_text(pipeline: Pipeline) -> str:
         "compute": {name: value for name, value in compute.items() if value is not None},
         "stages": {stage.name: _stage_content(stage) for stage in pipeline.stages},
     }
-    content = each_path(content, _literal)
+    content = each_path(content, literal)
     return f"# Of {pipeline.path}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
-
-
-def _literal(text: str) -> str:
-    r"""`text` as it is written for OmegaConf, which shall not interpolate it again: ``\${a}`` for ``${a}``."""
-    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", text)
 
 
 def _stage_content(stage: Stage) -> dict[str, Any]:
