@@ -226,7 +226,9 @@ def test_a_call_inside_a_task_cuts_with_threads_of_its_worker(tmp_path, tiny, st
         return len(patchmill.write_patches(str(stored), target, 16, 8, workers=2))
 
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         targets = [str(tmp_path / name) for name in ("a", "b")]
@@ -240,7 +242,7 @@ def test_a_call_inside_a_task_cuts_with_threads_of_its_worker(tmp_path, tiny, st
 
 def test_a_plan_with_an_asynchronous_client_is_made_and_cutting_says_the_way_out(tmp_path, stored):
     async def with_a_client():
-        async with distributed.Client(processes=False, dashboard_address=None, asynchronous=True):
+        async with distributed.Client(processes=False, dashboard_address="127.0.0.1:0", asynchronous=True):
             planned = patchmill.plan(stored, 16, 8), patchmill.plan(stored, 16, 8, cluster=False)
             with pytest.raises(PatchmillError, match=r"is asynchronous, .* or pass cluster=False"):
                 patchmill.write_patches(stored, tmp_path / "out", 16, 8)
@@ -601,7 +603,9 @@ def test_each_worker_process_packs_with_its_own_threads_and_this_one_as_before(s
         assert set(client.run(limits_of_copying).values()) == {("1", 1)}
     assert "Run Failed" not in capfd.readouterr().err
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         distributed.Client(cluster),
     ):
         patchmill.write_patches(stored, tmp_path / "inside", 16, 8)

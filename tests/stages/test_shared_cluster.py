@@ -26,7 +26,7 @@ from stages.notebook_files import shown_text, wait_until, write_config, write_no
 
 LOCAL = {
     "class": "dask.distributed.LocalCluster",
-    "arguments": {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None},
+    "arguments": {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"},
 }
 SECRETS = ("AKIDNOBODYMAYSEE", "SECRETNOBODYMAYSEE")
 
