@@ -108,7 +108,7 @@ def test_a_stage_that_is_told_so_replaces_another_scene_and_goes_on_with_a_part_
     ("mode", "said"),
     [
         ("create", ', which mode "create" does not touch: the stage would fail'),
-        ("resume", ', would be gone on with; what else it is, mode "resume" does not replace'),
+        ("resume", ', would be gone on with if it is the same; mode "resume" replaces nothing'),
         ("overwrite", ", would be replaced"),
         ("auto", ", would be replaced"),
     ],

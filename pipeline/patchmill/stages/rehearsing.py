@@ -102,7 +102,7 @@ def _becomes(path: str, stage: Stage, decision: Decision) -> str:
     if stage.mode == "create":
         return f'{there}, which mode "create" does not touch: the stage would fail'
     if stage.mode == "resume":
-        return f'{there}, would be gone on with; what else it is, mode "resume" does not replace'
+        return f'{there}, would be gone on with if it is the same; mode "resume" replaces nothing'
     if decision.anew or stage.mode == "overwrite":
         return f"{there}, would be replaced"
     if decision.begun:
