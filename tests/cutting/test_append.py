@@ -140,24 +140,29 @@ def test_what_append_refuses(tmp_path):
     assert len(patchmill.write_patches(source, tmp_path / "set.zarr", 4, 3, mode="append").sizes) == 4
 
 
+def assert_seen_until_it_is_back(folder, image, arguments, changed):
+    """Where the third of three images has become `changed`, an append of the others fails, and the set stays."""
+    source = grown(folder / "source.zarr", image[:3])
+    patchmill.write_patches(source, folder / "set.zarr", **arguments)
+    before = array_objects(folder / "set.zarr")
+    zarr.open_array(source, mode="r+")[2] = changed
+    with pytest.raises(SourceError, match=r"image 2 of .* has changed since it was cut"):
+        patchmill.write_patches(grown(source, image), folder / "set.zarr", **arguments, mode="append")
+    now = array_objects(folder / "set.zarr")
+    assert {key: now[key] for key in before} == before
+    zarr.open_array(source, mode="r+")[2] = image[2]
+    patchmill.write_patches(source, folder / "set.zarr", **arguments, mode="append")
+    patchmill.write_patches(source, folder / "once.zarr", **arguments)
+    assert array_objects(folder / "set.zarr") == array_objects(folder / "once.zarr")
+
+
 @pytest.mark.parametrize("layout", ["patches", "canvas"])
 @pytest.mark.parametrize("keep", [None, "mean[0] > 128"])
 def test_an_old_image_that_has_changed_is_seen_where_it_is_cut_again(tmp_path, tiny_shards, layout, keep):  # noqa: F811
     """It shares a shard with new images; the set stays what it was."""
     image = pixels((7, 2, 6, 7), "uint8")
     arguments = CUT | {"layout": layout, "keep": keep}
-    source = grown(tmp_path / "source.zarr", image[:3])
-    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments)
-    before = array_objects(tmp_path / "set.zarr")
-    zarr.open_array(source, mode="r+")[2] = ~image[2]
-    with pytest.raises(SourceError, match=r"image 2 of .* has changed since it was cut"):
-        patchmill.write_patches(grown(source, image), tmp_path / "set.zarr", **arguments, mode="append")
-    now = array_objects(tmp_path / "set.zarr")
-    assert {key: now[key] for key in before} == before
-    zarr.open_array(source, mode="r+")[2] = image[2]
-    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments, mode="append")
-    patchmill.write_patches(source, tmp_path / "once.zarr", **arguments)
-    assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+    assert_seen_until_it_is_back(tmp_path, image, arguments, ~image[2])
 
 
 @pytest.mark.parametrize("chunk", ["several patches", "one patch"])
@@ -169,22 +174,12 @@ def test_an_old_image_of_which_other_patches_would_be_kept_is_seen(tmp_path, tin
     if case == "none was kept":
         image[2] = 0
     arguments = CUT | {"keep": "max[0] > 0"}
-    source = grown(tmp_path / "source.zarr", image[:3])
-    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments)
-    before = array_objects(tmp_path / "set.zarr")
-    changed = zarr.open_array(source, mode="r+")
+    changed = image[2].copy()
     if case == "some are dropped":
-        changed[2, :, :4, :5] = 0
+        changed[:, :4, :5] = 0
     else:
-        changed[2] = 0 if case == "all are dropped" else 9
-    with pytest.raises(SourceError, match=r"image 2 of .* has changed since it was cut"):
-        patchmill.write_patches(grown(source, image), tmp_path / "set.zarr", **arguments, mode="append")
-    now = array_objects(tmp_path / "set.zarr")
-    assert {key: now[key] for key in before} == before
-    zarr.open_array(source, mode="r+")[2] = image[2]
-    patchmill.write_patches(source, tmp_path / "set.zarr", **arguments, mode="append")
-    patchmill.write_patches(source, tmp_path / "once.zarr", **arguments)
-    assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+        changed[:] = 0 if case == "all are dropped" else 9
+    assert_seen_until_it_is_back(tmp_path, image, arguments, changed)
 
 
 def test_to_images_of_which_nothing_was_kept_others_are_added(tmp_path, tiny_shards):  # noqa: F811

@@ -139,7 +139,6 @@ def _cut(job: Job, at: int, piece: Piece, tile: Array, frame: Frame) -> Cut:
     fields = _wanted(job, job.planned[at].name) if piece.patches > 0 and job.shards.whole else ()
     if change.pointwise:
         _try_out(change.transform, _middle(raw, piece.grid.patch_shape))
-    if change.pointwise:
         values = change.apply(raw, variable.name)
         return Cut(values, None, _of_pixels(piece, raw, values, variable, fields))
     patches = in_a_row(cut_out(piece, raw, change.padding))

@@ -296,9 +296,9 @@ class Conductor:
             self._fail(attempt, f"{sentence}; `limit` at the top of the config sets another")
         waiting = [stage for stage in self._ledger.record.stages if stage.state == "waiting"]
         if waiting and self._ledger.record.failed is None:
-            self._ledger.put(self._never_begun(waiting[0], sentence), exit_code=EXIT_LATE)
+            self._ledger.put(self._out_of_time(waiting[0], sentence), exit_code=EXIT_LATE)
 
-    def _never_begun(self, stage: StageRecord, sentence: str) -> StageRecord:
+    def _out_of_time(self, stage: StageRecord, sentence: str) -> StageRecord:
         """A stage for which the run has no time left: one that waited for another attempt ends as its last one did."""
         _, ended, _ = self._again.pop(stage.name, (0.0, stage, 0))
         if ended.failure is None:
