@@ -238,9 +238,11 @@ def test_the_sockets_of_a_stage_that_was_killed_are_removed_by_the_next_run(tmp_
     write_notebook(tmp_path / "kills.ipynb", "told: str = ''  # a file", kills)
     write_notebook(tmp_path / "adds.ipynb", "x: int = 1  # a number")
     params = {"params": {"told": str(tmp_path / "told")}}
-    assert patchmill.run(write_config(tmp_path / "one.yaml", {"kills": params}), check=False).exit_code == 137
+    run = patchmill.run(write_config(tmp_path / "one.yaml", {"kills": params}), check=False)
+    assert run.exit_code == 137
     left = Path((tmp_path / "told").read_text())
-    assert left.is_dir()
+    assert {"kernel.json", "kernel-ipc-1"} <= {path.name for path in left.iterdir()}
+    assert [str(path) for path in Path(run.folder).rglob("*") if path.is_socket()] == []
     assert patchmill.run(write_config(tmp_path / "two.yaml", {"adds": {}})).state == "done"
     assert not left.exists()
 

@@ -159,6 +159,15 @@ def test_a_target_that_somebody_holds_is_told_from_a_failure(tmp_path):
     assert (state, str(failure), code) == ("failed", "HeldError: it is being written", 75)
 
 
+def test_folders_may_have_braces_in_their_names(tmp_path):
+    (tmp_path / "{x}").mkdir()
+    write_notebook(tmp_path / "{x}" / "adds.ipynb", "x: int = 1  # a number", "print(x)")
+    config = write_config(tmp_path / "{x}" / "pipeline.yaml", {"adds": {"params": {"x": 3}}}, root="out_{draft}")
+    run = patchmill.run(config)
+    assert run.state == "done"
+    assert (Path(run.folder) / "notebooks" / "adds.ipynb").is_file()
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )

@@ -103,8 +103,8 @@ def _execute(job: Job, answer: Answer) -> None:
     with socket_folder() as runtime:
         os.environ["JUPYTER_RUNTIME_DIR"] = runtime
         papermill.execute_notebook(
-            job.notebook,
-            job.executed,
+            _as_it_is(job.notebook),
+            _as_it_is(job.executed),
             parameters=job.parameters,
             cwd=job.cwd,
             progress_bar=False,
@@ -112,10 +112,16 @@ def _execute(job: Job, answer: Answer) -> None:
             # Of a cell that printed very much, the last comes long after its end.
             iopub_timeout=120,
             kernel_manager_class=_watching(answer, patience),
-            # Ports of TCP collide when many kernels start at once, and anybody on the machine can knock.
-            config=Config(KernelManager={"transport": "ipc"}),
+            # Ports of TCP collide when many kernels start at once, and anybody on the machine can knock. Sockets lie
+            # beside the connection file, with the key in it, and both go with the folder.
+            config=Config(KernelManager={"transport": "ipc", "connection_file": os.path.join(runtime, "kernel.json")}),
             on_cell_execute=began,
         )
+
+
+def _as_it_is(path: str) -> str:
+    # papermill puts parameters into paths, by str.format.
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 def _watching(answer: Answer, patience: float) -> type:

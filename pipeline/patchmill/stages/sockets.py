@@ -4,7 +4,7 @@
 
     /tmp/pm-x7k2b9qa/          short: the address of a socket has at most 107 bytes
       owner.json               whose it is: a `Runner`
-      kernel-....json, ...     jupyter's
+      kernel.json, ...         jupyter's, with the key of its messages
 """
 
 from __future__ import annotations
