@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from patchmill.errors import ConfigError
 from patchmill.stages.pipelines import read_pipeline
 from patchmill.stages.places import TemporaryFolder
-from patchmill.stages.secrecy import is_secret_name, problem_of
+from patchmill.stages.secrecy import is_secret_name, problem_of, taken_from_environment
 from stages.notebook_files import ENTER, write_config, write_notebook
 
 CANARY = "c4n4ry/51ngs+NO+m0re"
@@ -304,3 +304,10 @@ def test_an_output_within_the_root_is_fine_however_it_is_written(folder):
 def test_a_temporary_place_is_in_its_folder(capsys):
     with pytest.raises(ValueError, match="can't lead out"):
         TemporaryFolder().place("temp:../x")
+
+
+def test_folders_of_the_shell_are_no_secrets(folder, monkeypatch):
+    monkeypatch.setenv("OLDPWD", str(folder / "gone"))
+    monkeypatch.setenv("PWD", str(folder))
+    assert problem_of("a.text", "text", f"{folder}/gone/x") == ""
+    assert list(taken_from_environment("${oc.env:PWD}/${oc.env:DB_PWD}")) == ["DB_PWD"]

@@ -26,6 +26,9 @@ _KEYS = frozenset((
 _SIGNED = ("sig", "signature", "awsaccesskeyid", "googleaccessid")
 """How parts of a signed URL end, beside what the rules above know."""
 
+_FOLDERS = ("PWD", "OLDPWD")
+"""Variables of every shell, of which the value is a folder."""
+
 _SHORTEST = 8
 """Characters of a secret that is looked for inside of other texts; shorter ones occur by chance."""
 
@@ -82,7 +85,7 @@ def taken_from_environment(text: str) -> Iterator[str]:
     ['API_TOKEN']
     """
     for name in re.findall(r"oc\.env\s*:\s*['\"]?([A-Za-z_]\w*)", text):
-        if is_secret_name(name):
+        if _is_secret_variable(name):
             yield name
 
 
@@ -169,8 +172,12 @@ def _has_credentials(text: str) -> bool:
     return any(is_secret_name(key) or key.lower().endswith(_SIGNED) for key in keys)
 
 
+def _is_secret_variable(name: str, value: str = "") -> bool:
+    return name not in _FOLDERS and is_secret_name(name, value)
+
+
 def _secrets() -> Iterator[tuple[str, str]]:
     """Secret variables of the environment with their values; the path of a file with a secret in it is none."""
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and is_secret_name(name) and not os.path.lexists(value):
+        if len(value) >= _SHORTEST and _is_secret_variable(name, value) and not os.path.lexists(value):
             yield name, value
