@@ -543,3 +543,21 @@ def test_a_set_that_somebody_has_begun_stays(tmp_path, monkeypatch, tiny_shards)
     shutil.rmtree(f"{project.target}.patchmill")
     begin("test/works")
     assert refusal(project) == ""
+
+
+def test_a_project_that_was_moved_or_is_reached_by_a_link_is_the_same(tmp_path):
+    (tmp_path / "one").mkdir()
+    project = Project(tmp_path / "one")
+    project.done()
+    (tmp_path / "link").symlink_to("one")
+    for place in ("link", "two"):
+        if place == "two":
+            (tmp_path / "one").rename(tmp_path / "two")
+        config = str(tmp_path / place / "pipeline.yaml")
+        pipeline = read_pipeline(config)
+        memos = Memos(pipeline.runs, pipeline.name)
+        assert decide(pipeline.stages[0], memos).why == "nothing changed since run run-1"
+        refuse_foreign(pipeline, memos)
+    (tmp_path / "two" / "out" / "a").write_text("else")
+    with pytest.raises(TargetExistsError, match="is not what run run-1 left there"):
+        refuse_foreign(pipeline, memos)

@@ -15,7 +15,7 @@ from patchmill.stages.contents import content_at
 from patchmill.stages.memos import Memos
 from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.pipelines import read_pipeline
-from patchmill.stages.traces import is_known, is_trace, only_grew, stamp, trace
+from patchmill.stages.traces import is_known, is_left, is_trace, left_at, only_grew, stamp, trace
 from patchmill.storage import Location
 from stages.notebook_files import write_config, write_notebook
 
@@ -160,3 +160,25 @@ def test_a_set_in_an_object_store_is_its_whom_its_provenance_names(tmp_path, s3)
     with dask.config.set({"patchmill.stage": "test/cuts"}):
         patchmill.write_patches(tmp_path / "source.zarr", f"{s3}/set.zarr", 8, mode="overwrite")
     refuse_foreign(pipeline, memos)
+
+
+def test_of_a_pattern_the_content_decides_and_each_file_counts_once(tmp_path):
+    for name in ("a/1.txt", "a/b/2.txt", "a/b/c/3.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("12")
+    pattern = f"{tmp_path}/a/**"
+    left = left_at(pattern)
+    assert (left["files"], left["bytes"]) == (3, 6)
+    os.utime(tmp_path / "a/b/2.txt", ns=(1, 1))
+    assert is_left(pattern, trace(pattern), left)
+    (tmp_path / "a/b/2.txt").write_text("34")
+    assert not is_left(pattern, trace(pattern), left)
+
+
+@pytest.mark.parametrize("place", ["a/1", "a", "a/*"])
+def test_what_was_moved_with_all_around_it_has_the_same_trace(tmp_path, place):
+    (tmp_path / "one" / "a").mkdir(parents=True)
+    (tmp_path / "one" / "a" / "1").write_text("12")
+    before = trace(f"{tmp_path}/one/{place}")
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert trace(f"{tmp_path}/two/{place}") == before

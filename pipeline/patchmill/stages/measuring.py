@@ -38,11 +38,16 @@ def place_at(path: str) -> str | None:
 
 
 def matching(path: str) -> Iterator[str]:
-    """Files that match a pattern, and those below folders that do, in no order; ``{stem}`` stands for any name."""
+    """Files that match a pattern, and those below folders that do, each once, in no order; ``{stem}`` is any name."""
     # Of masks/{stem}.tif the stage works out the names.
     pattern = re.sub(r"\{[^{}]*\}", "*", path)
+    seen: set[str] = set()
     for match in glob.iglob(pattern, recursive=True) if glob.has_magic(pattern) else ():
-        yield from files_below(match) if os.path.isdir(match) else [match]
+        for file in files_below(match) if os.path.isdir(match) else [match]:
+            name = os.path.normpath(file)
+            if name not in seen:
+                seen.add(name)
+                yield file
 
 
 def files_below(folder: str, *, everything: bool = False) -> Iterator[str]:

@@ -9,7 +9,8 @@
 A stage has up to two entries: `done`, the last time that it came to its end, and `begun`, where it has been begun since
 and has not. So what was written half is never taken for a result, whatever became of the process that wrote it. The
 folder is no record, and `patchmill clean` leaves it alone; its pages and logs are links to those of records
-where the disk has such.
+where the disk has such. Paths in stages.json are absolute; it says where it lies itself, so that where a project was
+moved, or is reached by another path, they are read as those of now.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class Memos:
     def _put(self, stage: str, memo: Memo) -> None:
         self._known[stage] = memo
         stages = {name: asdict(each) for name, each in self._known.items()}
-        text = json.dumps({"format": _FORMAT, "stages": stages}, indent=1, default=str)
+        told = {"format": _FORMAT, "at": os.path.abspath(self._folder), "stages": stages}
+        text = json.dumps(told, indent=1, default=str)
         with written_to(self._folder):
             os.makedirs(self._folder, exist_ok=True)
             write_whole(self._path, f"{text}\n", durable=True)
@@ -169,19 +171,46 @@ def _link_or_copy(path: str, to: str) -> None:
 
 
 def _read(path: str) -> dict[str, Memo]:
+    folder = os.path.abspath(os.path.dirname(path))
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
         if told["format"] != _FORMAT:
             return {}
-        stages = dict(told["stages"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        stages = dict(_moved(told["stages"], *_apart(told.get("at", folder), folder)))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
     known = {}
     for name, memo in stages.items():
         with suppress(ValueError):  # of a stage that can't be read nothing is known, and it runs
             known[name] = _with_traces(checked(Memo, memo))
     return known
+
+
+def _apart(before: str, now: str) -> tuple[str, str]:
+    """The folders in which two paths differ: of /a/x/y and /b/x/y these are /a and /b.
+
+    Examples
+    --------
+    >>> _apart("/old/out/records", "/new/out/records"), _apart("/old/out", "/old/out")
+    (('/old', '/new'), ('/', '/'))
+    """
+    while os.path.basename(before) == os.path.basename(now) and before != "/" and now != "/":
+        before, now = os.path.dirname(before), os.path.dirname(now)
+    return before, now
+
+
+def _moved(told: Any, before: str, now: str) -> Any:
+    """`told`, plain JSON, with all paths below one folder as those below another."""
+    if before == now:
+        return told
+    if isinstance(told, str):
+        return now + told[len(before) :] if told == before or told.startswith(f"{before}/") else told
+    if isinstance(told, list):
+        return [_moved(each, before, now) for each in told]
+    if isinstance(told, dict):
+        return {_moved(name, before, now): _moved(each, before, now) for name, each in told.items()}
+    return told
 
 
 def _with_traces(memo: Memo) -> Memo:

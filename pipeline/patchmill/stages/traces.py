@@ -145,9 +145,9 @@ def own_attributes(root: bytes | None) -> Mapping[str, Any] | None:
 def _local(path: str) -> Trace:
     place = place_at(path)
     if place is None:
-        listed = _listed((file, file) for file in matching(path))
+        listed = _listed((os.path.relpath(file, path), file) for file in matching(path))
         return {"kind": "files", **listed} if listed["files"] else {"kind": "nothing"}
-    return _folder(place) if os.path.isdir(place) else {"kind": "file", **_listed([(place, place)])}
+    return _folder(place) if os.path.isdir(place) else {"kind": "file", **_listed([(os.path.basename(place), place)])}
 
 
 def _files(path: str, place: str | None) -> Iterable[str]:
@@ -185,9 +185,8 @@ def _listed(files: Iterable[tuple[str, str]]) -> Trace:
 
 
 def _content(path: str) -> str:
-    files = [path] if os.path.isfile(path) else files_below(path)
     digest = hashlib.sha256()
-    for name, file in sorted((os.path.relpath(file, path), file) for file in files):
+    for name, file in sorted((os.path.relpath(file, path), file) for file in _files(path, place_at(path))):
         with suppress(OSError):
             digest.update(f"{name}\0{file_digest(file)}\n".encode(errors="replace"))
     return digest.hexdigest()
