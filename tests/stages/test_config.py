@@ -559,3 +559,34 @@ def test_a_parameter_without_its_stage_is_told_its_stages(folder):
             read_config(path, [f"{name}=64"]).problems.check()
     with pytest.raises(ConfigError, match=r"no stage stage; its stages are second, first$"):
         read_config(path, ["stage=64"]).problems.check()
+
+
+@pytest.mark.parametrize("read", ["..", "../*", "../out/*", "../**/*.zarr"])
+def test_what_the_next_run_would_read_as_well_is_refused(folder, read):
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(write(folder, CHAIN.replace("{target: ", f'{{source: "{read}", target: ')))
+    assert "first.source" in str(caught.value)
+    assert "which the next run would read as well: name the files by a pattern" in str(caught.value)
+
+
+def test_a_pattern_meets_only_what_it_finds(folder):
+    third = '  third: {notebook: ../work.ipynb, params: {source: "../*.zarr", target: "${root}/c.zarr"}}\n'
+    (folder.parent / "other.zarr").touch()
+    assert read_pipeline(write(folder, CHAIN + third)).names == ["first", "second", "third"]
+
+
+def test_partners_are_looked_for_beside_the_images_of_a_config(folder):
+    (folder.parent / "scenes" / "below").mkdir(parents=True)
+    for name in ("a.png", "a_mask.png", "below/b.png", "below/b_mask.png"):
+        (folder.parent / "scenes" / name).touch()
+    text = """
+name: some
+root: ../out
+stages:
+  ingest: {notebook: "patchmill:ingest", params: {images: %s, variables: {mask: "{parent}/{stem}_mask.png"}}}
+"""
+    below = f"{folder.parent}/scenes"
+    for images, beside in (("../scenes", f"{below}/**/{{stem}}"), ("../scenes/a.*", f"{below}/{{stem}}")):
+        stage = read_pipeline(write(folder, text % images)).stages[0]
+        assert stage.params["variables"] == {"mask": "{parent}/{stem}_mask.png"}
+        assert ("variables.mask", f"{beside}_mask.png") in stage.inputs

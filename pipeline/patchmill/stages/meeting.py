@@ -16,7 +16,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from functools import cache
 from glob import has_magic
 from typing import TYPE_CHECKING
@@ -80,9 +80,28 @@ class Written:
         return self.resolve(folder) in folders(self.resolve(path))
 
     def matching(self, pattern: str) -> Iterator[Place]:
-        """Those that a pattern matches, as they are written."""
+        """Those that a pattern matches, or that lie in what it matches, as they are written."""
         if has_magic(pattern):
-            yield from (place for places in self._at.values() for place in places if fnmatch(place.path, pattern))
+            yield from (place for places in self._at.values() for place in places if is_found(place.path, pattern))
+
+
+def is_found(path: str, pattern: str) -> bool:
+    """Whether a pattern matches `path`, or a folder that it lies in; only ``**`` is more than one name.
+
+    Examples
+    --------
+    >>> is_found("/a/b/c.tif", "/a/*.tif"), is_found("/a/b/c.tif", "/a/**/*.tif"), is_found("/a/b/c.tif", "/a/*")
+    (False, True, True)
+    """
+    return _leads(path.split("/"), pattern.split("/"))
+
+
+def _leads(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    if not patterns:
+        return True
+    if patterns[0] == "**":
+        return any(_leads(names[at:], patterns[1:]) for at in range(len(names) + 1))
+    return bool(names) and fnmatchcase(names[0], patterns[0]) and _leads(names[1:], patterns[1:])
 
 
 def places_of(stages: Sequence[Stage]) -> list[Place]:
@@ -127,6 +146,7 @@ def check_paths(
     so_far = Written(resolve=written.resolve)
     known = {stage.name for stage in stages}
     _check_meetings(stages, written, config)
+    _check_growing(stages, written, config, reserved)
     for at, stage in enumerate(stages):
         # What a stage that is itself wrong would have written is nobody else's problem.
         if config.references[stage.name] <= known and stage.name in chosen:
@@ -166,6 +186,22 @@ def _meeting(stage: Stage, path: str, place: Place, *, inside: bool) -> str:
     reference = f"${{stages.{place.stage}.params.{place.param}}}{path[len(place.path) :]}"
     way = "" if inside else f"refer to it as {reference}, or "
     return f"{what} is written by {place.stage}, for which {stage.name} does not wait: {way}say after: {place.stage}"
+
+
+def _check_growing(stages: Sequence[Stage], written: Written, config: Config, reserved: Mapping[str, str]) -> None:
+    """Note inputs that the run itself adds to: the next one would read what this one leaves."""
+    of_runner = Written((Place(path, "", "", len(stages)) for path in reserved), written.resolve)
+    for at, stage in enumerate(stages):
+        for param, path in stage.inputs:
+            later = [place for place in (*written.inside(path), *written.matching(path)) if place.at >= at]
+            for place in [*later, *of_runner.inside(path), *of_runner.matching(path)][:1]:
+                what = f"which {place.stage} writes" if place.stage else reserved[place.path]
+                _note(config, stage, param, _growing(path, place.path, what))
+
+
+def _growing(path: str, inside: str, what: str) -> str:
+    way = "name the files by a pattern such as *.tif, or let them and the root lie apart"
+    return f"{path} has {inside} in it, {what}, which the next run would read as well: {way}"
 
 
 def _note(config: Config, stage: Stage, param: str, sentence: str) -> None:

@@ -18,7 +18,7 @@ from patchmill.stages.graph import among
 from patchmill.stages.meeting import Written, check_paths, places_of, writers_of
 from patchmill.stages.models import PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
-from patchmill.stages.places import absolute, each_path, is_local
+from patchmill.stages.places import PARENT, absolute, beside, each_path, is_local
 from patchmill.stages.selecting import EVERYTHING, Selection
 from patchmill.types import as_bytes
 
@@ -75,9 +75,15 @@ class Stage:
 
     def paths(self, way: str) -> Iterator[tuple[str, str]]:
         """Paths and URLs that are read ("in") or written ("out"), each with its parameter, as `outputs` names it."""
-        for name, value in self.params.items():
-            if self.declared[name].way == way:
-                yield from _texts(value, name)
+        texts = [
+            text
+            for name, value in self.params.items()
+            if self.declared[name].way == way
+            for text in _texts(value, name)
+        ]
+        others = [path for _, path in texts if not path.startswith(PARENT)]
+        for name, path in texts:
+            yield from ((name, each) for each in (beside(path, others) if path.startswith(PARENT) else [path]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +17,9 @@ SAMPLE = "sample:"
 TEMPORARY = "temp:"
 """Begins a path below a new temporary folder: ``temp:source.zarr``."""
 
+
+PARENT = "{parent}"
+"""Begins a pattern of files that lie beside those of another parameter: ``{parent}/{stem}_mask.tif``."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _FILE = re.compile(r"file://", re.IGNORECASE)
@@ -38,12 +41,14 @@ def is_local(path: str) -> bool:
 def absolute(path: str, base: str) -> str:
     """`path` below the folder `base`, if it is local and relative; ``~`` is the user's home, ``file://`` goes.
 
+    What begins with ``{parent}`` is relative to other files, and stays.
+
     Examples
     --------
     >>> absolute("../data/*.tif", "/project/configs"), absolute("s3://bucket/x", "/project")
     ('/project/data/*.tif', 's3://bucket/x')
     """
-    if not path or not is_local(path):
+    if not path or not is_local(path) or path.startswith(PARENT):
         return path
     if _FILE.match(path):
         path = unquote(urlsplit(path).path)
@@ -65,6 +70,19 @@ def each_path(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {key: each_path(item, change) for key, item in value.items()}
     return value
+
+
+def beside(pattern: str, paths: Iterable[str]) -> Iterator[str]:
+    """A pattern that begins with ``{parent}``, for the folders of local paths and patterns.
+
+    Examples
+    --------
+    >>> list(beside("{parent}/{stem}_mask.png", ["/nowhere/*.png", "sample:"]))
+    ['/nowhere/{stem}_mask.png']
+    """
+    rest = pattern.removeprefix(PARENT)
+    for path in filter(is_local, paths):
+        yield (os.path.join(path, "**") if os.path.isdir(path) else os.path.dirname(path)) + rest
 
 
 def is_within(path: str, folder: str) -> bool:
