@@ -77,7 +77,7 @@ def by_threads(tmp_path, source=IMAGE, **options):
 
 
 EVERY = set(product(["stored", "numpy", "dask", "xarray", "labeled dask"], ["patches", "canvas"]))
-FEW = [("stored", "patches"), ("labeled dask", "canvas")]
+FEW = [("stored", "canvas")]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,7 @@ def test_functions_of_a_notebook_travel(tmp_path, tiny, stored, client):
     assert array_objects(tmp_path / "cluster") == by_threads(tmp_path, stored, **options)
 
 
+@pytest.mark.slow
 def test_functions_of_a_script_and_a_cluster_that_is_started_for_it(tmp_path, stored):
     script = tmp_path / "script.py"
     script.write_text(
@@ -221,6 +222,7 @@ def test_a_users_client_is_left_as_it_was(tmp_path, tiny, client):
     assert left_on(client) == {mine.key}
 
 
+@pytest.mark.slow
 def test_a_call_inside_a_task_cuts_with_threads_of_its_worker(tmp_path, tiny, stored):
     def cut(target):
         return len(patchmill.write_patches(str(stored), target, 16, 8, workers=2))
@@ -316,6 +318,7 @@ def test_workers_that_may_hold_too_little_are_told_of(tmp_path):
         patchmill.write_patches(IMAGE, tmp_path / "out", 16)
 
 
+@pytest.mark.slow
 def test_one_that_comes_later_is_looked_at_too(tmp_path, tiny, stored, monkeypatch):
     monkeypatch.setattr(clusters, "_LOOK", 0.1)
     come = []
@@ -467,6 +470,7 @@ class killing:  # noqa: N801 - reads as a verb
                     self.killed.append(1)
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_every_worker_is_an_error_in_the_end(tmp_path, tiny, stored):
     def deadly(patches):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -289,7 +289,8 @@ def run_slice(source, target, part, *more):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
 def test_all_at_once_and_killed_at_random(tmp_path, tiny, stored, seed):
     chance, count = random.Random(seed), 4
     running = {index: run_slice(stored, tmp_path / "out", f"{index}/{count}") for index in range(count)}

@@ -83,6 +83,7 @@ def append_killed_at(step, tmp_path, monkeypatch):
             append(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_before_any_of_the_moves(tmp_path, monkeypatch):
     """Every single step of publishing, one after the other, with a canvas that shares shards."""
     target, expected = begun(tmp_path, [(30, 40)] * 2, [(30, 40), (20, 20)])

@@ -64,6 +64,7 @@ def test_bounds_are_those_of_the_scene(used):
     assert "32632" in used.crs
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 def test_worker_processes_bring_every_patch(used):
     (block,) = (block for block in BLOCKS if "torch" in block)

@@ -139,6 +139,7 @@ def test_however_often_it_is_told_few_are_kept():
     assert pace.rate == pytest.approx(1e6)
 
 
+@pytest.mark.slow
 def test_a_notebook_under_papermill_keeps_the_last_state_and_its_log_has_no_ticks(tmp_path):
     cell = """
 import time

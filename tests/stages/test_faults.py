@@ -219,6 +219,7 @@ def test_an_error_without_a_message_says_its_name(tmp_path):
     assert str(run.failed.failure) == "AssertionError: (without a message)"
 
 
+@pytest.mark.slow
 def test_what_a_kernel_detached_ends_with_its_stage(tmp_path):
     detached = (
         "import subprocess, sys\n"
@@ -421,6 +422,7 @@ def test_a_stage_that_leaves_its_output_as_it_was_before_has_failed_until_it_wri
     assert run("b").state == "done"
 
 
+@pytest.mark.slow
 def test_an_output_that_an_earlier_attempt_wrote_may_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(conducting, "_PAUSE_SECONDS", 0.1)
     steps = "import os\nif not os.path.exists(target):\n    open(target, 'w').close()\n    os.kill(os.getpid(), 9)"

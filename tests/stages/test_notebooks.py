@@ -140,9 +140,8 @@ def sentences(notebook: dict[str, Any]) -> str:
     return "\n".join("".join(output.get("data", {}).get("text/markdown", "")) for output in outputs)
 
 
-@pytest.mark.parametrize(
-    ("keep", "kept"), [("mean > 300", False), pytest.param("mean < 128", True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("keep", "kept"), [("mean > 300", False), ("mean < 128", True)])
 def test_notebooks_run_through_whatever_is_kept(keep, kept, tmp_path):
     random = np.random.default_rng(0)
     source = xr.DataArray(random.integers(0, 256, (2, 1, 32, 48), "uint8"), dims=("image", "channel", "y", "x"))
@@ -297,6 +296,7 @@ def test_all_that_a_cut_can_be_told_can_be_given_as_texts(tmp_path):
     assert len(again) == len(expected)
 
 
+@pytest.mark.slow
 def test_channels_and_axes_of_images_can_be_given_as_texts(tmp_path):
     scenes = xr.DataArray(np.arange(60, dtype="int16").reshape(2, 5, 6), dims=("step", "row", "col"), name="scene")
     scenes.to_dataset().to_zarr(tmp_path / "b.zarr", consolidated=False)
@@ -308,6 +308,7 @@ def test_channels_and_axes_of_images_can_be_given_as_texts(tmp_path):
     np.testing.assert_array_equal(source["image"][0], scenes)
 
 
+@pytest.mark.slow
 def test_an_image_is_shown_beside_its_mask(tmp_path):
     random = np.random.default_rng(0)
     scene = (("image", "channel", "y", "x"), random.integers(0, 255, (2, 3, 20, 30), "uint8"))

@@ -70,6 +70,7 @@ def test_a_place_that_is_gone_is_the_other_one_too(here):
     assert images_of("coast/configs/coast.yaml") == "sample:"
 
 
+@pytest.mark.slow
 def test_a_project_runs_on_its_images(here):
     start_project("coast")
     write_images("coast/data")
