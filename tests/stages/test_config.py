@@ -108,6 +108,23 @@ def test_what_only_looks_like_a_reference_stays_what_it_is(tmp_path_factory, tex
     assert (again.root, again.stages[0].params) == (pipeline.root, params)
 
 
+LIKE_NUMBERS = st.text(st.sampled_from("0123456789eE+-._:xbinfNa~"), max_size=6)
+
+
+@settings(max_examples=20)
+@given(st.lists(LIKE_NUMBERS, max_size=30))
+def test_what_only_looks_like_a_number_stays_a_text(tmp_path_factory, texts):
+    folder = tmp_path_factory.getbasetemp() / "numbers"
+    folder.mkdir(exist_ok=True)
+    write_notebook(folder / "work.ipynb", "words: list[str] = []  # any\nmore: dict = {}  # any\nx: float = 0.5  # any")
+    params = {"words": ["1e3", "1234e56", *texts], "more": {text: [text] for text in texts}, "x": 1e300}
+    stages = tuple(Stage(name, str(folder / "work.ipynb"), params, {}) for name in ("1e5", "a"))
+    pipeline = Pipeline("7e10", "", str(folder / "out"), str(folder), None, None, stages)
+    again = read_pipeline(write(folder, config_text(pipeline)))
+    assert (again.name, again.names) == (pipeline.name, pipeline.names)
+    assert all(stage.params == params for stage in again.stages)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

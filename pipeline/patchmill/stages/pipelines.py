@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import yaml
+
 from patchmill.errors import ConfigError
 from patchmill.stages.codes import code_cells
 from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, literal, read_config
@@ -161,8 +163,6 @@ def read_pipeline(
 
 def config_text(pipeline: Pipeline) -> str:
     """A config that runs the same again from anywhere: interpolated, paths absolute, defaults of paths written out."""
-    import yaml
-
     compute = {"memory": pipeline.memory, "workers": pipeline.workers, "cluster": pipeline.cluster}
     content = {
         "name": pipeline.name,
@@ -173,7 +173,18 @@ def config_text(pipeline: Pipeline) -> str:
         "stages": {stage.name: _stage_content(stage) for stage in pipeline.stages},
     }
     content = each_path(content, literal)
-    return f"# Of {pipeline.path}\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
+    return f"# Of {pipeline.path}\n{yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)}"
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc, unused-ignore]
+    """Quotes every text that begins as a number does: for OmegaConf 1e3 is one, for PyYAML it is not."""
+
+
+def _dumped_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if text[:1] in "+-.0123456789" else None)
+
+
+_Dumper.add_representer(str, _dumped_text)
 
 
 def _stage_content(stage: Stage) -> dict[str, Any]:
