@@ -224,6 +224,18 @@ def test_of_two_runs_that_began_in_one_second_the_pointer_knows_the_last(tmp_pat
         assert latest_run(str(tmp_path)).folder == last
 
 
+def test_a_clock_that_was_wrong_once_decides_neither_which_run_is_the_last_nor_what_is_removed(tmp_path):
+    wrong = [record(tmp_path, f"20310101-0000{n:02}", began=f"2031-01-01T00:00:{n:02}+00:00") for n in range(21)]
+    before = record(tmp_path, "20250101-000001")
+    last = record(tmp_path, "20250101-000002")
+    point_to(last)
+    assert latest_run(str(tmp_path)).folder == last
+    assert [run.folder for run in find_runs(str(tmp_path), most=2)][-1] == last
+    clean(str(tmp_path), keep=1)
+    assert sorted(os.listdir(tmp_path)) == ["20250101-000002", "latest"]
+    assert not any(map(os.path.exists, [before, *wrong]))
+
+
 def test_a_runner_elsewhere_that_is_silent_is_told_of(tmp_path):
     runner = replace(this_runner(), host="elsewhere", place="another")
     old = read_status(record(tmp_path, "r01", state="running", runner=runner, beat="2025-01-01T00:00:00+00:00"))
@@ -266,6 +278,7 @@ def test_cleaning_leaves_no_pointer_to_a_record_that_is_gone(tmp_path, monkeypat
     point_to(one)
     clean(str(tmp_path), keep=1)
     assert sorted(os.listdir(tmp_path)) == ["latest" if links else "latest.txt", "r01", "r02"]
+    record(tmp_path, "r00")
     with monkeypatch.context() as patched:
         patched.setattr(cleaning, "_remove", lambda path: refused() if path == two else shutil.rmtree(path))
         with pytest.raises(PermissionError):

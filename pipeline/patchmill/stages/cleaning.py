@@ -23,7 +23,7 @@ def clean(where: str | None = None, *, keep: int) -> list[tuple[str, int]]:
     where : str, optional
         As `find_runs` takes it; all the records must lie in one folder. Without, only those below the current folder.
     keep : int
-        So many of the latest stay, of each config; and any that runs.
+        So many of the latest stay, of each config, among them what ``latest`` points to; and any that runs.
 
     Returns
     -------

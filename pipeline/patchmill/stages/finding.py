@@ -46,7 +46,7 @@ class _Records:
 
 
 def find_runs(where: str | None = None, *, most: int | None = None) -> list[Run]:
-    """Runs by their records, the one that began last at the end.
+    """Runs by their records, in the order in which they began; of one folder the last is what its pointer points to.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def find_runs(where: str | None = None, *, most: int | None = None) -> list[Run]
         ``records`` in it. Without, whatever lies around the current folder: itself, ``runs/*``, and the runs of configs
         in it and in ``configs``, the same from the folder above.
     most : int, optional
-        Of each folder only so many records, the last by their names, which begin with the time.
+        Of each folder only so many records: what its pointer points to, and the last by their names, which begin with
+        the time.
 
     Raises
     ------
@@ -78,19 +79,12 @@ def find_runs(where: str | None = None, *, most: int | None = None) -> list[Run]
         if damaged:
             raise PatchmillError(damaged)
         raise FileNotFoundError(_none_yet(where, known))
-    return sorted(found.values(), key=_in_time)
+    return _in_time(list(found.values()))
 
 
 def latest_run(where: str | None = None) -> Run:
-    """Of `find_runs`, the one that began last."""
-    return last_of(find_runs(where, most=_MOST))
-
-
-def last_of(runs: Sequence[Run]) -> Run:
-    """The run that began last, of at least one; of several that began in one second the pointer knows which."""
-    last = max(runs, key=_in_time)
-    pointed = _pointed(os.path.dirname(last.folder))
-    return next((run for run in runs if run.folder == pointed and run.began == last.began), last)
+    """Of `find_runs`, the last."""
+    return find_runs(where, most=_MOST)[-1]
 
 
 def condition(run: Run) -> Condition:
@@ -141,16 +135,25 @@ def runs_in(folder: str, name: str = "", most: int | None = None) -> list[Run]:
     name : str
         Of the pipeline whose runs count; empty for all.
     most : int, optional
-        Only so many, the last by the names of their records, which begin with the time.
+        Only so many: what the pointer points to, and the last by the names of their records, which begin with the time.
     """
     found: list[Run] = []
-    for path in _paths(folder):
+    for path in _last_first(folder):
         with suppress(PatchmillError):
             run = read_status(path)
             found += [run] if name in {"", run.name} else []
         if len(found) == most:
             break
     return found
+
+
+def _last_first(folder: str) -> Iterator[str]:
+    """What is or was a record in a folder: first what the pointer points to, whatever its name."""
+    folder = os.path.realpath(folder)
+    pointed = _pointed(folder)
+    if os.path.dirname(pointed) == folder and os.path.isfile(os.path.join(pointed, STATUS)):
+        yield pointed
+    yield from (path for path in _paths(folder) if path != pointed)
 
 
 def _paths(folder: str) -> Iterator[str]:
@@ -193,8 +196,17 @@ def _since(moment: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
-def _in_time(run: Run) -> tuple[str, float]:
-    return run.began, os.path.getmtime(run.folder)
+def _in_time(runs: Sequence[Run]) -> list[Run]:
+    """Runs in the order in which they began; in its folder, none after the one that the pointer points to."""
+    # Where a record says that it did, the clock was wrong.
+    pointers = {folder: _pointed(folder) for folder in {os.path.dirname(run.folder) for run in runs}}
+    lasts = {os.path.dirname(run.folder): run for run in runs if run.folder in pointers.values()}
+
+    def when(run: Run) -> tuple[str, bool, float]:
+        last = lasts.get(os.path.dirname(run.folder), run)
+        return min(run.began, last.began), run is last, os.path.getmtime(run.folder)
+
+    return sorted(runs, key=when)
 
 
 def _records_of(place: str) -> _Records:
