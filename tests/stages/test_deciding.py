@@ -14,8 +14,8 @@ import patchmill
 from cuts import tiny_shards  # noqa: F401 - a fixture
 from patchmill.errors import TargetExistsError
 from patchmill.stages import deciding
-from patchmill.stages.codes import normalized
-from patchmill.stages.deciding import Decision, decide, left_by
+from patchmill.stages.codes import normalized, notebook_digest
+from patchmill.stages.deciding import Decision, basis_of, decide, left_by
 from patchmill.stages.memos import Basis, Memos, Work
 from patchmill.stages.owning import refuse_foreign
 from patchmill.stages.pipelines import Pipeline, Stage, read_pipeline
@@ -353,6 +353,22 @@ def test_a_stage_behind_one_whose_output_it_does_not_name_runs_after_it(tmp_path
 )
 def test_what_counts_as_the_same_code(before, now, same):
     assert (normalized(before) == normalized(now)) == same
+
+
+def test_a_cell_that_papermill_injected_counts_where_it_stays(tmp_path):
+    path = tmp_path / "works.ipynb"
+    digests = []
+    for number in (5, 6):
+        write_notebook(path, "count: int = 1  # a number", "print(count)")
+        notebook = json.loads(path.read_text())
+        injected = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "outputs": []}
+        notebook["cells"][1:1] = [injected | {"source": f"count = {number}"}]
+        path.write_text(json.dumps(notebook))
+        digests.append([notebook_digest(str(path), injects=injects) for injects in (True, False)])
+    # papermill replaces it where there is something to inject, and else executes it.
+    assert [before == now for before, now in zip(*digests, strict=True)] == [True, False]
+    stages = read_pipeline(str(write_config(tmp_path / "pipeline.yaml", {"works": {}}))).stages
+    assert basis_of(stages[0], Memos(str(tmp_path), "test")).code == digests[1][1]
 
 
 def test_a_module_that_is_imported_beside_a_magic_counts(project):

@@ -19,7 +19,8 @@ from contextlib import suppress
 from typing import Any
 
 _INJECTED = "injected-parameters"
-"""Tag of the cell that papermill itself puts in, and replaces the next time."""
+"""Tag of the cell that papermill itself puts in, and the next time replaces, if it has parameters to put in; else it is
+executed as it is."""
 
 _MAGIC = re.compile(r"^([ \t]*)([%!?].*)$", re.MULTILINE)
 
@@ -54,10 +55,20 @@ def _cell(cell: Any) -> tuple[str, list[str]]:
     return source if isinstance(source, str) else "".join(source), list(cell.get("metadata", {}).get("tags", []))
 
 
-def notebook_digest(path: str) -> str:
-    """A digest of a notebook's code: equal for notebooks that differ in comments, Markdown, outputs, metadata alone."""
-    sources = [source for source, tags in code_cells(path) if _INJECTED not in tags]
-    return _digest(*(text for text in map(normalized, sources) if text))
+def notebook_digest(path: str, *, injects: bool) -> str:
+    """A digest of a notebook's code: equal for notebooks that differ in comments, Markdown, outputs, metadata alone.
+
+    Parameters
+    ----------
+    path : str
+    injects : bool
+        Whether papermill will have parameters to put in, and so replace the cell that it put in before.
+    """
+    cells = code_cells(path)
+    if injects:
+        replaced = next((cell for cell in cells if _INJECTED in cell[1]), None)
+        cells = [cell for cell in cells if cell is not replaced]
+    return _digest(*(text for text in (normalized(source) for source, _ in cells) if text))
 
 
 def module_digests(path: str) -> dict[str, str]:

@@ -78,7 +78,7 @@ def basis_of(stage: Stage, memos: Memos) -> Basis:
 
     follows = {name: memos[name].done for name in sorted(stage.follows)}
     return Basis(
-        code=notebook_digest(stage.notebook),
+        code=notebook_digest(stage.notebook, injects=bool(stage.params)),
         modules=module_digests(stage.notebook),
         # As a file gives them back, or what was a tuple would differ from itself.
         parameters=_plain(stage.params),
