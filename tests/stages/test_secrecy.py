@@ -95,6 +95,18 @@ def test_a_secret_anywhere_else_in_a_config_is_refused_too(folder):
     assert "command line: 'wrok.token=...' overrides nothing" in refused(folder, {}, [f"wrok.token={CANARY}"])
 
 
+def test_a_short_secret_in_the_root_is_refused_and_no_path_below_it_is_told(folder, monkeypatch):
+    monkeypatch.setenv("API_TOKEN", "abc123")
+    params = {"source": "${root}/nothing", "target": "${root}/a.txt"}
+    config = str(write_config(folder / "some.yaml", {"work": {"params": params}}, root="o_${oc.env:API_TOKEN}"))
+    with pytest.raises(ConfigError) as caught:
+        read_pipeline(config)
+    (sentence,) = str(caught.value).splitlines()
+    assert sentence.startswith("some.yaml:2: root must not contain the value of API_TOKEN, ")
+    with pytest.raises(ConfigError, match=r"^command line: root must not contain the value of API_TOKEN, .*$"):
+        read_pipeline(config, ["root=${oc.env:API_TOKEN}"])
+
+
 def test_the_name_of_a_variable_that_is_set_is_what_a_secret_looks_like(folder):
     config = write_config(folder / "some.yaml", {"work": {"params": {"token": "SERVICE_TOKEN"}}})
     assert read_pipeline(str(config)).stages[0].params["token"] == "SERVICE_TOKEN"

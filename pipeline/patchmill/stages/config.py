@@ -123,11 +123,11 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     _FOLDER.set(folder)
     for text in overrides:
         _override(tree, text, folder, problems)
-    _make_root_absolute(tree, folder)
     raw = OmegaConf.to_container(tree, resolve=False)
     _refuse_secrets(raw, problems)
     _check_written_out(raw, problems)
     _check_references(raw, problems)
+    _make_root_absolute(tree, folder, problems)
     values = _without_secrets(_interpolated(tree, (), problems), (), problems)
     model = _shaped(values, problems)
     return Config(path, folder, model, _edges(_references(raw), model, problems), problems)
@@ -286,8 +286,11 @@ def _params_of(stage: Any, folder: str) -> set[str]:
     return found
 
 
-def _make_root_absolute(tree: DictConfig, folder: str) -> None:
+def _make_root_absolute(tree: DictConfig, folder: str, problems: Problems) -> None:
     # Before interpolation, so that ${root}/x is absolute wherever it is used.
+    if problems.about("root"):
+        tree.root = UNKNOWN  # what is refused is in no path below it
+        return
     try:
         root = tree.get("root")
     except OmegaConfBaseException:
