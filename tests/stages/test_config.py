@@ -480,6 +480,50 @@ def test_an_override_that_can_not_be_is_a_sentence(folder, given):
         read_pipeline(write(folder, CHAIN), [given])
 
 
+SHARED = """\
+name: shared
+root: ../out
+stages:
+  a: {notebook: ../work.ipynb, params: {size: 5, data: "${found:data/x,data/x}"}}
+  b: WHOLE
+"""
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "{notebook: ../work.ipynb, params: '${stages.a.params}'}",
+        "{notebook: ../work.ipynb, params: '${..a.params}'}",
+        "{notebook: ../work.ipynb, params: '${stages[a].params}'}",
+        "{notebook: ../work.ipynb, params: '${oc.select:stages.a.params}'}",
+        "'${stages.a}'",
+        "'${.a}'",
+    ],
+)
+def test_an_override_of_what_is_one_reference_changes_no_other_stage(folder, whole):
+    path = write(folder, SHARED.replace("WHOLE", whole))
+    data = str(folder / "data" / "x")
+    given = [{"size": [5, 5], "data": data}, {"size": [3, 3], "data": data}]
+    for key in ("b.size", "stages.b.params.size"):
+        stages = {stage.name: dict(stage.params) for stage in read_pipeline(path, [f"{key}=3"]).stages}
+        own = ("size", "data")
+        assert [{name: stages[stage][name] for name in own} for stage in "ab"] == given
+    # What is not overridden follows, whichever override is written first.
+    for overrides in (["b.data=data/x", "a.size=7"], ["a.size=7", "b.data=data/x"]):
+        assert [stage.params["size"] for stage in read_pipeline(path, overrides).stages] == [[7, 7]] * 2
+    assert read_config(path, ["b.size=3"]).references == read_config(path).references
+    pipeline = read_pipeline(path, ["b.target=${root}/b.zarr"])
+    assert [stage.params.get("target", "")[-6:] for stage in pipeline.stages] == ["a.zarr", "b.zarr"]
+
+
+def test_an_override_of_what_a_resolver_made_keeps_the_rest(folder):
+    path = write(
+        folder, SHARED.replace("WHOLE", "{notebook: ../work.ipynb, params: '${oc.create:{size: 5, target: x}}'}")
+    )
+    pipeline = read_pipeline(path, ["b.target=${root}/b.zarr"])
+    assert pipeline.stages[1].params["size"] == [5, 5]
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

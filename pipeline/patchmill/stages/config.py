@@ -261,10 +261,30 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
             problems.add(COMMAND_LINE, f"{told} {_TOO_LONG}")
             return
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
+        _write_out(tree, parts)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
         problems.add(COMMAND_LINE, f"{told} can't be set: {one_line(error)}")
     problems.lines[tuple(parts)] = 0
+
+
+def _write_out(tree: DictConfig, parts: Sequence[str]) -> None:
+    """Replace references on the way to a key by one for each value, so that what is set there is set nowhere else."""
+    node: Any = tree
+    for part in parts[:-1]:
+        if not isinstance(node, DictConfig) or part not in node:
+            return
+        inner = node[part]
+        if OmegaConf.is_interpolation(node, part) and isinstance(inner, DictConfig):
+            node[part] = _referring(tree, inner)
+        node = node[part]
+
+
+def _referring(tree: DictConfig, node: DictConfig) -> Any:
+    place = node._get_full_key(None)  # noqa: SLF001 - OmegaConf has no other way to say where a node lies
+    if OmegaConf.select(tree, place) is not node:  # made by a resolver, it lies nowhere
+        return OmegaConf.to_container(node, resolve=False)
+    return {key: f"${{{place}.{key}}}" for key in node}
 
 
 def _stages_with(param: str, stages: Mapping[Any, Any], folder: str) -> str:
