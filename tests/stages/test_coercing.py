@@ -63,6 +63,45 @@ def test_a_text_becomes_what_it_says(typed):
         assert coerced(yaml.safe_dump(value, default_flow_style=True, allow_unicode=True), declared(kind)) == value
 
 
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(TEXTS, PLAIN, max_size=3))
+def test_a_text_whose_type_says_nothing_of_what_is_inside_holds_typed_values(mapping):
+    kinds = {"dict": mapping, "list": [mapping], "list[dict]": [mapping], "dict[str, dict]": {"a": mapping}}
+    for kind, value in kinds.items():
+        for text in (json.dumps(value), repr(value), yaml.safe_dump(value, default_flow_style=True, sort_keys=False)):
+            assert repr(coerced(text, declared(kind))) == repr(coerced(value, declared(kind)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("list", "[1, 2.5, true]", [1, 2.5, True]),
+        ("list", "[1, None, yes]", [1, "None", True]),
+        ("dict", "{'anon': False}", {"anon": False}),
+        ("dict", "{anon: false, since: 2020-01-01, n: 3}", {"anon": False, "since": "2020-01-01", "n": 3}),
+        ("dict[str, int]", "{'a': 3}", {"a": 3}),
+        ("list[str]", "[007, 1.50]", ["007", "1.50"]),
+    ],
+)
+def test_texts_hold_what_their_type_asks_for(kind, text, expected):
+    assert repr(coerced(text, declared(kind))) == repr(expected)
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+@pytest.mark.parametrize(
+    "text", ["{1, 2", "{[]: 1}", "[" * 5000, "{" * 5000, "-" * 100_000 + "1", "[" + "9" * 5000 + "]}"]
+)
+def test_what_can_not_be_read_is_refused(kind, text):
+    with pytest.raises(ValueError, match="given must be"):
+        coerced("[" + text if kind == "list" else text, declared(kind))
+
+
 @given(st.integers(-(2**53), 2**53))
 def test_whole_numbers_come_in_many_shapes(number):
     for shape in (number, float(number), str(number), f" {number} ", f"{Decimal(number):E}"):

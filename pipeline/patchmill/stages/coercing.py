@@ -6,10 +6,12 @@ a text becomes what it says, exactly or not at all; a value that would have to b
 
 from __future__ import annotations
 
+import ast
 import json
 import operator
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -93,7 +95,7 @@ def _coerced(value: Any, kind: str) -> Any:
     if kind.startswith("list"):
         return [_coerced(item, _inner(kind)) for item in _items(value, kind)]
     if kind.startswith("dict"):
-        return {str(key): _coerced(item, _inner(kind)) for key, item in _pairs(value).items()}
+        return {str(key): _coerced(item, _inner(kind)) for key, item in _pairs(value, kind).items()}
     return {"int": _integer, "float": _number, "bool": _truth, "str": _text, "": _anything}[kind](value)
 
 
@@ -149,7 +151,7 @@ def _is_truth(value: Any) -> bool:
 
 def _items(value: Any, kind: str) -> list[Any]:
     if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _read(value)
+        value = _read(value, kind)
     elif isinstance(value, str) and kind in _NUMBERS:
         value = value.split(",")
     if value is None or isinstance(value, Mapping | set):
@@ -158,14 +160,19 @@ def _items(value: Any, kind: str) -> list[Any]:
     return [value] if one else list(value)
 
 
-def _pairs(value: Any) -> Mapping[Any, Any]:
-    value = _read(value) if isinstance(value, str) else value
+def _pairs(value: Any, kind: str) -> Mapping[Any, Any]:
+    value = _read(value, kind) if isinstance(value, str) else value
     if not isinstance(value, Mapping):
         raise TypeError
     return value
 
 
-def _read(text: str) -> Any:
+def _read(text: str, kind: str) -> Any:
+    # A plain list or dict says nothing of what is inside, so that is read as typed values arrive.
+    return _read_typed(text) if kind.rstrip("]").endswith(("list", "dict")) else _read_texts(text)
+
+
+def _read_texts(text: str) -> Any:
     # Numbers stay the texts they are: what they mean, the declared type says.
     import yaml
 
@@ -175,6 +182,24 @@ def _read(text: str) -> Any:
         pass  # YAML reads all of JSON but characters that are escaped in two halves
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes texts only
+    except (yaml.YAMLError, RecursionError):
+        raise ValueError from None
+
+
+def _read_typed(text: str) -> Any:
+    # JSON, what Python prints, or YAML; dates stay texts, as in configs.
+    import yaml
+
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return read(text)
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
+        pass
+
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+    try:
+        return yaml.load(text, Loader=Loader)  # noqa: S506 - safe
     except (yaml.YAMLError, RecursionError):
         raise ValueError from None
 
