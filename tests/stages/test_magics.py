@@ -22,6 +22,7 @@ from patchmill.cli import main
 from patchmill.errors import ConfigError
 from patchmill.show.runs import RunTable, ValueTable
 from patchmill.stages.packaged import notebook_path
+from patchmill.stages.pipelines import config_text, read_pipeline
 from patchmill.stages.records import Failure, Run, StageRecord, new_folder, read_status, this_runner, write_status
 from stages.notebook_files import ENTER, shown_text, write_config, write_notebook
 
@@ -281,6 +282,14 @@ def test_temporary_places_are_made(here, cells, shown, capsys):
     assert (name, os.path.isdir(folder)) == ("x.zarr", True)
     assert capsys.readouterr().out.count("Working in the temporary folder") == 1
     shutil.rmtree(folder)
+
+
+def test_paths_on_the_line_are_relative_to_the_current_folder_where_no_config_is_named(here, cells, shown):
+    run = record(here)
+    Path(run.folder, "config.yaml").write_text(config_text(read_pipeline("../configs/some.yaml")))
+    Path("s.zarr").touch()
+    found = cells(LOAD_EXT, DECLARED, "%patchmill load second source=s.zarr target=../out/c.zarr", ENTER)
+    assert (found["source"], found["target"]) == (f"{here}/notebooks/s.zarr", f"{here}/out/c.zarr")
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class Config:
     """Those found so far; whoever reads the config adds to them, and then raises them all."""
 
 
-def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
+def read_config(path: str, overrides: Sequence[str] = (), *, folder: str | None = None) -> Config:
     """Read a config file, replace values by `overrides`, interpolate, and check its shape.
 
     Parameters
@@ -106,6 +106,8 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
         ``patchmill:demo``, read as if it lay in ``configs`` in the current folder.
     overrides : sequence of str
         ``STAGE.PARAM=value``, or ``root=value`` and the like; values are YAML.
+    folder : str, optional
+        To which local paths are relative, if not to the config's own.
 
     Returns
     -------
@@ -117,7 +119,8 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> Config:
     ConfigError
         If it is too wrong to go on.
     """
-    path, folder = _located(path)
+    path, own = _located(path)
+    folder = own if folder is None else folder
     problems = Problems(path, {COMMAND_LINE: 0})
     tree = _read_yaml(path, problems)
     _FOLDER.set(folder)

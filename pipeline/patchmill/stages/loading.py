@@ -82,7 +82,8 @@ def given_by_run(stage: str, place: str = "", overrides: Sequence[str] = ()) -> 
     place : str
         As for `find_runs`.
     overrides : sequence of str
-        ``PARAM=value`` or ``STAGE.PARAM=value``, of this stage only: in a record, references are values already.
+        ``PARAM=value`` or ``STAGE.PARAM=value``, of this stage only: in a record, references are values already. Local
+        paths are relative to the current folder; those of a record are absolute.
 
     Raises
     ------
@@ -103,7 +104,8 @@ def given_by_run(stage: str, place: str = "", overrides: Sequence[str] = ()) -> 
             f"{others[0]!r} changes nothing of {stage}: in a record the values of stages are final; "
             "with --config CONFIG they follow each other"
         )
-    return _given(stage, read_pipeline(os.path.join(run.folder, "config.yaml"), overrides), origin, overrides)
+    pipeline = read_pipeline(os.path.join(run.folder, "config.yaml"), overrides, folder=os.getcwd())
+    return _given(stage, pipeline, origin, overrides)
 
 
 def scheduled(namespace: Mapping[str, Any]) -> list[Value]:

@@ -113,13 +113,18 @@ class Pipeline:
 
 
 def read_pipeline(
-    path: str, overrides: Sequence[str] = (), selection: Selection = EVERYTHING, *, thorough: bool = False
+    path: str,
+    overrides: Sequence[str] = (),
+    selection: Selection = EVERYTHING,
+    *,
+    folder: str | None = None,
+    thorough: bool = False,
 ) -> Pipeline:
     """Read a config, and check it against the notebooks and the inputs that it names. Nothing is written.
 
     Parameters
     ----------
-    path, overrides
+    path, overrides, folder
         As `read_config` takes them.
     selection : Selection
         Which stages shall run; what they read of others must be there.
@@ -131,7 +136,7 @@ def read_pipeline(
     ConfigError
         With a sentence for each problem.
     """
-    config = read_config(path, overrides)
+    config = read_config(path, overrides, folder=folder)
     model, problems = config.model, config.problems
     if thorough:
         _check_cluster(model, problems)
