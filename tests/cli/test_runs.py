@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,37 @@ def test_status_logs_and_clean(tmp_path, capsys):
     assert main(["clean", ".", "--keep", "1"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
     assert (tmp_path / "out" / "a.txt").read_text() == "wrong"
+
+
+def test_logs_of_a_root_that_was_moved_are_those_in_the_record(tmp_path, capsys):
+    assert main(["run", make(tmp_path), "writes.text=wrong"]) == 1
+    shutil.move("out", "moved")
+    capsys.readouterr()
+    for more in ([], ["--follow"]):
+        assert main(["logs", "moved", *more]) == 0
+        said = capsys.readouterr()
+        assert "==> writes: moved/records/" in said.out
+        assert "so wrong" in said.out
+        assert said.err == ""
+    main(["status", "moved"])
+    executed = find_runs("moved")[-1].stages[1].executed
+    assert executed.startswith(str(tmp_path / "moved"))
+    assert capsys.readouterr().err.endswith(f"open {executed}\n")
+
+
+def test_a_log_that_is_not_there_is_told(tmp_path, capsys):
+    assert main(["run", make(tmp_path), "writes.text=wrong"]) == 1
+    log = find_runs("out")[-1].stages[0].log
+    os.remove(log)
+    capsys.readouterr()
+    sentence = f"patchmill: there is no log {os.path.relpath(log)}: writes has not begun, or it was removed\n"
+    for more in ([], ["--follow"]):
+        assert main(["logs", "out", "writes", *more]) == 1
+        assert capsys.readouterr() == ("", sentence)
+        assert main(["logs", "out", *more]) == 0
+        said = capsys.readouterr()
+        assert "so wrong" in said.out
+        assert said.err == sentence
 
 
 def test_status_of_a_run_that_runs_and_of_one_that_was_killed(tmp_path, capsys):

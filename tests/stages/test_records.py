@@ -159,6 +159,21 @@ def test_what_is_written_is_read_back(tmp_path):
     assert run.runner == this_runner()
 
 
+def test_a_record_that_was_moved_tells_where_its_files_are_now(tmp_path):
+    path = Path(record(tmp_path / "before", "r01"))
+    stage = StageRecord(
+        "a", "a.ipynb", f"{path}/a.ipynb", f"{path}/a.html", f"{path}/logs/a.log", {}, {"x": f"{path}/x"}
+    )
+    write_status(replace(read_status(str(path)), stages=(stage,)))
+    now = tmp_path / "now" / "r01"
+    shutil.move(path.parent, now.parent)
+    (stage,) = read_status(str(now)).stages
+    assert [stage.executed, stage.html, stage.log] == [str(now / name) for name in ("a.ipynb", "a.html", "logs/a.log")]
+    assert stage.source == "a.ipynb"
+    # Data in a record is known as such there too.
+    assert clean(str(now.parent), keep=0) == []
+
+
 def test_a_record_of_an_earlier_patchmill_can_be_read(tmp_path):
     path = Path(record(tmp_path, "r01"))
     told = json.loads((path / "status.json").read_text())

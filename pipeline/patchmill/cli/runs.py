@@ -45,18 +45,22 @@ def logs(given: argparse.Namespace) -> int:
     names = [stage.name for stage in run.stages]
     if wanted is not None and wanted not in names:
         raise ValueError(f"the run {shown_path(run.folder)} has no stage {wanted}; its stages are {', '.join(names)}")
+    stages = [stage for stage in run.stages if wanted in {None, stage.name}]
     if given.follow:
-        return _follow(run, names if wanted is None else [wanted])
-    for stage in run.stages:
-        if wanted in {None, stage.name} and os.path.isfile(stage.log):
+        _follow(run, [stage.name for stage in stages])
+    missing = [stage for stage in stages if not os.path.isfile(stage.log)]
+    for stage in stages:
+        if not given.follow and stage not in missing:
             if wanted is None:
                 say(_head(stage))
             with open(stage.log, encoding="utf-8", errors="replace") as file:
                 say(file.read().rstrip("\n"))
-    return 0
+    for stage in missing:
+        complain(f"patchmill: there is no log {shown_path(stage.log)}: {stage.name} has not begun, or it was removed")
+    return 1 if missing == stages else 0
 
 
-def _follow(run: Run, names: list[str]) -> int:
+def _follow(run: Run, names: list[str]) -> None:
     from patchmill.stages.following import follow
 
     speaker = ""
@@ -65,7 +69,6 @@ def _follow(run: Run, names: list[str]) -> int:
             say(_head(stage))
         speaker = stage.name
         say(said)
-    return 0
 
 
 def _head(stage: StageRecord) -> str:

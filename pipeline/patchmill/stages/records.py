@@ -245,6 +245,8 @@ def written_to(folder: str) -> Iterator[None]:
 def read_status(folder: str) -> Run:
     """The run whose record is `folder`, as `write_status` left it; what an earlier version did not tell is empty.
 
+    Where the record was moved since, its files are looked for where it lies now.
+
     Raises
     ------
     PatchmillError
@@ -254,13 +256,35 @@ def read_status(folder: str) -> Run:
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file, parse_constant=_no_number)
-        return _sensible(checked(Run, {**told, "folder": folder}))
+        run = checked(Run, {**told, "folder": folder})
+        return _sensible(_moved(run, str(told.get("folder", folder))))
     except OSError as error:
         raise PatchmillError(f"the record {folder} can't be read: {error.strerror or error}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise PatchmillError(
             f"{path} is no record that this version of patchmill can read ({error}); the report beside it may tell more"
         ) from None
+
+
+def _moved(run: Run, before: str) -> Run:
+    """`run`, whose record lay at `before` when it was written, with what lies in it where that is now."""
+    if before == run.folder:
+        return run
+
+    def now(path: str) -> str:
+        return f"{run.folder}{path.removeprefix(before)}" if path.startswith(f"{before}{os.sep}") else path
+
+    stages = [
+        replace(
+            stage,
+            executed=now(stage.executed),
+            html=now(stage.html),
+            log=now(stage.log),
+            outputs={name: now(path) for name, path in stage.outputs.items()},
+        )
+        for stage in run.stages
+    ]
+    return replace(run, stages=tuple(stages))
 
 
 def _no_number(text: str) -> NoReturn:
