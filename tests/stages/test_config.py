@@ -480,6 +480,11 @@ def test_an_override_that_can_not_be_is_a_sentence(folder, given):
         read_pipeline(write(folder, CHAIN), [given])
 
 
+def test_the_photographs_that_come_along_need_no_quotes_on_the_command_line(folder):
+    for word in ("first.source=sample:", 'first.source="sample:"'):
+        assert read_pipeline(write(folder, CHAIN), [word]).stages[0].params["source"] == "sample:"
+
+
 SHARED = """\
 name: shared
 root: ../out

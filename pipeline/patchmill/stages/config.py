@@ -25,7 +25,7 @@ from patchmill.stages.bounds import LONGEST_NUMBER, MOST_FOLLOWED, MOST_NODES, e
 from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, PipelineModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_config
-from patchmill.stages.places import absolute
+from patchmill.stages.places import SAMPLE, absolute
 from patchmill.stages.secrecy import (
     interpolation_problem,
     problem_of,
@@ -259,6 +259,8 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
             problems.add(COMMAND_LINE, f"{told} overrides nothing: the config has no stage {parts[0]}{known}")
             return
         parts = ["stages", parts[0], "params", parts[1]]
+    # To YAML it is a key.
+    value = f'"{SAMPLE}"' if value.strip() == SAMPLE else value
     try:
         if long_numbers(yaml.compose(value, Loader=yaml.SafeLoader)):
             problems.add(COMMAND_LINE, f"{told} {_TOO_LONG}")
