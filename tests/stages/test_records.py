@@ -356,11 +356,11 @@ def test_the_heartbeat_is_written_now_and_then(tmp_path, monkeypatch):
     ],
 )
 def test_a_record_of_other_types_is_one_sentence(tmp_path, key, value):
-    run = one_run(tmp_path)
-    told = json.loads(Path(run.folder, "status.json").read_text())
-    Path(run.folder, "status.json").write_text(json.dumps({**told, key: value}))
+    path = record(tmp_path, "r01")
+    told = json.loads(Path(path, "status.json").read_text())
+    Path(path, "status.json").write_text(json.dumps({**told, key: value}))
     with pytest.raises(PatchmillError, match=rf"is no record that this version of patchmill can read \({key}"):
-        read_status(run.folder)
+        read_status(path)
 
 
 @pytest.mark.parametrize(
