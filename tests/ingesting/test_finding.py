@@ -70,6 +70,16 @@ def test_a_list_keeps_its_order_and_takes_each_file_once(tmp_path):
     assert found(path for path in listed) == ["b.npy", "d.npy", "a.npy"]
 
 
+def test_a_file_that_is_written_in_two_ways_is_taken_once(tmp_path, monkeypatch, ingest):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "x.npy")
+    np.savez(tmp_path / "z.npz", first=np.zeros((4, 5), np.uint8), second=np.ones((4, 5), np.uint8))
+    listed = ["x.npy", "./x.npy", tmp_path / "x.npy", "z.npz:first", "./z.npz:second", "./z.npz:first", "*.npy"]
+    offered = find(listed, Location.parse("/nowhere/t.zarr"))
+    assert [file.given for file in offered.files] == ["x.npy", "z.npz:first", "./z.npz:second"]
+    assert ingest(["x.npy", "./x.npy"])[0].names == ("x",)
+
+
 def test_a_file_named_outright_may_be_called_anything(tmp_path, ingest):
     save(tmp_path / "in" / "a.npy")
     os.rename(tmp_path / "in" / "a.npy", tmp_path / "in" / "a.data")

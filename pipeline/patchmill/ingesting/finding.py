@@ -26,14 +26,14 @@ class File:
     Parameters
     ----------
     given : str
-        As the user would write it.
+        As the user would write it; has no say in which file it is.
     path : str
         Absolute.
     variable : str
         Which variable of several, from ``file.nc:variable``; empty where none is named.
     """
 
-    given: str
+    given: str = field(compare=False)
     path: str
     variable: str = ""
 
