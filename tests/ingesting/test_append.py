@@ -338,6 +338,36 @@ def test_a_folder_that_moved_is_not_new(tmp_path):
     assert "3 files lie elsewhere than before" in report.notes[0]
 
 
+@pytest.mark.parametrize("mode", ["append", "auto"])
+def test_a_file_that_moved_hides_none_of_its_copies(tmp_path, mode):
+    folder, target = tmp_path / "in", tmp_path / "t.zarr"
+    folder.mkdir()
+    [old] = save(folder / "a", filled([(4, 5)]))
+    patchmill.ingest(folder, target)
+    for other in ("b", "c"):
+        (folder / other).mkdir()
+        shutil.copy2(old, folder / other)
+    os.unlink(old)
+    report = patchmill.ingest(folder, target, mode=mode)
+    assert (report.added, report.vanished) == (1, ())
+    assert report.notes[0].startswith("1 ")
+    assert dataset_of(target).name.values.tolist() == ["0", "c/0"]
+    assert patchmill.ingest(folder, target, mode=mode).added == 0
+
+
+def test_copies_that_moved_together_are_all_known(tmp_path):
+    folder, target = tmp_path / "in", tmp_path / "t.zarr"
+    folder.mkdir()
+    [first] = save(folder / "a", filled([(4, 5)]))
+    (folder / "b").mkdir()
+    shutil.copy2(first, folder / "b")
+    patchmill.ingest(folder, target)
+    shutil.move(folder, tmp_path / "elsewhere")
+    report = patchmill.ingest(tmp_path / "elsewhere", target, mode="append")
+    assert (report.added, report.vanished) == (0, ())
+    assert "2 files lie elsewhere than before" in report.notes[0]
+
+
 def test_what_was_skipped_is_tried_again(tmp_path):
     target = tmp_path / "t.zarr"
     save(tmp_path / "in", filled([(4, 5)] * 2))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from patchmill.ingesting.finding import File
 
@@ -179,8 +180,14 @@ def _differences(marks: Iterable[Mark]) -> list[str | None]:
 
 
 def _moved(files: Sequence[File], known: Mapping[Key, Mark], gone: set[Key]) -> dict[File, Key]:
-    """Files on offer that are vanished ones at another path: same name, size, time of change and samples."""
-    lost = {(os.path.basename(known[key].path), *_traits(known[key])): key for key in gone}
+    """Files on offer that are vanished ones at another path: same name, size, time of change and samples.
+
+    A vanished file is the first on offer that could be it; all others, its copies, are new.
+    """
+    lost: dict[tuple[Any, ...], list[Key]] = {}
+    for key in known:
+        if key in gone:
+            lost.setdefault((os.path.basename(known[key].path), *_traits(known[key])), []).append(key)
     names = {name for name, *_ in lost}
     moved = {}
     for file in files:
@@ -188,11 +195,11 @@ def _moved(files: Sequence[File], known: Mapping[Key, Mark], gone: set[Key]) -> 
         if name not in names or (file.path, file.variable) in known:
             continue
         try:
-            key = lost.get((name, *_traits(mark_of(file))))
+            keys = lost.get((name, *_traits(mark_of(file))))
         except OSError:
             continue
-        if key is not None:
-            moved[file] = key
+        if keys:
+            moved[file] = keys.pop(0)
     return moved
 
 
