@@ -51,6 +51,17 @@ def test_each_layout_and_dtype_is_kept(rng, tmp_path, ingest, layout, dtype):
     assert (pixels == values).all()
 
 
+@pytest.mark.parametrize("layout", ["one strip", "tiles", "zstd", "swapped"])
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_whole_numbers_of_64_bits_are_kept(rng, tmp_path, ingest, layout, dtype):
+    about = np.iinfo(dtype)
+    values = rng.integers(about.min, about.max, (61, 83), dtype=dtype, endpoint=True)
+    tifffile.imwrite(tmp_path / "a.tif", values, **LAYOUTS[layout])
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert report.dtype == pixels.dtype == np.dtype(dtype)
+    assert (pixels == values).all()
+
+
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 8, "compression": "deflate"}])
 def test_samples_are_channels(rng, tmp_path, ingest, planar, options):

@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import tensorstore as ts
+import xarray as xr
 import zarr
 
 import patchmill
@@ -90,6 +91,18 @@ def test_what_the_root_says_of_an_array_is_what_the_array_says():
     assert encoded(json.loads(store["plain/zarr.json"].to_bytes())) == store["plain/zarr.json"].to_bytes()
     for name, entry in json.loads(objects["zarr.json"])["consolidated_metadata"]["metadata"].items():
         assert encoded(entry) == objects[f"{name}/zarr.json"]
+
+
+@pytest.mark.parametrize(("name", "stored"), [("longlong", "int64"), ("ulonglong", "uint64")])
+def test_what_c_calls_long_long_is_stored_as_64_bits(tmp_path, name, stored):
+    """NumPy has two types of whole numbers of 64 bits that are equal; zarr-python knows one of them."""
+    image = np.arange(16 * 16, dtype=name).reshape(16, 16)
+    data = xr.DataArray(image, dims=("y", "x"), coords={"y": np.arange(16, dtype=name)}, name="image")
+    patches = patchmill.write_patches(data, tmp_path / "set.zarr", 8, dtype=np.dtype(name))
+    assert patches.to_xarray().y.dtype == patches[1].dtype == np.dtype(stored)
+    np.testing.assert_array_equal(patches[1], image[:8, 8:])
+    spec = ArraySpec.of("n", ("image",), np.arange(3, dtype=name))
+    assert json.loads(declare([spec], {})["n/zarr.json"])["data_type"] == stored
 
 
 def test_an_array_travels_as_its_arguments(stored):

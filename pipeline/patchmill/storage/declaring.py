@@ -188,13 +188,15 @@ def _declare_array(store: Any, spec: ArraySpec) -> None:
     from zarr.codecs import BloscCodec, Crc32cCodec
 
     text = isinstance(spec.dtype, str)
-    size = 1 if isinstance(spec.dtype, str) else spec.dtype.itemsize
+    # By its text: zarr-python has no type for C's long long, which NumPy takes for the same as int64.
+    dtype = spec.dtype if isinstance(spec.dtype, str) else np.dtype(spec.dtype.str)
+    size = 1 if isinstance(dtype, str) else dtype.itemsize
     blosc = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle" if size > 1 else "noshuffle", typesize=size)
     array = zarr.create_array(
         store,
         name=spec.name,
         shape=spec.shape,
-        dtype=spec.dtype,
+        dtype=dtype,
         chunks=spec.chunk,
         shards=spec.shard,
         compressors=[blosc, Crc32cCodec()],
