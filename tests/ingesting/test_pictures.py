@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from ingesting.looking import Array, channels_first
+from ingesting.looking import Array, channels_first, images_of
 from patchmill.errors import SourceError
 from patchmill.ingesting import pictures
 from patchmill.ingesting.kinds import open_scenes
@@ -80,8 +80,89 @@ def test_a_portable_gray_map_of_sixteen_bits_is_not_widened(rng, tmp_path, inges
 def test_a_pixmap_that_pillow_would_reduce_is_refused(rng, tmp_path, ingest):
     deep = rng.integers(0, 65536, (3, 4, 3)).astype(">u2").tobytes()
     (tmp_path / "a.ppm").write_bytes(b"P6\n4 3\n65535\n" + deep)
-    with pytest.raises(SourceError, match="more than 8 bits"):
+    with pytest.raises(SourceError, match=r"a\.ppm is a PPM file with more than 8 bits a color \(.* 65535\)"):
         ingest(tmp_path / "a.ppm")
+
+
+@pytest.mark.parametrize("greatest", [1, 3, 15, 127, 200, 254, 255, 256, 1023, 4095, 65534, 65535])
+@pytest.mark.parametrize("colors", [1, 3])
+@pytest.mark.parametrize("text", [False, True])
+def test_values_of_portable_maps_are_those_of_the_file(rng, tmp_path, ingest, greatest, colors, text):
+    if colors == 3 and greatest > 255:
+        return  # refused, see above
+    values = rng.integers(0, greatest, (9, 11, colors), endpoint=True)
+    values[0, 0], values[0, 1] = 0, greatest
+    (tmp_path / "a.pnm").write_bytes(portable_map(values, greatest, text=text))
+    _, [pixels] = ingest(tmp_path / "a.pnm")
+    assert pixels.dtype == (np.uint8 if greatest < 256 else np.uint16)
+    assert (pixels == (values[..., 0] if colors == 1 else channels_first(values))).all()
+
+
+def portable_map(values: Array, greatest: int, *, text: bool) -> bytes:
+    """A PGM or PPM of values of shape (y, x, channel)."""
+    height, width, colors = values.shape
+    kind = {(1, True): 2, (3, True): 3, (1, False): 5, (3, False): 6}[colors, text]
+    head = f"P{kind}\n# made by hand\n{width} {height}\n{greatest}\n".encode()
+    if text:
+        return head + " ".join(map(str, values.ravel())).encode() + b"\n"
+    return head + values.astype("u1" if greatest < 256 else ">u2").tobytes()
+
+
+def test_values_above_those_that_a_portable_map_names_stay(tmp_path, ingest):
+    values = np.arange(12).reshape(3, 4, 1)
+    (tmp_path / "a.pgm").write_bytes(portable_map(values, 1, text=False))
+    _, [pixels] = ingest(tmp_path / "a.pgm")
+    assert (pixels == values[..., 0]).all()
+
+
+def test_a_portable_map_that_ends_too_early_is_named(tmp_path, ingest):
+    for greatest in (15, 4095):
+        whole = portable_map(np.zeros((9, 11, 1), int), greatest, text=False)
+        (tmp_path / "a.pgm").write_bytes(whole[:-3])
+        with pytest.raises(SourceError, match=r"a\.pgm can't be decoded: image file is truncated"):
+            ingest(tmp_path / "a.pgm")
+
+
+@pytest.mark.parametrize("most", [255, 65535])
+def test_what_pillow_scales_is_brought_back(most):
+    numbers = range(1, 256) if most == 255 else (256, 257, 1023, 4095, 32767, 32768, 65533, 65534)
+    for greatest in numbers:
+        values = np.arange(greatest + 1)
+        scaled = np.rint(values / greatest * most).astype(int)
+        assert (pictures._stored_values(greatest, np.min_scalar_type(most))[scaled] == values).all()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_gray_of_few_bits_is_kept(rng, tmp_path, ingest, bits, transparent):
+    values = rng.integers(0, 2**bits, (9, 11), dtype=np.uint8)
+    (tmp_path / "a.png").write_bytes(png_of_few_bits(values, bits, {b"tRNS": b"\x00\x01"} if transparent else {}))
+    report, [pixels] = ingest(tmp_path / "a.png")
+    assert (report.dtype, report.channels) == (np.uint8, None)
+    assert (pixels == values).all()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_palette_of_few_bits_is_colors_or_indices(rng, tmp_path, ingest, bits):
+    values = rng.integers(0, 2**bits, (9, 11), dtype=np.uint8)
+    palette = rng.integers(0, 256, (2**bits, 3), dtype=np.uint8)
+    (tmp_path / "a.png").write_bytes(png_of_few_bits(values, bits, {b"PLTE": palette.tobytes()}))
+    _, [pixels] = ingest(tmp_path / "a.png", variables={"mask": f"{tmp_path}/{{name}}"})
+    assert (pixels == channels_first(palette[values])).all()
+    assert (images_of(tmp_path / "made" / "source.zarr", "mask")[0] == values).all()
+
+
+def png_of_few_bits(values: Array, bits: int, chunks: dict[bytes, bytes]) -> bytes:
+    """A PNG of gray, or of a palette where there is one among its chunks."""
+    height, width = values.shape
+    single = np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(height, -1)
+    rows = b"".join(b"\x00" + row.tobytes() for row in np.packbits(single, axis=-1))
+    header = struct.pack(">IIBBBBB", width, height, bits, 3 if b"PLTE" in chunks else 0, 0, 0, 0)
+    every = {b"IHDR": header, **chunks, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in every.items()
+    )
 
 
 def test_one_bit_is_boolean(rng, tmp_path, ingest):

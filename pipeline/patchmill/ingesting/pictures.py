@@ -12,7 +12,9 @@ CMYK                channels cyan, magenta, yellow, black, as Pillow gives them
 YCbCr               red, green, blue
 ==================  ==========================================================================
 
-A single color that stands for "transparent" in a file without palette is left as it is. 16 bits stay 16 bits.
+A single color that stands for "transparent" in a file without palette is left as it is. 16 bits stay 16 bits. Values of
+a gray PNG of 2 or 4 bits, and of a PNM that ends elsewhere than at 255 or 65535, are those of the file: Pillow would
+scale them to 8 or 16 bits.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ _COST = 3.0
 _BAND = 2**22
 """Pixels that are copied out of Pillow at a time: all at once would take two copies more."""
 
+_DEEP_PNG = {2: "RGB", 4: "LA", 6: "RGBA"}
+"""Color type of a PNG with several channels to its mode."""
+
 _DEEP_COST = 2.0  # 1.0 measured, and the file
 
 
@@ -63,6 +68,8 @@ class _Picture:
     dtype : numpy.dtype
     orientation : int
         1 to 8, as in EXIF.
+    greatest : int or None
+        Greatest value that the file can hold, where Pillow scales it to that of `dtype`.
     """
 
     height: int
@@ -71,6 +78,7 @@ class _Picture:
     channels: int | None
     dtype: np.dtype[Any]
     orientation: int
+    greatest: int | None
 
 
 def open_picture(path: str, _variable: str, reading: Reading) -> list[Scene]:
@@ -101,13 +109,20 @@ def open_picture(path: str, _variable: str, reading: Reading) -> list[Scene]:
 def _described(image: ImageFile, path: str, reading: Reading) -> _Picture:
     mode = _mode(image, reading)
     dtype = np.dtype(np.uint16) if mode.startswith("I;16") else _DTYPES.get(mode, np.dtype(np.uint8))
-    if image.format == "PPM":
-        dtype = _refuse_reduced(image, dtype)
     channels = len(_LABELS[mode]) if mode in _LABELS else None
-    if image.format == "PNG" and (deep := _deep_png(path)):
-        mode, channels, dtype = deep, len(_LABELS[deep]), np.dtype(np.uint16)
+    greatest = None
+    if image.format == "PPM":
+        greatest = _greatest_pnm(image)
+        dtype = np.dtype(np.uint16) if image.mode == "I" else dtype  # Pillow turns 16 bits into 32
+    if image.format == "PNG":
+        bits, color = _png_bits(path)
+        if bits == 16 and color in _DEEP_PNG:
+            mode, dtype = _DEEP_PNG[color], np.dtype(np.uint16)
+            channels = len(_LABELS[mode])
+        elif bits in (2, 4) and color == 0:
+            greatest = 2**bits - 1
     width, height = image.size
-    return _Picture(height, width, mode, channels, dtype, _orientation(image, path))
+    return _Picture(height, width, mode, channels, dtype, _orientation(image, path), greatest)
 
 
 def _mode(image: ImageFile, reading: Reading) -> str:
@@ -116,21 +131,29 @@ def _mode(image: ImageFile, reading: Reading) -> str:
     return "P" if image.mode == "P" else _CONVERTED.get(image.mode, image.mode)
 
 
-def _refuse_reduced(image: ImageFile, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Pillow turns a PPM of 16-bit colors into 8 bits, and a PGM of 16 bits into 32."""
+def _greatest_pnm(image: ImageFile) -> int | None:
+    """Greatest value of a PNM that Pillow scales, None for all others.
+
+    Raises
+    ------
+    UnfitError
+        If its values don't fit what Pillow scales them to.
+    """
     arguments = image.tile[0].args if image.tile else ()
-    if image.mode == "RGB" and isinstance(arguments, tuple) and int(arguments[1]) > 255:
+    greatest = int(arguments[1]) if isinstance(arguments, tuple) else 0
+    if image.mode != "I" and greatest > 255:
         raise UnfitError(
-            "is a PPM file with more than 8 bits a color, which Pillow would reduce: convert it to PNG or TIFF"
+            f"is a PPM file with more than 8 bits a color (its maxval is {greatest}), which Pillow would reduce: "
+            "convert it to PNG or TIFF"
         )
-    return np.dtype(np.uint16) if image.mode == "I" else dtype
+    return greatest if greatest not in (0, 255, 65535) else None
 
 
-def _deep_png(path: str) -> str | None:
-    """Mode of a PNG with 16 bits in each of several channels, None for all others."""
+def _png_bits(path: str) -> tuple[int, int]:
+    """Bits of a value, and the color type, as a PNG's header has them."""
     with open(path, "rb") as file:
         header = file.read(26)
-    return {2: "RGB", 4: "LA", 6: "RGBA"}.get(header[25]) if header[24] == 16 else None
+    return header[24], header[25]
 
 
 # -- orientation ----------------------------------------------------------------------------------------------------
@@ -182,14 +205,26 @@ def _copied(image: ImageFile, picture: _Picture) -> NDArray[Any]:
     from PIL import Image
 
     image.load()
+    stored = None if picture.greatest is None else _stored_values(picture.greatest, picture.dtype)
     pixels = np.empty((picture.height, picture.width, picture.channels or 1), picture.dtype)
     # Pillow's limit, where somebody lowered it, holds for what is cut out too.
     rows = max(1, min(_BAND, Image.MAX_IMAGE_PIXELS or _BAND) // picture.width)
     for top in range(0, picture.height, rows):
         band = image.crop((0, top, picture.width, min(top + rows, picture.height)))
         values = np.asarray(band if picture.mode in ("P", band.mode) else band.convert(picture.mode))
+        values = values if stored is None else stored[values]
         pixels[top : top + rows] = values.reshape(-1, *pixels.shape[1:])
     return pixels
+
+
+def _stored_values(greatest: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What the file has for each value that Pillow makes of it.
+
+    Pillow's is ``round(value * most / greatest)``. That is at most a half off, and a half is less than half of a value
+    where ``greatest < most``: so the nearest value is the one that was stored.
+    """
+    most = int(np.iinfo(dtype).max)
+    return ((np.arange(most + 1) * greatest + most // 2) // most).astype(dtype)
 
 
 @contextmanager
@@ -205,9 +240,21 @@ def _opened(path: str) -> Iterator[ImageFile]:
                 file.seek(0)
                 with quiet():
                     image = factory(file, path)
+                if image.format == "PPM":
+                    _take_raw(image)
                 yield image
                 return
     raise UnfitError("is a picture of a kind that this Pillow can't decode")
+
+
+def _take_raw(image: ImageFile) -> None:
+    """Have the values of a binary PNM taken as they are: Pillow would scale them, and cut off what is above maxval."""
+    decoder, extents, offset, arguments = image.tile[0]
+    if decoder != "ppm" or not isinstance(arguments, tuple):
+        return
+    kind, greatest = arguments
+    if greatest < 256 or image.mode == "I":
+        image.tile = [type(image.tile[0])("raw", extents, offset, "I;16B" if image.mode == "I" else kind)]
 
 
 @cache
