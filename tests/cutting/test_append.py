@@ -16,6 +16,7 @@ from cuts import array_objects, expected_patches, pixels, tiny_shards  # noqa: F
 from patchmill.cutting import tasks, workplace
 from patchmill.errors import SourceError, TargetExistsError
 from patchmill.planning import shapes
+from patchmill.storage import Location
 
 CUT = {"patch_shape": (4, 5), "step": (3, 3), "dilation": (1, 1), "edge": "shift", "pad_mode": "constant"}
 
@@ -93,6 +94,35 @@ def test_an_append_that_died_and_a_source_that_grew_meanwhile(tmp_path, monkeypa
     patchmill.write_patches(grown(tmp_path / "source.zarr", image), tmp_path / "set.zarr", **arguments, mode="append")
     patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "once.zarr", **arguments)
     assert array_objects(tmp_path / "set.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_a_set_of_which_an_append_dies_in_its_commit_is_not_damaged(tmp_path, monkeypatch, layout):
+    image = pixels((3, 2, 9, 9), "uint8")
+    patchmill.write_patches(grown(tmp_path / "source.zarr", image[:1]), tmp_path / "set.zarr", 4, layout=layout)
+    grown(tmp_path / "source.zarr", image)
+    target = Location.parse(tmp_path / "set.zarr")
+    real, metadata = Location.write, sorted((tmp_path / "set.zarr").glob("*/zarr.json"))
+    for last in ("valid_fraction/zarr.json", "zarr.json"):
+
+        def dies(place, key, data, last=last):
+            if place == target and key == last:
+                raise KilledError
+            return real(place, key, data)
+
+        monkeypatch.setattr(Location, "write", dies)
+        with pytest.raises(KilledError):
+            patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 4, layout=layout, mode="append")
+        monkeypatch.undo()
+        assert not patchmill.verify(tmp_path / "set.zarr").damaged
+    for path in metadata:
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"array", b"arraz"))
+        assert [each.array for each in patchmill.verify(tmp_path / "set.zarr").damaged] == [path.parent.name]
+        path.write_bytes(data)
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 4, layout=layout, mode="append")
+    assert patchmill.verify(tmp_path / "set.zarr").ok
+    assert len(patchmill.open_patches(tmp_path / "set.zarr").sizes) == 3
 
 
 @pytest.mark.parametrize("layout", ["patches", "canvas"])

@@ -166,6 +166,28 @@ def test_image_and_mask_with_labels_and_named_axes(tmp_path):
         patchmill.view_patches(data, 8, dims={"channel": "nowhere"})
 
 
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(
+    ("axis", "names", "label", "given"),
+    [
+        ("image", ["a", "b", "mask"], "image_label", {"channels": ["a", "b"], "variables": ["mask"]}),
+        ("exists", ["image", "mask"], "image_label", {"dims": {"image": "exists"}}),
+        ("valid_fraction", ["image", "image_label"], "image_label_", {"dims": {"image": "valid_fraction"}}),
+    ],
+)
+def test_labels_never_lie_where_pixels_do(tmp_path, images, axis, names, label, given):
+    pixels = np.arange(images * 256).reshape(images, 16, 16)
+    labels = [f"label {n}" for n in range(images)]
+    several = {name: ((axis, "y", "x"), pixels + at) for at, name in enumerate(names)}
+    data = xr.Dataset(several, coords={axis: labels})
+    ps = patchmill.write_patches(data, tmp_path / "set.zarr", 16, **given)
+    cut = ps.read(range(images))["image"]
+    expected = np.stack([pixels, pixels + 1], axis=1) if "channels" in given else pixels[:, None]
+    np.testing.assert_array_equal(cut.reshape(expected.shape), expected)
+    assert list(ps.to_xarray()[label].values) == labels
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+
+
 def test_planning_over_a_file_reads_no_pixel(tmp_path):
     lazy = xr.Dataset({"it": (("t", "c", "y", "x"), IMAGE)}).chunk(5)
     lazy.to_zarr(tmp_path / "lazy.zarr", consolidated=False, zarr_format=3)

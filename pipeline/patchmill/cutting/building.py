@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -111,9 +112,10 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     TypeError, ValueError
         If a coordinate can't be stored, which is no news for after the last shard.
     """
-    small_arrays(request)
+    small = small_arrays(request)
     pixels = pixel_arrays(request)
     catalog = catalog_arrays(request)
+    _refuse_twins([*pixels, *catalog, *small])
     objects = declare_arrays([*pixels, *catalog])
     building = workplace.building
     if not workplace.old:
@@ -141,6 +143,16 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}
     done = _what_is_done(job, workplace, forms, look)
     return Generation(request, workplace, pixels, catalog, objects, job, done)
+
+
+def _refuse_twins(specs: Iterable[ArraySpec]) -> None:
+    times = Counter(spec.name for spec in specs)
+    twins = [name for name, number in times.items() if number > 1]
+    if twins:
+        raise ValueError(
+            f"each array of a patch set needs a name of its own, got {twins[0]!r} for two: rename the variable or the "
+            "axis in the source"
+        )
 
 
 def _what_is_done(job: Job, workplace: Workplace, forms: Mapping[str, ObjectFormat], look: Callable[[], None]) -> Flags:
@@ -231,14 +243,15 @@ def commit(generation: Generation, look: Callable[[], None]) -> None:
     beside = small if counts is None else [*small, ArraySpec.of("count", ("image",), counts)]
     specs = [*generation.pixels, *generation.catalog, *beside]
     objects = declare(specs, {}, generation.objects)
+    digests = {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs}
+    root = root_of(objects, root_attributes(request, digests, small))
+    workplace.announce(root)
     write_small(building, beside, objects)
     for spec in specs:
         key = f"{spec.name}/zarr.json"
         if building.read(key) != objects[key]:
             building.write(key, objects[key])
     building.sweep()
-    digests = {spec.name: digest(objects[f"{spec.name}/zarr.json"]) for spec in specs}
-    root = root_of(objects, root_attributes(request, digests, small))
     look()
     building.write("zarr.json", root)
 

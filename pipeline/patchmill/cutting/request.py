@@ -23,6 +23,7 @@ from patchmill.patches.views import Padding
 from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
 from patchmill.planning.memory import COMPILER, LAZY, STEP, WORKER, held_beyond
 from patchmill.sources import Dims, Source, Variable, image_grids, open_source
+from patchmill.sources.coordinates import is_own_name
 from patchmill.sources.model import PACKINGS, nodata_array, one_nodata, packing_array, plain_attributes
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import in_use
@@ -431,14 +432,6 @@ def _tuning(tuning: Mapping[str, Any] | None, ndim: int) -> dict[str, Any]:
 
 # -- names -------------------------------------------------------------------------------------------------------------
 
-_TAKEN = frozenset((
-    "patches", "canvas", "y", "x", "origin_y", "origin_x", "spatial_ref", "crs", "transform", "height", "width",
-    "name", "exists", "dropped", "count", "valid_fraction", "split", "channel",
-))  # fmt: skip
-
-
-_PREFIXES = ("stat_", "channel_", "grid_", "patch_")
-
 
 def _refuse_names(source: Source) -> None:
     """Several variables are stored under their own names, which must not be those of the set's own arrays."""
@@ -447,7 +440,7 @@ def _refuse_names(source: Source) -> None:
     names = [variable.name for variable in source.variables]
     beside = {*map(nodata_array, names), *(packing_array(kind, name) for kind in PACKINGS for name in names)}
     for variable in source.variables:
-        taken = variable.name in _TAKEN | beside or variable.name.startswith(_PREFIXES)
+        taken = variable.name in beside or is_own_name(variable.name)
         if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\\\0"):
             raise ValueError(
                 f"variable {variable.name!r} can't name an array of the patch set, which has its own of that name, "

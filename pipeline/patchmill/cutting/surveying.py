@@ -17,6 +17,7 @@ from patchmill.cutting.comparing import Comparing
 from patchmill.cutting.expected import Expected, Index, expected_of
 from patchmill.cutting.reports import Finding
 from patchmill.cutting.stopping import Stop
+from patchmill.cutting.workplace import following
 from patchmill.errors import CorruptChunkError, Interrupted
 from patchmill.storage import StoredGroup, begun, read_group
 from patchmill.storage.checking import Look, look_at
@@ -52,7 +53,7 @@ class Survey:
     growing : bool
         Whether a generation of it was begun and not finished, so that objects of more images may be there.
     following : StoredGroup or None
-        What it will be, where an append of `ingest` is putting its objects in their places.
+        What it will be, where an append is being committed.
     """
 
     group: StoredGroup
@@ -142,16 +143,17 @@ class Survey:
         request = begun(place)
         if request is not None:
             self.growing = not request.get("aside", False)
+            self.following = following(place) if self.growing else None
             self.notes.append("a generation was begun and not finished: its objects are not looked at")
         elif self.group.own.get("kind") == "source" and place.is_local:
             self._published()
 
     def _published(self) -> None:
         # Here, since the room of ingesting loads readers of images, which the check of a patch set does without.
-        from patchmill.ingesting.appending import following, is_publishing
+        from patchmill.ingesting import appending
 
-        if is_publishing(self.group.place):
-            self.growing, self.following = True, following(self.group.place)
+        if appending.is_publishing(self.group.place):
+            self.growing, self.following = True, appending.following(self.group.place)
             self.notes.append(
                 "an append was begun and not finished: its objects and the record of files are not looked at; "
                 "call ingest again, which finishes it"
@@ -206,13 +208,14 @@ class Survey:
 
     def _strangers(self, expected: Mapping[str, Expected | None]) -> None:
         """Objects that belong to no array; those of one where nothing may be are damage, since readers see them."""
-        coming = {RECORD} if self.following is None else {RECORD, *self.following.arrays}
+        coming = {RECORD} if self.group.own.get("kind") == "source" else set()
+        coming |= set() if self.following is None else self.following.arrays.keys()
         for key in self.group.place.keys():  # noqa: SIM118 - not a mapping
             name, _, rest = key.partition("/")
             if key == "zarr.json" or (rest == "zarr.json" and name in self.group.arrays):
                 continue
             if name not in expected:
-                if name not in coming or self.group.own.get("kind") != "source":
+                if name not in coming:
                     self.foreign.append(key)
                 continue
             each = expected[name]

@@ -4,6 +4,7 @@
 
     out.zarr/             arrays and shards; its root zarr.json comes last and is the commit
     out.zarr.patchmill/   request.json, journal/, leases; gone once the set is complete
+      following/          the root that an append is about to commit
       next/               where "overwrite" builds, while the old set stays readable
       old/                the old set, for the moment of the swap
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from patchmill.cutting.holders import LEASES
@@ -22,9 +23,17 @@ from patchmill.cutting.journal import Journal
 from patchmill.cutting.looking import REQUEST, Prefix, State, look, refuse
 from patchmill.errors import TargetExistsError
 from patchmill.sources.coordinates import ORIGINS
-from patchmill.storage import FORMAT, Location, digest, read_group
+from patchmill.storage import FORMAT, Location, StoredGroup, digest, read_group
 from patchmill.storage.makers import signature
 from patchmill.types import Mode
+
+_FOLLOWING = "following"
+
+
+def following(target: Location) -> StoredGroup | None:
+    """What a set will be once the append that is being committed is; None where none is."""
+    group = read_group(target.workshop.child(_FOLLOWING))
+    return None if group is None else replace(group, place=target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,11 @@ class Workplace:
     def trust_all(self) -> None:
         """What was not to be trusted is gone."""
         _note(self.work, trusted=None)
+
+    def announce(self, root: bytes) -> None:
+        """Say what the root will be, before metadata that an old set's root says otherwise are replaced."""
+        if self.old:
+            self.work.child(_FOLLOWING).write("zarr.json", root)
 
     def finish(self) -> None:
         """The set is complete: put it in its place, and remove what only a resume needs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,19 @@ _AXES = ("y", "x")
 
 ORIGINS = tuple(f"origin_{name}" for name in _AXES)
 """Arrays of origins, one an axis."""
+
+
+_OWN = frozenset((
+    "patches", "canvas", "y", "x", "origin_y", "origin_x", "spatial_ref", "crs", "transform", "height", "width",
+    "name", "exists", "dropped", "count", "valid_fraction", "split", "channel",
+))  # fmt: skip
+
+_PREFIXES = ("stat_", "channel_", "grid_", "patch_")
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a patch set has an array of its own that is called so, or may have one."""
+    return name in _OWN or name.startswith(_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +84,14 @@ def _places(source: Source) -> Iterator[Coordinate]:
 
 
 def _key(source: Source, name: str) -> str:
-    """Labels are called like their axis; beside a variable of that name like the source's own axis."""
-    taken = len(source.variables) > 1 and any(variable.name == name for variable in source.variables)
-    return source.dims.get(name, name) if taken else name
+    """Labels are called like their axis; beside a variable of that name like the source's own axis, where that is free.
+
+    Else ``image_label``.
+    """
+    variables = {variable.name for variable in source.variables} if len(source.variables) > 1 else frozenset()
+    own = source.dims.get(name, name)
+    choices = chain([name], [] if is_own_name(own) else [own], (f"{name}_label{'_' * more}" for more in count()))
+    return next(each for each in choices if each not in variables)
 
 
 def _origins(grids: ImageGrids, at: int, name: str) -> Iterator[Coordinate]:
