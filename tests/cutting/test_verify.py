@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import patchmill
+from cuts import array_objects, pixels
 from patchmill.cutting import verifying
 from patchmill.cutting.expected import Pixels
 from patchmill.cutting.lease import take
@@ -681,3 +682,14 @@ def test_a_seal_finds_and_mends_any_byte(before, after, at, wrong):
     assert not is_sealed(broken)
     assert mended(broken) == root
     assert mended(root) == root
+
+
+@pytest.mark.parametrize("value", [7, np.uint8(7), np.array(7)])
+def test_a_repair_pads_as_the_cut_did(tmp_path, value):
+    np.save(tmp_path / "a.npy", pixels((12, 12), "uint8"))
+    patchmill.ingest(tmp_path / "a.npy", tmp_path / "source.zarr")
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 8, edge="pad", pad_value=value)
+    before = array_objects(tmp_path / "set.zarr")
+    next(path for path in (tmp_path / "set.zarr" / "patches" / "c").rglob("*") if path.is_file()).unlink()
+    assert patchmill.verify(tmp_path / "set.zarr", repair=True).ok
+    assert array_objects(tmp_path / "set.zarr") == before

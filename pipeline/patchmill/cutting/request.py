@@ -450,7 +450,7 @@ def _refuse_names(source: Source) -> None:
 
 def as_json(value: Any) -> Any:
     """A value as JSON has it; what it lacks as text: NaN, infinities, complex numbers."""
-    value = value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) or getattr(value, "shape", None) == () else value
     if isinstance(value, Mapping) or not isinstance(value, int | float | str | bool | type(None)):
         return str(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

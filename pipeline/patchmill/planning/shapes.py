@@ -18,6 +18,7 @@ about them would take far more memory than their pixels otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd, prod
 
@@ -194,8 +195,23 @@ def canvas_side(patch: int, step: int) -> int:
                                  100     3                          300
                                  112     2.96                       332
     """
-    divisors = [side for side in range(-(-patch // 3), patch + 1) if step % side == 0]
-    return min({max(1, patch // 2), *divisors}, key=lambda side: (_decoded(side, patch, step), -side))
+    sides = {max(1, patch // 2), *_divisors(step, -(-patch // 3), patch)}
+    return min(sides, key=lambda side: (_decoded(side, patch, step), -side))
+
+
+def _divisors(number: int, least: int, most: int) -> Iterator[int]:
+    """Divisors of a number from `least` to `most`: they are tried, or what they go into it, whichever are fewer.
+
+    Examples
+    --------
+    >>> list(_divisors(100, 20, 60)), list(_divisors(2**40, 2**39, 2**40))
+    ([20, 25, 50], [1099511627776, 549755813888])
+    """
+    sides, times = range(least, most + 1), range(max(1, -(-number // most)), number // least + 1)
+    if len(sides) <= len(times):
+        yield from (side for side in sides if number % side == 0)
+    else:
+        yield from (number // time for time in times if number % time == 0)
 
 
 def _decoded(side: int, patch: int, step: int) -> float:
