@@ -194,6 +194,39 @@ def test_nodata_that_other_values_become_is_left_out(tmp_path, dtype, nodata, ch
     assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "changed"),
+    [
+        ("uint8", -9999.0, {"dtype": "float32"}),
+        ("uint8", -9999.0, {"transform": "clip(0, 200)"}),
+        ("uint8", 256.0, {"dtype": "int16"}),
+        ("uint8", 3.5, {"dtype": "float32"}),
+        ("uint8", np.inf, {"dtype": "float32"}),
+        ("uint16", -9999.0, {"transform": "scale(2)"}),
+        ("int16", 1e20, {"dtype": "float32"}),
+        ("int16", np.nan, {"dtype": "float32"}),
+        ("bool", 255, {"dtype": "float32"}),
+    ],
+)
+def test_nodata_that_no_pixel_can_be_stays_none(tmp_path, dtype, nodata, changed):
+    values = np.arange(256).reshape(16, 16).astype(dtype)
+    image = xr.DataArray(values, dims=("y", "x"), attrs={"nodata": nodata})
+    ps = patchmill.write_patches(image, tmp_path / "set.zarr", 16, statistics=True, **changed)
+    assert ps.variables[0].nodata is None
+    assert "nodata" not in zarr.open_group(tmp_path / "set.zarr")["patches"].attrs
+    assert ps.read([0], masked=True).count() == values.size
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+
+
+def test_of_each_images_own_only_what_pixels_can_be_goes_along(tmp_path):
+    values = np.arange(3 * 64, dtype="uint8").reshape(3, 8, 8)
+    data = xr.Dataset({"img": (("image", "y", "x"), values), "nodata_img": ("image", [0.5, np.nan, 150.0])})
+    ps = patchmill.write_patches(data, tmp_path / "set.zarr", 8, dtype="float32", statistics=True)
+    np.testing.assert_array_equal(ps.catalog["nodata_img"], [np.nan, np.nan, 150])
+    assert ps.read([0, 1, 2], masked=True).count(axis=(1, 2)).tolist() == [64, 64, 63]
+    assert_whole(ps)
+
+
 # -- what is appended --------------------------------------------------------------------------------------------------
 
 

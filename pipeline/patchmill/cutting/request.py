@@ -24,7 +24,14 @@ from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
 from patchmill.planning.memory import COMPILER, LAZY, STEP, WORKER, held_beyond
 from patchmill.sources import Dims, Source, Variable, image_grids, open_source
 from patchmill.sources.coordinates import is_own_name
-from patchmill.sources.model import PACKINGS, nodata_array, one_nodata, packing_array, plain_attributes
+from patchmill.sources.model import (
+    PACKINGS,
+    comparable_nodata,
+    nodata_array,
+    one_nodata,
+    packing_array,
+    plain_attributes,
+)
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import in_use
 from patchmill.transforms import Transform, as_transform, cast, is_storable
@@ -335,7 +342,7 @@ def _nodatas(change: Change, variable: Variable) -> NDArray[np.float64] | None:
     if variable.nodatas is None:
         return None
     values, which = np.unique(variable.nodatas, return_inverse=True)
-    before = [one_nodata(value, variable.dtype) for value in values]
+    before = [comparable_nodata(one_nodata(value, variable.dtype), variable.dtype) for value in values]
     after = [_nodata(change, variable, value) for value in before]
     told = (
         isinstance(new, int | float) and float(new) == new
@@ -349,6 +356,7 @@ def _nodatas(change: Change, variable: Variable) -> NDArray[np.float64] | None:
 
 def _nodata(change: Change, variable: Variable, nodata: Any) -> Any:
     """What `nodata` has become; None where it is not one value any more, or others have become the same."""
+    nodata = comparable_nodata(nodata, variable.dtype)
     if nodata is None:
         return None
     own = _become(change, variable, nodata)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from patchmill.inspecting.counting import bins_of_counts, counts_of, is_countable, moments_of_counts
 from patchmill.inspecting.histograms import Bins, Value, bins_of, joined
 from patchmill.inspecting.moments import Moments, joined_moments, moments_of
+from patchmill.sources.model import comparable_nodata
 
 PIECE = 2**17
 """Values that are looked at together: copies of them in double precision stay in a core's cache. A constant, so that
@@ -100,7 +100,7 @@ def tallies_of(values: Array, extents: Sequence[tuple[int, int]], nodata: Any) -
     """
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     plain = native.view(np.uint8) if native.dtype == bool else native
-    absent = _comparable(nodata, plain.dtype)
+    absent = comparable_nodata(nodata, plain.dtype)
     if is_countable(plain.dtype):
         return [_counted(plain[:, at], extents, absent) for at in range(plain.shape[1])]
     return [
@@ -154,22 +154,6 @@ def _finite(values: Array) -> tuple[Array, int]:
 def _measured(values: Array) -> Measured:
     low, high = values.min().item(), values.max().item()
     return Measured(low, high, moments_of(values, low), bins_of(values, low, high))
-
-
-def _comparable(nodata: Any, dtype: np.dtype[Any]) -> Any:
-    """`nodata` as values of `dtype` can equal it; None where none can."""
-    if nodata is None:
-        return None
-    if dtype.kind in "fc":
-        with np.errstate(over="ignore"):
-            near = np.asarray(nodata).astype(dtype)
-        # What a narrow type does not reach would become infinite, and equal to what is.
-        return None if np.isinf(near) and isfinite(nodata) else nodata
-    if isinstance(nodata, float) and not nodata.is_integer():
-        return None
-    # As an integer: in double precision, large ones of 64 bits would equal their neighbors.
-    whole, limits = int(nodata), np.iinfo(dtype)
-    return whole if limits.min <= whole <= limits.max else None
 
 
 def _pieces(values: Array, extents: Sequence[tuple[int, int]], most: int = PIECE) -> Iterator[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -136,6 +137,28 @@ def one_nodata(value: float, dtype: np.dtype[Any]) -> Any:
     if np.isnan(value):
         return None
     return int(value) if dtype.kind in "iu" and float(value).is_integer() else float(value)
+
+
+def comparable_nodata(nodata: Any, dtype: np.dtype[Any]) -> Any:
+    """`nodata` as pixels of `dtype` can equal it; None where none can.
+
+    Examples
+    --------
+    >>> comparable_nodata(255.0, np.dtype("uint8")), comparable_nodata(-9999.0, np.dtype("uint8"))
+    (255, None)
+    """
+    if nodata is None:
+        return None
+    if dtype.kind in "fc":
+        with np.errstate(over="ignore"):
+            near = np.asarray(nodata).astype(dtype)
+        # What a narrow type does not reach would become infinite, and equal to what is.
+        return None if np.isinf(near) and math.isfinite(nodata) else nodata
+    if isinstance(nodata, float) and not nodata.is_integer():
+        return None
+    # As an integer: in double precision, large ones of 64 bits would equal their neighbors.
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return int(nodata) if low <= nodata <= high else None
 
 
 class UnknownVariableError(ValueError):
