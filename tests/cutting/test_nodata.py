@@ -170,6 +170,22 @@ def magnitude(patches):
 magnitude.pointwise = True
 
 
+def classes(patches):
+    return np.where(patches == -9999, 255, np.clip(np.rint(patches), 0, 254)).astype("uint8")
+
+
+classes.pointwise = True
+
+
+def fragile(patches):
+    if ((patches != 0) & (abs(patches) < 1e-9)).any():
+        raise ValueError("nothing so small was ever measured")
+    return patches * 2
+
+
+fragile.pointwise = True
+
+
 @pytest.mark.parametrize(
     ("dtype", "nodata", "changed", "stored"),
     [
@@ -179,8 +195,23 @@ magnitude.pointwise = True
         ("float32", 0.0, {"dtype": "uint8"}, None),  # fractions have
         ("float32", 0.0, {"dtype": "uint16", "transform": "scale(100)"}, None),
         ("uint8", 0, {"dtype": "float32"}, 0),
-        ("float32", -9999.0, {"dtype": "int16"}, -9999),
+        ("float32", -9999.0, {"dtype": "int16"}, None),
+        ("float32", 255.0, {"dtype": "uint8"}, None),
+        ("float32", -9999.0, {"transform": classes}, 255),  # it says itself where nodata goes
+        ("float32", 0.0, {"dtype": "float16"}, None),  # 1e-8 has
+        ("float64", 0.0, {"dtype": "float32"}, None),
+        ("float32", 0.0, {"transform": "scale(1e-30)"}, None),
+        ("float32", 0.0, {"transform": "scale(1, 100)"}, None),
+        ("float32", 0.0, {"transform": "scale(0.5)"}, 0),
+        ("float32", 0.0, {"transform": fragile}, 0),
+        ("float32", 1e-9, {"dtype": "float16"}, None),
         ("float32", 0.0, {"dtype": "float64"}, 0),
+        ("float64", -9999.0, {"dtype": "float32"}, -9999),
+        ("float32", -999.0, {"dtype": "float16"}, -999),
+        ("float32", -3.4e38, {"dtype": "float64"}, float(np.float32(-3.4e38))),
+        ("float64", -3.4e38, {"dtype": "float32"}, float(np.float32(-3.4e38))),
+        ("float32", -9999.0, {"transform": "scale(0.01, 5)"}, float(np.float32(-9999) * np.float32(0.01) + 5)),
+        ("float32", -9999.0, {"transform": "standardize(3, 2)"}, -5001),
     ],
 )
 def test_nodata_that_other_values_become_is_left_out(tmp_path, dtype, nodata, changed, stored):
@@ -192,6 +223,23 @@ def test_nodata_that_other_values_become_is_left_out(tmp_path, dtype, nodata, ch
     assert patchmill.open_patches(tmp_path / "set.zarr").variables[0].nodata == stored
     assert ps.catalog.valid_fraction.values[0, 0, 0] == 0
     assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+
+
+@pytest.mark.parametrize(
+    ("values", "nodata", "changed"),
+    [
+        (np.float32([0, 0, 1e-8, 2e-8, 0.5, 1]), 0, {"dtype": "float16"}),
+        (np.float64([0, 0, 1e-53, 2, 3, 4]), 0, {"dtype": "float32"}),
+        (np.float32([0, 0, 1e-20, 2, 3, 4]), 0, {"transform": "scale(1e-30)"}),
+        (np.float32([255, 255, 254.7, 2, 3, 4]), 255.0, {"dtype": "uint8"}),
+    ],
+)
+def test_what_was_measured_is_not_masked_where_it_becomes_like_nodata(tmp_path, values, nodata, changed):
+    image = xr.DataArray(values.reshape(2, 3), dims=("y", "x"), attrs={"nodata": nodata})
+    ps = patchmill.write_patches(image, tmp_path / "set.zarr", (2, 3), statistics=True, **changed)
+    assert ps.catalog.valid_fraction.values.item() == pytest.approx(4 / 6)
+    assert ps.read([0], masked=True).count() == 6
+    assert_whole(ps)
 
 
 @pytest.mark.parametrize(

@@ -362,9 +362,8 @@ def _nodata(change: Change, variable: Variable, nodata: Any) -> Any:
     own = _become(change, variable, nodata)
     if own is None or any(value != own[0] for value in own):
         return None
-    if own[0] == 0 and variable.dtype.kind == "f" and change.dtype.kind in "ui":
-        return None  # so do fractions; other numbers that stand for nothing are far from what is measured
-    beside = (_become(change, variable, value) for value in _neighbors(nodata, variable.dtype))
+    whole = change.dtype.kind in "bui"
+    beside = (_become(change, variable, value) for value in _neighbors(nodata, variable.dtype, whole=whole))
     met = any(values is not None and own[0] in values for values in beside)
     return None if met or _is_met_by_any(change, variable, nodata, own[0]) else own[0]
 
@@ -384,23 +383,35 @@ def _is_met_by_any(change: Change, variable: Variable, nodata: Any, own: Any) ->
 
 
 def _become(change: Change, variable: Variable, value: Any) -> list[Any] | None:
-    """What a source value is stored as, in each channel; None where it can't be."""
+    """What a source value is stored as, in each channel; None where it can't be, or a function fails with it."""
     try:
-        return list(_as_stored(change, variable, value, "nodata").ravel().tolist())
-    except (ValueError, OverflowError):
+        with np.errstate(all="ignore"):  # a function may have its reasons not to expect the value
+            return list(_as_stored(change, variable, value, "nodata").ravel().tolist())
+    except (ValueError, OverflowError, PatchmillError):
         return None
 
 
-def _neighbors(value: Any, dtype: np.dtype[Any]) -> list[Any]:
-    """The values one below and one above, of those that `dtype` has: what is clipped away becomes like them."""
+def _neighbors(value: Any, dtype: np.dtype[Any], *, whole: bool) -> list[Any]:
+    """Other values that `dtype` has, which become the same as `value` if any that may be measured do.
+
+    One below and one above, or half as much where a float is too large for that: what is clipped away becomes like
+    them. Of floats also 0 and the least normal numbers around it, which a narrower float rounds to 0, and where `whole`
+    numbers are stored the next float below and above, as fractions are rounded. Else the next floats are not asked: in
+    float32 those of any float64 become the same, and what is measured is not so near to what stands for nothing.
+    """
     if dtype.kind in "ui":
         info = np.iinfo(dtype)
         return [each for each in (int(value) - 1, int(value) + 1) if info.min <= each <= info.max]
     if dtype.kind != "f":
         return []
     with np.errstate(all="ignore"):
-        far = max(1.0, float(np.spacing(np.abs(dtype.type(value)))))
-        return [each for each in (float(value) - far, float(value) + far) if np.isfinite(dtype.type(each))]
+        own = dtype.type(value)
+        far = 1.0 if np.spacing(np.abs(own)) < 1 else abs(float(own)) / 2
+        tiny = float(np.finfo(dtype).tiny)
+        found = [float(own) - far, float(own) + far, 0.0, -tiny, tiny]
+        if whole:
+            found += [float(np.nextafter(own, dtype.type(end))) for end in (-np.inf, np.inf)]
+        return [each for each in found if np.isfinite(dtype.type(each)) and dtype.type(each) != own]
 
 
 def _of(value: Any, source: Source, variable: Variable, name: str) -> Any:
