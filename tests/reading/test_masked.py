@@ -51,6 +51,33 @@ def test_nodata_after_a_transform_is_what_it_has_become(tmp_path):
     assert not np.ma.getmaskarray(gone.read([0], masked=True)).any()
 
 
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "other"),
+    [
+        ("float32", 0.1, 1),
+        ("float32", -3.4e38, 1),
+        ("float16", -9999, 1),
+        ("complex64", 0.1, 1),
+        ("uint8", 255.0, 1),
+        ("uint8", 0.5, 0),
+        ("uint8", -1, 255),
+        ("int64", 2**53, 2**53 + 1),
+    ],
+)
+def test_nodata_is_rounded_as_the_pixels_are(tmp_path, each, dtype, nodata, other):
+    values = np.full((2, 8, 8), other, dtype)
+    if nodata not in (0.5, -1):
+        values[:, :3] = nodata
+    source = xr.Dataset({"v": (("image", "y", "x"), values, {} if each else {"nodata": nodata})})
+    if each:
+        source["nodata_v"] = ("image", [float(nodata), np.nan])
+    ps = patchmill.write_patches(source, tmp_path / "a.zarr", 8)
+    share = ps.read([0, 1], masked=True).count(axis=(1, 2)) / 64
+    assert share.tolist() == ps.catalog["valid_fraction"].values.ravel().tolist()
+    assert share[0] == (1 if nodata in (0.5, -1) else 5 / 8)
+
+
 def test_nan_is_masked_and_a_mask_of_its_own_kind_is_left_alone(tmp_path):
     pixels = np.ones((1, 1, 4, 8), "float32")
     pixels[..., :4] = np.nan

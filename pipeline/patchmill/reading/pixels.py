@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.sources.model import one_nodata
 from patchmill.storage import TensorStoreArray
 
 Array = NDArray[Any]
@@ -22,10 +23,17 @@ def masked(values: Array, nodata: Any) -> Array:
     `nodata` is one value, None for no such value, or one for each of `values`, NaN where one has none.
     """
     absent = np.isnan(values) if values.dtype.kind in "fc" else np.zeros(values.shape, bool)
-    if nodata is not None:
-        each = np.asarray(nodata)
-        absent |= values == each.reshape(each.shape + (1,) * (values.ndim - 1) if each.ndim else ())
+    if np.ndim(nodata):
+        for at, own in enumerate(nodata):
+            absent[at] |= _equal(values[at], one_nodata(own, values.dtype))
+    else:
+        absent |= _equal(values, nodata)
     return np.ma.masked_array(values, absent)
+
+
+def _equal(values: Array, nodata: Any) -> Any:
+    """Where `values` are `nodata`, a number of Python's, which NumPy rounds to their dtype: so do the statistics."""
+    return False if nodata is None else values == nodata
 
 
 class Pixels(Protocol):
