@@ -325,7 +325,49 @@ def test_a_remote_store_is_known_by_its_url():
     pytest.importorskip("aiohttp")
     store = zarr.storage.FsspecStore.from_url("https://host/folder/a.zarr")
     assert fingerprints._place(store) == {"file": "https://host/folder/a.zarr"}
+    store = zarr.storage.FsspecStore.from_url("https://ann:secret@host/folder/a.zarr")
+    assert fingerprints._place(store) == {"file": "https://host/folder/a.zarr"}
     assert fingerprints._place(zarr.storage.FsspecStore.from_url("memory://a.zarr")) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("http://ann:secret@127.0.0.1:80/s.zarr", "http://127.0.0.1:80/s.zarr"),
+        ("http://ann:se@cret@host/s.zarr", "http://host/s.zarr"),
+        ("http://ann:se?cr#et@host/s.zarr", "http://host/s.zarr"),
+        ("https://token@host/s.nc?X-Amz-Signature=1f#mode=bytes", "https://host/s.nc"),
+        ("s3://KEY:se/cret@bucket/s.zarr", "s3://bucket/s.zarr"),
+        ("simplecache::https://ann:secret@host/s.nc?sig=1f", "simplecache::https://host/s.nc"),
+        ("https://host:8080/a@b.nc", "https://host:8080/a@b.nc"),
+        ("abfs://container@account.dfs.core.windows.net/s.zarr", "abfs://container@account.dfs.core.windows.net/s.zarr"),
+        ("/data/what?#ann:x@1.nc", "/data/what?#ann:x@1.nc"),
+        ("file:///data/a#1.nc", "file:///data/a#1.nc"),
+    ],
+)
+def test_what_opens_a_url_is_not_part_of_its_name(url, bare):
+    assert fingerprints.bare_name(url) == bare
+
+
+def test_what_opens_a_url_is_not_stored(tmp_path):
+    image = xr.Dataset({"v": (("time", "y", "x"), IMAGE)})
+    stored(tmp_path / "s.zarr", IMAGE)
+    with lazily(tmp_path / "s.zarr") as lazy:
+        for data in (image, lazy):
+            data.encoding["source"] = data["v"].encoding["source"] = "http://ann:geheim@host/s.zarr?sig=geheim#geheim"
+            target = tmp_path / f"{data is lazy}.zarr"
+            assert patchmill.write_patches(data, target, 20).stored.own["source"]["url"] == "http://host/s.zarr"
+            assert "geheim" not in (target / "zarr.json").read_text()
+
+
+def test_files_of_one_url_that_a_query_tells_apart_are_known_by_their_values(tmp_path):
+    seen = []
+    for number, query in enumerate(["?id=1&sig=a", "?id=1&sig=b", "?id=2"]):
+        stored(tmp_path / f"{number}.zarr", changed(IMAGE, at=(0, 0, 0)) if number == 2 else IMAGE)
+        data = lazily(tmp_path / f"{number}.zarr")
+        data["v"].encoding["source"] = f"https://host/get{query}"
+        seen.append(identity(data))
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_variables_of_one_file_are_told_apart_whatever_they_are_called_by_now(tmp_path):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -129,7 +130,12 @@ def _origin(array: Any, source: Any) -> dict[str, Any] | None:
     """What a DataArray that is not loaded is read from; None where that has no name, such as an ``io.BytesIO``."""
     named = array.encoding.get("source")
     if isinstance(named, str | os.PathLike) and not os.fspath(named).startswith("<"):
-        return {**_file(os.fspath(named)), **_inside(array)}
+        name = bare_name(os.fspath(named))
+        found = {**_file(name), **_inside(array)}
+        if name == os.fspath(named):
+            return found
+        # What was left out, such as a query, may have told one file from another, so the values have a say.
+        return {**found, "content": _digest_of_rows(array.variable)}
     kept = _zarr_array(array.variable._data)  # noqa: SLF001 - only this knows
     if kept is not None:
         return _of_zarr(kept)
@@ -202,6 +208,28 @@ def _file(name: str) -> dict[str, Any]:
     return FileState.of(name).to_dict() if os.path.isfile(name) else {"file": name}
 
 
+_USER = re.compile(
+    r"\b(?!(?:abfss?|wasbs?|adl)://)([a-z][a-z0-9+.-]*://)(?:[^/\s?#]*@|[^/\s?#@]*:(?!\d*[/?#])[^\s@]*@)", re.IGNORECASE
+)
+"""A user and a password in a URL; a secret key of AWS may have slashes in it, what follows a port is none. In the URLs
+of Azure a container stands there."""
+
+
+def bare_name(name: str) -> str:
+    """A file's name without what opens it: of a URL neither user, password and query nor fragment, which may sign it.
+
+    Examples
+    --------
+    >>> bare_name("https://ann:secret@host:8080/a@b.nc?X-Amz-Signature=1f#mode=bytes")
+    'https://host:8080/a@b.nc'
+    >>> bare_name("/data/what?#1.nc")
+    '/data/what?#1.nc'
+    """
+    if "://" not in name or name.startswith("file://"):
+        return name
+    return re.split("[?#]", _USER.sub(r"\1", name), maxsplit=1)[0]
+
+
 _REMOTE = {"s3", "gs", "http", "https", "az", "abfs"}
 """Kinds of stores in which a path means the same to everybody, as fsspec calls them."""
 
@@ -252,7 +280,7 @@ def _place(store: Any) -> dict[str, Any] | None:
         kinds = store.fs.protocol
         kind = kinds if isinstance(kinds, str) else kinds[0]
         url = store.path if "://" in store.path else f"{kind}://{store.path}"
-        return {"file": url} if kind in _REMOTE else None
+        return {"file": bare_name(url)} if kind in _REMOTE else None
     return None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.grid import alike
-from patchmill.sources.fingerprints import FileState, Identity, digest_of_samples, fingerprint
+from patchmill.sources.fingerprints import FileState, Identity, bare_name, digest_of_samples, fingerprint
 from patchmill.sources.model import (
     PACKINGS,
     Label,
@@ -81,7 +81,7 @@ def open_xarray_source(
     parts = [_with_own(part, beside) for part in parts]
     source = data.encoding.get("source")
     return Source(
-        url=file.path if file else str(source or "memory"),
+        url=file.path if file else bare_name(str(source or "memory")),
         variables=tuple(parts),
         sizes=_extents(beside, parts[0]),
         dims=named,
