@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import patchmill
-from cuts import CUTS, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
+from cuts import CUTS, array_objects, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import tasks
 from patchmill.patches.views import source_pixels  # noqa: F401
 
@@ -54,6 +54,29 @@ def test_what_is_dropped_is_gone_and_known(tmp_path_factory, tiny_shards, cut, l
         flat = zarr.open_group(place, mode="r")["patches"][...]
         mask = np.broadcast_to(catalog["exists"].values[:, None, :, :, None, None], flat.shape)
         assert not flat[~mask].any()
+
+
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_a_function_gets_some_rows_of_all_variables_at_a_time(tmp_path, monkeypatch, layout):
+    images = pixels((3, 50, 60), "uint8")
+    data = xr.Dataset({name: (("time", "y", "x"), images + n) for n, name in enumerate(["a", "b", "c"])})
+    handed = []
+
+    def keep(patches):
+        handed.append(sum(each.nbytes for each in patches.values()))
+        return patches["b"].max(axis=(1, 2, 3)) > patches["c"].max(axis=(1, 2, 3))
+
+    arguments = {"patch_shape": 4, "step": 3, "edge": "pad", "layout": layout, "keep": keep}
+    once = patchmill.write_patches(data, tmp_path / "once.zarr", **arguments)
+    assert 0 < len(once) < once.catalog["exists"].size
+    assert max(handed) > 10_000
+    for most in (10_000, 1):
+        handed.clear()
+        monkeypatch.setattr(tasks, "HANDED", most)
+        again = patchmill.write_patches(data, tmp_path / f"{most}.zarr", **arguments)
+        assert max(handed) <= max(most, 3 * 20 * 16 * 3)
+        np.testing.assert_array_equal(again.catalog["exists"], once.catalog["exists"])
+    assert array_objects(tmp_path / "1.zarr") == array_objects(tmp_path / "once.zarr")
 
 
 def test_dropped_patches_take_no_space(tmp_path):

@@ -95,6 +95,29 @@ def test_patches_that_overlap_or_reach_far_are_planned_for(tmp_path, odd):
     assert peak <= planned <= as_bytes(arguments["memory"], "memory")
 
 
+KEPT = """
+import re, sys, numpy as np, xarray as xr, patchmill
+
+def keep(patches):
+    return patches["v0"].max(axis=(1, 2, 3)) >= 0
+
+pixels = np.random.default_rng(0).integers(0, 255, (1, 1600, 1600), "uint8")
+data = xr.Dataset({f"v{n}": (("time", "y", "x"), pixels) for n in range(12)})
+arguments = {"step": 16, "keep": keep, "memory": "500MiB", "workers": 2, "tuning": {"inflight": 1}}
+planned = patchmill.plan(data, 64, **arguments).memory
+patchmill.write_patches(data, sys.argv[1], 64, **arguments)
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
+print(planned, peak)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_function_is_handed_of_many_variables_is_planned_for(tmp_path):
+    command = [sys.executable, "-c", KEPT, tmp_path / "out"]
+    planned, peak = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert peak <= planned <= 500 * MIB
+
+
 @pytest.mark.parametrize("far", [{"patch_shape": 10**12}, {"patch_shape": 3, "dilation": 10**9}])
 def test_what_reaches_beyond_all_memory_is_refused_at_once(tmp_path, far):
     with pytest.raises(PatchmillError, match="choose a smaller patch"):
@@ -160,14 +183,15 @@ def test_reading_takes_a_few_chunks_or_a_single_one():
 
 def test_tasks_add_up():
     piece = Piece(tile=10 * MIB, changed=0, found=0, reading=5 * MIB, looking=0, writing=8 * MIB)
-    rest = {"cache": 0, "chunk": MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
+    rest = {"handed": 0, "cache": 0, "chunk": MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
     one, two = (peak([piece], inflight=n, readers=n, **rest) for n in (1, 2))
     assert two - one == 18 * MIB * 9 // 8
 
 
 def test_tasks_that_wait_for_the_chunks_of_another_do_not_unpack_them_as_well():
     piece = Piece(tile=10 * MIB, changed=0, found=0, reading=300 * MIB, looking=0, writing=8 * MIB)
-    rest = {"cache": 150 * MIB, "chunk": 150 * MIB, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
+    rest = {"handed": 0, "cache": 150 * MIB, "chunk": 150 * MIB, "astray": False, "waiting": 0, "held": 0}
+    rest |= {"shards": 0, "images": 0}
     one, sharing, two = (peak([piece], inflight=n, readers=m, **rest) for n, m in ((1, 1), (2, 1), (2, 2)))
     assert sharing - one == 18 * MIB * 9 // 8
     assert two - sharing == 292 * MIB + (10 - 18) * MIB // 8  # no eighth of what goes back by itself
@@ -185,7 +209,8 @@ def test_a_kept_chunk_of_several_shards_is_unpacked_by_one_task_at_a_time(tmp_pa
 
 def test_small_chunks_that_are_kept_lie_among_what_was_freed():
     piece = Piece(tile=10 * MIB, changed=0, found=0, reading=5 * MIB, looking=0, writing=8 * MIB)
-    rest = {"inflight": 2, "readers": 2, "astray": False, "waiting": 0, "held": 0, "shards": 0, "images": 0}
+    rest = {"handed": 0, "inflight": 2, "readers": 2, "astray": False, "waiting": 0, "held": 0}
+    rest |= {"shards": 0, "images": 0}
     for chunk, times in ((MIB, 2), (64 * MIB, 1)):
         without, kept = (peak([piece], chunk=chunk, cache=cache, **rest) for cache in (0, 100 * MIB))
         assert kept - without == times * 100 * MIB

@@ -340,7 +340,7 @@ def test_a_remote_store_is_known_by_its_url():
         ("s3://KEY:se/cret@bucket/s.zarr", "s3://bucket/s.zarr"),
         ("simplecache::https://ann:secret@host/s.nc?sig=1f", "simplecache::https://host/s.nc"),
         ("https://host:8080/a@b.nc", "https://host:8080/a@b.nc"),
-        ("abfs://container@account.dfs.core.windows.net/s.zarr", "abfs://container@account.dfs.core.windows.net/s.zarr"),
+        ("abfs://box@account.net/s.zarr", "abfs://box@account.net/s.zarr"),
         ("/data/what?#ann:x@1.nc", "/data/what?#ann:x@1.nc"),
         ("file:///data/a#1.nc", "file:///data/a#1.nc"),
     ],

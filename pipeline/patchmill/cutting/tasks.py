@@ -26,9 +26,11 @@ from patchmill.cutting.parts import Cut, all_parts, cut_out, finished, in_a_row,
 from patchmill.cutting.statistics import FIELDS, Along, measured_values, patch_statistics, patch_statistics_of
 from patchmill.patches.views import Padding
 from patchmill.planning import Key
+from patchmill.planning.memory import HANDED
 from patchmill.sources import Variable
 from patchmill.storage.heap import ease
 from patchmill.transforms import Transform, check_alone
+from patchmill.transforms.functions import Patches
 
 Array = NDArray[Any]
 
@@ -253,6 +255,8 @@ def _kept(job: Job, piece: Piece, cuts: Sequence[Cut]) -> Array | None:
     shape = (piece.images[1] - piece.images[0], *piece.counts)
     if not piece.patches:
         return np.zeros(shape, bool)
+    if job.keep.needs_patches:
+        return _kept_by_function(job, job.keep, piece, cuts)
     several = len(cuts) > 1
     names = [each.name for each in job.planned]
     fields: dict[str, Array] = {"valid_fraction": valid_fraction(cuts).ravel()}
@@ -261,17 +265,27 @@ def _kept(job: Job, piece: Piece, cuts: Sequence[Cut]) -> Array | None:
             for field, values in each.found.items():
                 row = in_a_row(values[..., None, None])[..., 0, 0]
                 fields[f"{name}.{field}" if several else field] = row if planned.channels is not None else row[:, 0]
-    patches: Any = None
-    if job.keep.needs_patches:
-        found = {name: _patches(job, at, piece, each) for at, (name, each) in enumerate(zip(names, cuts, strict=True))}
-        patches = found if several else found[names[0]]
-        _try_out(job.keep, {name: _few(each) for name, each in patches.items()} if several else _few(patches))
-    return np.asarray(job.keep(fields, patches, channels=job.labels)).reshape(shape)
+    return np.asarray(job.keep(fields, channels=job.labels)).reshape(shape)
 
 
-def _patches(job: Job, at: int, piece: Piece, each: Cut) -> Array:
-    """Finished patches of a piece for a function to look at: (n, channel, patch_y, patch_x)."""
-    return in_a_row(finished(job, at, piece, each, slice(None)))
+def _kept_by_function(job: Job, keep: Keep, piece: Piece, cuts: Sequence[Cut]) -> Array:
+    """The same by a function of finished patches: it gets some rows of positions of all variables at a time."""
+    images, (rows, columns) = piece.images[1] - piece.images[0], piece.counts
+    windows = {job.planned[at].name: finished(job, at, piece, each, slice(None)) for at, each in enumerate(cuts)}
+    step = max(1, HANDED * rows // sum(each.nbytes for each in windows.values()))
+    kept = np.empty((images, rows, columns), bool)
+    for start in range(0, rows, step):
+        some = slice(start, start + step)
+        patches = {name: in_a_row(each[:, :, some]) for name, each in windows.items()}
+        _try_out(keep, _handed({name: _few(each) for name, each in patches.items()}))
+        kept[:, some] = keep(patches=_handed(patches)).reshape(images, -1, columns)
+        del patches  # before there are the next
+    return kept
+
+
+def _handed(patches: dict[str, Array]) -> Patches:
+    """As a function gets them: a single variable's by themselves."""
+    return patches if len(patches) > 1 else next(iter(patches.values()))
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

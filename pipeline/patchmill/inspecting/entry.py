@@ -179,6 +179,7 @@ def _threads(source: Source, variable: Variable, wanted: int, limit: int, held: 
         lazy = 0 if variable.lazy is None else LAZY
         return lazy + peak(
             [piece],
+            handed=0,
             inflight=threads,
             readers=threads,
             cache=0,

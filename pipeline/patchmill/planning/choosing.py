@@ -17,7 +17,7 @@ import numpy as np
 from patchmill.errors import PatchmillError
 from patchmill.grid import Axis, ImageGrids, PatchGrid
 from patchmill.planning.blocks import Work, block_size, cuts_of, halo_of, tiles_of, units_along, units_of
-from patchmill.planning.memory import Piece, has_room, peak, reading_bytes, with_room
+from patchmill.planning.memory import HANDED, Piece, has_room, peak, reading_bytes, with_room
 from patchmill.planning.units import Units
 from patchmill.planning.variables import PlannedVariable
 from patchmill.types import Layout, shown_bytes, shown_shape
@@ -290,6 +290,7 @@ def _memory(case: Case, work: Work) -> int:
         waiting = sum(2 * (work.band + 1) * piece.tile for piece in pieces)
     return peak(
         pieces,
+        handed=_handed(case, units, images),
         inflight=work.inflight,
         readers=_readers(case, work, units),
         cache=work.cache,
@@ -337,10 +338,8 @@ def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: 
         changed, values = patches, patches // variable.itemsize
         looking += values * 8 + patches // variable.pixel * variable.source_pixel + patches
         looking += _COPIES * 8 * prod(case.grids.canvas.patch_shape) * (variable.channels or 1) + _BESIDE
-    if case.handed_over:
-        looking += 2 * patches
     continued = _continued(units) * images * max(variable.pixel, variable.source_pixel)
-    if case.layout == "patches" or variable.transformed or case.handed_over:
+    if case.layout == "patches" or variable.transformed:
         looking += continued
     found = _found(case, variable, _positions(units) * images)
     looking += found if case.looked_at else 0  # for the journal, or to decide which to keep
@@ -352,6 +351,15 @@ def _piece(case: Case, variable: PlannedVariable, units: Sequence[Units], tile: 
         looking=looking,
         writing=shard * (2 if variable.copied else 1) + (continued if case.layout == "patches" else 0),
     )
+
+
+def _handed(case: Case, units: Sequence[Units], images: int) -> int:
+    """What a function gets at a time of all variables, twice, and the tiles, continued, that it is cut out of."""
+    if not case.handed_over:
+        return 0
+    pixel = sum(variable.pixel for variable in case.variables)
+    row = _most_positions(units[1]) * prod(case.grids.canvas.patch_shape) * images * pixel
+    return 2 * min(_most_positions(units[0]) * row, max(HANDED, row)) + _continued(units) * images * pixel
 
 
 def _continued(units: Sequence[Units]) -> int:

@@ -13,7 +13,8 @@
     loose        what the allocator has got back, and not given back yet
 
     task         tile + changed + the most of reading, looking, writing, which come one after the other,
-                 the last two beside what was found out about the patches;
+                 the last two beside what was found out about the patches,
+                 looking beside what a function gets of all variables;
                  no reading where another task has just unpacked its chunks, and the cache keeps them
 
                  read              look                     write
@@ -101,19 +102,22 @@ class Piece:
     writing: int
 
 
-def task_bytes(pieces: Sequence[Piece], *, reads: bool = True) -> int:
+def task_bytes(pieces: Sequence[Piece], *, handed: int, reads: bool = True) -> int:
     """Bytes that one task holds at most: the tiles of all variables, and one variable's work at a time.
 
     Parameters
     ----------
     pieces : sequence of Piece
+    handed : int
+        Bytes of finished patches, of all variables, that a function of ``keep`` gets at a time, and of its copy.
     reads : bool
         Whether it unpacks chunks itself, rather than wait until another task has.
     """
     tiles = sum(piece.tile + piece.changed for piece in pieces)
     found = sum(piece.found for piece in pieces)
     reading = max(piece.reading for piece in pieces) if reads else 0
-    return tiles + max(reading, found + max(max(piece.looking, piece.writing) for piece in pieces))
+    looking, writing = max(piece.looking for piece in pieces), max(piece.writing for piece in pieces)
+    return tiles + max(reading, found + max(handed + looking, writing))
 
 
 def reading_bytes(touched: int, chunk: int) -> int:
@@ -122,6 +126,11 @@ def reading_bytes(touched: int, chunk: int) -> int:
     The chunks of a shard are packed until the last is unpacked: tensorstore reads what lies side by side in one piece.
     """
     return 2 * max(chunk, min(touched, READING))
+
+
+HANDED = 32 * 2**20
+"""Bytes of finished patches, of all variables together, that a function of ``keep`` gets at a time, or a single row of
+positions. A constant: a matrix product, for one, may round otherwise for another number of patches."""
 
 
 READING = 16 * 2**20
@@ -137,6 +146,7 @@ were in use, and 370 where what was freed goes back between the parts of a read.
 def peak(
     pieces: Sequence[Piece],
     *,
+    handed: int,
     inflight: int,
     readers: int,
     cache: int,
@@ -153,6 +163,8 @@ def peak(
     ----------
     pieces : sequence of Piece
         The variables.
+    handed : int
+        Bytes that a task hands to a function of ``keep``, see `task_bytes`.
     inflight : int
         Tasks under way at a time.
     readers : int
@@ -171,7 +183,8 @@ def peak(
         How many there are.
     """
     books = shards * _SHARD + images * _IMAGE
-    tasks = readers * task_bytes(pieces) + (inflight - readers) * task_bytes(pieces, reads=False)
+    reading, others = (task_bytes(pieces, handed=handed, reads=reads) for reads in (True, False))
+    tasks = readers * reading + (inflight - readers) * others
     small = tasks + waiting if chunk <= _MAPPED else tasks - readers * 2 * chunk
     loose = _LOOSE + max(0, small) // _LOOSE_SHARE
     if chunk <= SMALL:
