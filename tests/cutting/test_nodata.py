@@ -195,7 +195,7 @@ fragile.pointwise = True
         ("float32", 0.0, {"dtype": "uint8"}, None),  # fractions have
         ("float32", 0.0, {"dtype": "uint16", "transform": "scale(100)"}, None),
         ("uint8", 0, {"dtype": "float32"}, 0),
-        ("float32", -9999.0, {"dtype": "int16"}, None),
+        ("float32", -9999.0, {"dtype": "int16"}, -9999),  # nothing is measured beside it
         ("float32", 255.0, {"dtype": "uint8"}, None),
         ("float32", -9999.0, {"transform": classes}, 255),  # it says itself where nodata goes
         ("float32", 0.0, {"dtype": "float16"}, None),  # 1e-8 has

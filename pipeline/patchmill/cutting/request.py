@@ -396,8 +396,9 @@ def _neighbors(value: Any, dtype: np.dtype[Any], *, whole: bool) -> list[Any]:
 
     One below and one above, or half as much where a float is too large for that: what is clipped away becomes like
     them. Of floats also 0 and the least normal numbers around it, which a narrower float rounds to 0, and where `whole`
-    numbers are stored the next float below and above, as fractions are rounded. Else the next floats are not asked: in
-    float32 those of any float64 become the same, and what is measured is not so near to what stands for nothing.
+    numbers are stored the next float below and above, as fractions are rounded: 254.7 becomes 255 too. Else, and beside
+    -9999, they are not asked: in float32 those of any float64 become the same, and what is measured is not so near to
+    what stands for nothing.
     """
     if dtype.kind in "ui":
         info = np.iinfo(dtype)
@@ -409,7 +410,7 @@ def _neighbors(value: Any, dtype: np.dtype[Any], *, whole: bool) -> list[Any]:
         far = 1.0 if np.spacing(np.abs(own)) < 1 else abs(float(own)) / 2
         tiny = float(np.finfo(dtype).tiny)
         found = [float(own) - far, float(own) + far, 0.0, -tiny, tiny]
-        if whole:
+        if whole and own >= 0:
             found += [float(np.nextafter(own, dtype.type(end))) for end in (-np.inf, np.inf)]
         return [each for each in found if np.isfinite(dtype.type(each)) and dtype.type(each) != own]
 
