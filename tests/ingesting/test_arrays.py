@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,3 +86,21 @@ def test_what_is_no_image(tmp_path, ingest, values, reason):
     np.save(tmp_path / "a.npy", values, allow_pickle=True)
     with pytest.raises(SourceError, match=reason):
         ingest(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_a_header_that_could_not_be_parsed_for_another_thread_is_read_again(tmp_path, ingest, monkeypatch, name):
+    values = np.arange(16).reshape(4, 4)
+    (np.save if name.endswith("npy") else np.savez)(tmp_path / name, values)
+    real, calls = ast.literal_eval, []
+
+    def fails_at_first(text):
+        calls.append(text)
+        if len(calls) % 2:
+            raise SystemError("AST constructor recursion depth mismatch (before=42, after=39)")
+        return real(text)
+
+    monkeypatch.setattr(ast, "literal_eval", fails_at_first)
+    _, [pixels] = ingest(tmp_path / name)
+    np.testing.assert_array_equal(pixels.reshape(4, 4), values)
+    assert len(calls) >= 2

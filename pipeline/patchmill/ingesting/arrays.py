@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,16 +25,18 @@ Get = Callable[[tuple[Any, ...]], NDArray[Any]]
 
 _PICTURE = (3, 4)
 
+_TRIES = 10
+
 
 def open_npy(path: str, variable: str, reading: Reading) -> list[Scene]:
     """The images of a ``.npy`` file."""
     if variable:
         raise UnfitError(f"is an NPY file and has no variables, and {variable!r} was asked for")
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = _mapped(path)
 
     def get(region: tuple[Any, ...]) -> NDArray[Any]:
         # Mapped anew each time: pages of a map that stays open would count as memory of this process.
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[region])
+        return np.array(_mapped(path)[region])
 
     return unnamed_scenes(array.shape, array.dtype, get, reading.dims, whole=False)
 
@@ -53,7 +57,7 @@ def open_npz(path: str, variable: str, reading: Reading) -> list[Scene]:
 
     def load(name: str) -> NDArray[Any]:
         with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[name])
+            return np.asarray(_parsed(lambda: arrays[name]))
 
     def getter(name: str) -> Get:
         # A copy, so that one image that waits to be written does not hold on to all of them.
@@ -69,12 +73,32 @@ def _headers(path: str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             if member.endswith(".npy"):
-                with archive.open(member) as file:
-                    major, _ = np.lib.format.read_magic(file)
-                    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-                    shape, _, dtype = read(file)
-                found[member.removesuffix(".npy")] = (shape, dtype)
+                found[member.removesuffix(".npy")] = _parsed(partial(_header, archive, member))
     return found
+
+
+def _header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(member) as file:
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _mapped(path: str) -> NDArray[Any]:
+    loaded: NDArray[Any] = _parsed(lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+    return loaded
+
+
+def _parsed(read: Callable[[], Any]) -> Any:
+    """What `read` gives, asked again where Python's parser, by which NumPy reads headers, fails for another thread.
+
+    That of the early 3.11s may, where two parse at the same moment: https://github.com/python/cpython/issues/106905.
+    """
+    for _ in range(_TRIES):
+        with suppress(SystemError):
+            return read()
+    return read()
 
 
 def unnamed_scenes(shape: tuple[int, ...], dtype: np.dtype[Any], get: Get, dims: Dims, *, whole: bool) -> list[Scene]:
