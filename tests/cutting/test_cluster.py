@@ -115,6 +115,7 @@ def test_a_lazy_and_a_held_variable_together(tmp_path, tiny, client):
     assert array_objects(tmp_path / "cluster") == by_threads(tmp_path, held)
 
 
+@pytest.mark.slow
 def test_functions_of_a_notebook_travel(tmp_path, tiny, stored, client):
     offset = 7
 

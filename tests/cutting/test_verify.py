@@ -220,6 +220,7 @@ def test_a_small_array_in_the_place_of_another_is_found(tmp_path):
         assert objects(tmp_path / "set.zarr") == before
 
 
+@pytest.mark.slow
 def test_swapped_shards_are_found_by_a_deep_look(tmp_path):
     for layout in ("patches", "canvas"):
         place = tmp_path / f"{layout}.zarr"

@@ -21,6 +21,7 @@ from patchmill.stages.holding import hold
 from stages.notebook_files import SLEEPS, running_below, started, status_of, wait_until, write_config, write_notebook
 
 
+@pytest.mark.slow
 def test_a_kernel_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setenv("PATCHMILL_HEARTBEAT_SECONDS", "3")
     frozen = "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"
@@ -432,6 +433,7 @@ def test_an_output_that_an_earlier_attempt_wrote_may_stay(tmp_path, monkeypatch)
     assert (run.state, run.stages[0].attempt) == ("done", 2)
 
 
+@pytest.mark.slow
 def test_two_configs_do_not_write_to_one_place_at_a_time(tmp_path):
     declared = 'target: str = "temp:a"  # out: a file'
     write_notebook(tmp_path / "sleeps.ipynb", declared, *SLEEPS[1:])
