@@ -79,7 +79,7 @@ ODD = [
     {"side": 3000, "patch_shape": 256, "step": 2, "layout": "canvas", "keep": "valid_fraction > 0.5"},
     {"side": 3000, "patch_shape": 256, "step": 2, "layout": "canvas", "statistics": True},
     {"side": 60, "patch_shape": 2, "dilation": 10_000, "edge": "pad", "pad_mode": "reflect"},
-    {"side": 5000, "patch_shape": 2500, "step": 700, "edge": "pad", "transform": "standardize()", "memory": "640MiB"},
+    {"side": 5000, "patch_shape": 2500, "step": 700, "edge": "pad", "transform": "standardize()", "memory": "672MiB"},
 ]
 
 
