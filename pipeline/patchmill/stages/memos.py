@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from patchmill.stages.places import moved
 from patchmill.stages.records import StageRecord, checked, write_whole, written_to
 from patchmill.stages.traces import Trace, is_trace
 
@@ -205,7 +206,7 @@ def _moved(told: Any, before: str, now: str) -> Any:
     if before == now:
         return told
     if isinstance(told, str):
-        return now + told[len(before) :] if told == before or told.startswith(f"{before}/") else told
+        return moved(told, before, now)
     if isinstance(told, list):
         return [_moved(each, before, now) for each in told]
     if isinstance(told, dict):

@@ -85,6 +85,17 @@ def beside(pattern: str, paths: Iterable[str]) -> Iterator[str]:
         yield (os.path.join(path, "**") if os.path.isdir(path) else os.path.dirname(path)) + rest
 
 
+def moved(path: str, before: str, now: str) -> str:
+    """`path`; where it is the folder `before`, or lies in it, the same in the folder `now`.
+
+    Examples
+    --------
+    >>> moved("/old/a", "/old", "/new"), moved("/older/a", "/old", "/new")
+    ('/new/a', '/older/a')
+    """
+    return now + path[len(before) :] if path == before or path.startswith(f"{before}/") else path
+
+
 def is_within(path: str, folder: str) -> bool:
     """Whether `path` is `folder` or lies in it; on a local disk once all links are followed, as far as they are there.
 

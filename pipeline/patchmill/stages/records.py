@@ -26,12 +26,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, cast
 
 from patchmill.errors import PatchmillError
 from patchmill.show.handed import plain
+from patchmill.stages.places import moved
 from patchmill.storage.local import sync_folder
 
 T = TypeVar("T")
@@ -270,10 +271,7 @@ def _moved(run: Run, before: str) -> Run:
     """`run`, whose record lay at `before` when it was written, with what lies in it where that is now."""
     if before == run.folder:
         return run
-
-    def now(path: str) -> str:
-        return f"{run.folder}{path.removeprefix(before)}" if path.startswith(f"{before}{os.sep}") else path
-
+    now = partial(moved, before=before, now=run.folder)
     stages = [
         replace(
             stage,
