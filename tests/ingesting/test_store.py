@@ -226,6 +226,64 @@ def test_create_replaces_nothing_and_overwrite_only_its_own(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "t.zarr"]
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_swap_that_fails_in_the_middle_loses_nothing(tmp_path, monkeypatch, error, after):
+    target = tmp_path / "t.zarr"
+    save_all(tmp_path / "in", [np.ones((4, 5))])
+    patchmill.ingest(tmp_path / "in", target)
+    before, rename = objects_of(target), os.rename
+
+    def fail(source, destination):
+        first, second = str(destination).endswith("/old"), str(source).endswith("/source")
+        if after and first:
+            rename(source, destination)
+        if first if after else second:
+            raise error
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises((patchmill.PatchmillError, KeyboardInterrupt)):
+        patchmill.ingest(tmp_path / "in", target, mode="overwrite")
+    assert objects_of(target) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "t.zarr"]
+
+
+def test_a_store_that_can_not_come_back_yet_waits_for_the_next_call(tmp_path, monkeypatch):
+    target = tmp_path / "t.zarr"
+    save_all(tmp_path / "in", [np.ones((4, 5))])
+    patchmill.ingest(tmp_path / "in", target)
+    before, rename = objects_of(target), os.rename
+
+    def fail(source, destination):
+        if str(destination).endswith("t.zarr"):
+            raise OSError(5, "Input/output error")
+        rename(source, destination)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(patchmill.PatchmillError, match="Input/output error"):
+            patchmill.ingest(tmp_path / "in", target, mode="overwrite")
+    assert not target.exists()
+    assert patchmill.ingest(tmp_path / "in", target, mode="append").added == 0
+    assert objects_of(target) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "t.zarr"]
+
+
+@pytest.mark.parametrize("mode", ["overwrite", "append"])
+def test_a_target_that_is_a_link_stays_one(tmp_path, mode):
+    save_all(tmp_path / "in", [np.ones((4, 5))])
+    (tmp_path / "big").mkdir()
+    target = tmp_path / "latest.zarr"
+    target.symlink_to(tmp_path / "big" / "v1.zarr")
+    patchmill.ingest(tmp_path / "in", target)
+    save_all(tmp_path / "in", [np.ones((4, 5)), np.full((4, 5), 2.0)])
+    patchmill.ingest(tmp_path / "in", target, mode=mode)
+    assert target.is_symlink()
+    assert len(images_of(tmp_path / "big" / "v1.zarr")) == 2
+    assert sorted(path.name for path in tmp_path.rglob("*.zarr*")) == ["latest.zarr", "v1.zarr"]
+
+
 @pytest.mark.parametrize("mode", ["create", "overwrite"])
 @pytest.mark.parametrize("kind", ["file", "folder", "zarr", "patches"])
 def test_what_is_something_else_is_left_alone(tmp_path, mode, kind):
@@ -254,6 +312,8 @@ def test_what_is_something_else_is_left_alone(tmp_path, mode, kind):
         {"on_error": "ignore"}, {"mode": "resume"}, {"level": -1}, {"level": 0.5}, {"max_bytes": "much"},
         {"workers": 0}, {"max_errors": 3}, {"max_errors": -1, "on_error": "skip"}, {"memory": "1MB"}, {"channels": []},
         {"channels": ["a", "a"]}, {"channels": "rgb"}, {"dims": "yx"}, {"channels": ["a", "b"]},
+        {"channels": 5}, {"progress": 5}, {"dims": {"chanel": "C"}}, {"dims": ("y", "x", "chanel")},
+        {"variables": {"count": "{stem}.npy"}}, {"variables": {"dropped": "{stem}.npy"}},
     ],
 )  # fmt: skip
 def test_wrong_arguments(tmp_path, wrong):

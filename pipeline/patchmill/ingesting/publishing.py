@@ -25,6 +25,8 @@ from patchmill.errors import HeldError, IncompleteError, PatchmillError, TargetE
 from patchmill.ingesting import appending
 from patchmill.storage import Location, begun, read_group
 
+_OLD = "old"
+
 IngestMode = Literal["auto", "create", "overwrite", "append"]
 
 
@@ -150,8 +152,10 @@ def _held(target: Location) -> Iterator[None]:
             appending.finish(target)
             yield
         finally:
-            if not appending.is_publishing(target):
-                with suppress(OSError):
+            with suppress(PatchmillError):  # the next call tries again
+                _restore(target)
+            if not appending.is_publishing(target) and not _is_moved_away(target):
+                with suppress(OSError, PatchmillError):
                     target.workshop.remove()
 
 
@@ -179,20 +183,17 @@ def _locked(target: Location) -> Iterator[Path]:
 
 
 def _swap(building: Location, target: Location) -> None:
-    old = target.workshop.child("old")
-    if target.is_empty():
-        building.move_to(target)
-        return
-    target.move_to(old)
-    try:
-        building.move_to(target)
-    except OSError:
-        old.move_to(target)
-        raise
+    """Put what was built in the place of an old store; where that fails in the middle, `_restore` brings it back."""
+    if not target.is_empty():
+        target.move_to(target.workshop.child(_OLD))
+    building.move_to(target)
 
 
 def _restore(target: Location) -> None:
-    """Bring back what a process that was killed between the two renames had moved away."""
-    old = target.workshop.child("old")
-    if old.exists() and not target.exists():
-        old.move_to(target)
+    """Bring back what was moved away by a swap that did not come to its end."""
+    if _is_moved_away(target):
+        target.workshop.child(_OLD).move_to(target)
+
+
+def _is_moved_away(target: Location) -> bool:
+    return target.workshop.child(_OLD).exists() and not target.exists()
