@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+import zarr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,7 +20,7 @@ import patchmill
 from ingesting.looking import dataset_of, images_of
 from ingesting.test_store import chunks_there
 from ingesting.test_store import every_object_of as objects_of
-from patchmill.errors import PatchmillError, SourceError
+from patchmill.errors import MissingSourceError, PatchmillError, SourceError, TargetExistsError
 from patchmill.ingesting.naming import image_names
 
 GRAY = {"dims": ("y", "x")}
@@ -315,6 +316,56 @@ def test_what_changed_or_vanished_is_named_and_stays(tmp_path, capfd):
     assert "--mode overwrite" in err
     assert "none, nothing was changed" in out
     assert "the store keeps what was ingested, --mode overwrite makes it anew" in out
+
+
+def test_a_large_file_that_was_written_again_with_the_same_size_counts_as_changed(tmp_path):
+    target = tmp_path / "t.zarr"
+    [path] = save(tmp_path / "in", [np.zeros((1024, 1024), np.uint8)])
+    patchmill.ingest(path, target)
+    np.save(path, np.pad(np.ones((4, 4), np.uint8), (400, 620)))  # between the samples
+    report = patchmill.ingest(path, target, mode="append")
+    assert dict(report.changed) == {str(path): "was written again since, with the same size"}
+    with pytest.raises(TargetExistsError, match="1 have changed"):
+        patchmill.ingest(path, target, mode="auto")
+
+
+def test_a_store_whose_pixels_were_written_again_counts_as_changed(tmp_path):
+    target = tmp_path / "t.zarr"
+    store = zarr.create_array(tmp_path / "in" / "s.zarr", data=np.full((64, 64), 10, np.uint8), compressors=None)
+    patchmill.ingest(tmp_path / "in", target)
+    assert patchmill.ingest(tmp_path / "in", target, mode="append").changed == ()
+    store[...] = 20
+    report = patchmill.ingest(tmp_path / "in", target, mode="append")
+    assert report.changed == ((str(tmp_path / "in" / "s.zarr"), "was written again since, with the same size"),)
+
+
+def test_a_partner_of_several_images_is_reported_as_long_as_one_has_its_old_content(tmp_path):
+    save(tmp_path / "in", filled([(4, 5)]))
+    one = tmp_path / "one.npy"
+    options = {"variables": {"land": str(one)}}
+    for value in range(2):
+        np.save(one, np.full((4, 5), value))
+        save(tmp_path / "in", filled([(4, 5)], value), value)
+        report = patchmill.ingest(tmp_path / "in", tmp_path / "t.zarr", mode="append", **options)
+    for _ in range(2):
+        assert report.changed == ((str(one), "has other content"),)
+        report = patchmill.ingest(tmp_path / "in", tmp_path / "t.zarr", mode="append", **options)
+
+
+def test_a_night_without_files_changes_nothing(tmp_path):
+    target = tmp_path / "t.zarr"
+    [path] = save(tmp_path / "in", filled([(4, 5)]))
+    patchmill.ingest(tmp_path / "in" / "*.npy", target)
+    before = objects_of(target)
+    os.unlink(path)
+    for images in (tmp_path / "in", tmp_path / "in" / "*.npy", path, [path]):
+        report = patchmill.ingest(images, target, mode="append")
+        assert (report.added, report.vanished, report.skipped) == (0, (str(path),), ())
+    with pytest.raises(MissingSourceError, match=r"nothing is at .*never\.npy"):
+        patchmill.ingest([path, tmp_path / "never.npy"], target, mode="append")
+    with pytest.raises(MissingSourceError):
+        patchmill.ingest(tmp_path / "nowhere" / "*.npy", target, mode="append")
+    assert objects_of(target) == before
 
 
 def test_partners_are_watched_too(tmp_path):

@@ -45,6 +45,22 @@ def test_packed_values_stay_packed(rng, tmp_path, ingest):
     assert store.image.attrs["nodata"] == -999
 
 
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2"])
+def test_numbers_that_are_noted_as_unsigned_are(rng, tmp_path, ingest, dtype):
+    values = rng.integers(-100, 100, (40, 50)).astype(dtype)
+    other = "false" if dtype == "u1" else "true"
+    noted = {"_Unsigned": other, "_FillValue": np.array(-1).astype(dtype)[()], "scale_factor": 0.5}
+    data = xr.Dataset({"v": (("y", "x"), values, noted)})
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    report, [pixels] = ingest(tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf") as opened:
+        meant = opened.v.values
+    attributes = dataset_of(report.target).image.attrs
+    measured = pixels != attributes["nodata"]
+    assert (measured == ~np.isnan(meant)).all()
+    assert (pixels[measured] * attributes["scales"][0] == meant[measured]).all()
+
+
 def test_variables_of_one_kind_are_channels(rng, tmp_path, ingest):
     bands = {
         name: (("y", "x"), rng.integers(0, 99, (40, 50)).astype("u2"), {"grid_mapping": "spatial_ref"})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchmill
-from patchmill.errors import MissingSourceError, SourceError, TargetExistsError
+from patchmill.errors import MissingSourceError, PatchmillError, SourceError, TargetExistsError
 from patchmill.ingesting.finding import find, natural_key
 from patchmill.ingesting.naming import image_names
 from patchmill.storage import Location
@@ -96,6 +96,30 @@ def test_a_link_to_a_folder_is_not_followed_round_and_round(tmp_path):
     assert found(tmp_path / "in") == ["a.npy", "b.npy"]
 
 
+def test_a_file_that_is_reached_by_several_ways_is_one_image(tmp_path):
+    for name in ("day1/a.npy", "day2/b.npy"):
+        save(tmp_path / name)
+    (tmp_path / "latest").symlink_to("day2")
+    (tmp_path / "self").symlink_to(".")
+    assert found(f"{tmp_path}/*/*.npy") == found(f"{tmp_path}/**/*.npy") == ["a.npy", "b.npy"]
+    target = tmp_path / "t.zarr"
+    patchmill.ingest(tmp_path / "day2", target)
+    assert patchmill.ingest(tmp_path / "latest", target, mode="append").added == 0
+    assert patchmill.ingest([tmp_path / "self/day2/b.npy"], target, mode="append").added == 0
+
+
+def test_partners_are_beside_an_image_as_the_user_came_there(tmp_path, ingest):
+    save(tmp_path / "disk" / "scenes" / "a.npy")
+    save(tmp_path / "project" / "masks" / "a.npy")
+    (tmp_path / "project" / "scenes").symlink_to(tmp_path / "disk" / "scenes")
+    masks = {"mask": "{parent}/../masks/{stem}.npy", "other": f"{tmp_path}/project/masks/{{stem}}.npy"}
+    with pytest.raises(SourceError, match="missing partner for 'mask'"):  # as the system goes up from a link
+        ingest(tmp_path / "project" / "scenes", variables=masks)
+    (tmp_path / "project" / "scenes_masks").symlink_to("masks")
+    report, _ = ingest(tmp_path / "project" / "scenes", variables={"mask": "{parent}_masks/{stem}.npy"})
+    assert report.names == ("a",)
+
+
 @pytest.mark.parametrize("images", ["nothing.npy", "nothing/*.tif", ["a.npy", "b.npy"], []])
 def test_nothing_at_all(tmp_path, monkeypatch, images):
     monkeypatch.chdir(tmp_path)
@@ -141,6 +165,39 @@ def test_a_target_among_the_images_is_not_swallowed(tmp_path):
             report = patchmill.ingest(images, tmp_path / f"{mode}.zarr", mode="overwrite")
             assert "a" in report.names
             assert f"{mode}" not in report.names
+
+
+def test_a_target_is_not_swallowed_by_whichever_name_it_is_reached(tmp_path):
+    save(tmp_path / "real" / "a.npy", 1)
+    (tmp_path / "link").symlink_to("real")
+    target = tmp_path / "link" / "out.zarr"
+    patchmill.ingest(tmp_path / "real", target)
+    (tmp_path / "real" / "same.zarr").symlink_to("out.zarr")
+    for mode in ("append", "overwrite"):
+        for images in (tmp_path / "real", f"{tmp_path}/real/*"):
+            assert patchmill.ingest(images, target, mode=mode).names == ("a",)
+
+
+def test_what_another_target_was_built_of_is_no_image(tmp_path):
+    save(tmp_path / "in" / "a.npy", 1)
+    patchmill.ingest(
+        tmp_path / "in", tmp_path / "in" / "x.zarr.patchmill" / "source"
+    )  # left by a process that was killed
+    for images in (tmp_path / "in", f"{tmp_path}/in/**/*"):
+        assert patchmill.ingest(images, tmp_path / "t.zarr", mode="overwrite").names == ("a",)
+
+
+def test_images_are_asked_for_once(tmp_path):
+    save(tmp_path / "a.npy", 1)
+    for _ in range(2):
+        images = (tmp_path / name for name in ("a.npy",))
+        assert len(patchmill.ingest(images, tmp_path / "t.zarr", mode="auto")) == 1
+
+
+def test_a_target_elsewhere_is_refused_before_anybody_is_asked(tmp_path):
+    save(tmp_path / "a.npy", 1)
+    with pytest.raises(PatchmillError, match="no folder on a local disk"):
+        patchmill.ingest(tmp_path / "a.npy", "s3://nowhere/t.zarr")
 
 
 def test_the_folder_of_images_is_no_target(tmp_path):

@@ -165,15 +165,13 @@ def test_an_image_that_fails_half_way_leaves_nothing(tmp_path):
         values = np.full((4, 2100, 2100), number + 1, np.uint16)
         options = {"tile": (512, 512), "planarconfig": "separate", "photometric": "minisblack"}
         tifffile.imwrite(tmp_path / "in" / f"{number}.tif", values, **options, compression="deflate")
-    patchmill.ingest(tmp_path / "in" / "0.tif", tmp_path / "clean.zarr", dims={"channel": "Q"})
+    patchmill.ingest(tmp_path / "in" / "0.tif", tmp_path / "clean.zarr")
     spoil_last_tile(tmp_path / "in" / "1.tif")
     written = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scenes, "WHOLE", 100)
         watch = {"progress": written.append}
-        patchmill.ingest(
-            tmp_path / "in", tmp_path / "t.zarr", on_error="skip", workers=1, dims={"channel": "Q"}, **watch
-        )
+        patchmill.ingest(tmp_path / "in", tmp_path / "t.zarr", on_error="skip", workers=1, **watch)
     assert objects_of(tmp_path / "t.zarr") == objects_of(tmp_path / "clean.zarr")
     assert max(far.nbytes for far in written) > 4 * 2100 * 2100 * 2  # some of the second image was written
     assert written[-1] == Progress(2, 2, 4 * 2100 * 2100 * 2)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import rasterio
 import tifffile
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+import patchmill
 from ingesting.looking import channels_first
 from patchmill.errors import SourceError
 from patchmill.ingesting.kinds import open_scenes
@@ -136,8 +138,18 @@ def test_dims_say_which_axis_has_the_channels(rng, tmp_path, ingest):
     assert (np.array(images) == values).all()
     _, images = ingest(tmp_path / "a.tif", dims=("channel", "image", "y", "x"))
     assert (np.array(images) == values.swapaxes(0, 1)).all()
-    with pytest.raises(SourceError, match="axes T, Z, Y, X, and dims names 3"):
+    with pytest.raises(SourceError, match="axes T, Z, Y, X, and dims names image, y, x"):
         ingest(tmp_path / "a.tif", dims=("image", "y", "x"))
+
+
+@pytest.mark.parametrize("dims", [{"channel": "T"}, {"y": "X"}, ("x", "y", "image"), ("image", "channel", "y", "x")])
+def test_dims_that_a_file_does_not_have_are_refused(rng, tmp_path, ingest, dims):
+    values = rng.integers(0, 60000, (3, 8, 9), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "ZYX"})
+    with pytest.raises(SourceError, match="has the axes Z, Y, X, and dims names"):
+        ingest(tmp_path / "a.tif", dims=dims)
+    _, [pixels] = ingest(tmp_path / "a.tif", dims={"channel": "z", "y": "Y"})
+    assert (pixels == values).all()
 
 
 def test_two_axes_of_channels_need_a_word(rng, tmp_path, ingest):
@@ -195,6 +207,52 @@ def test_palettes_become_colors(rng, tmp_path, ingest):
     image.save(tmp_path / "a.tif")
     _, [pixels] = ingest(tmp_path / "a.tif")
     assert (pixels == channels_first(np.asarray(image.convert("RGB")))).all()
+
+
+def write_with_nodata(path, values, text, **options):
+    tifffile.imwrite(path, values, extratags=[(42113, "s", 0, text, True)], **options)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("dtype", "text", "nodata"),
+    [
+        ("float32", "-3.4028234663852886e+38", -3.4028234663852886e38), ("int16", "-9999.0", -9999),
+        ("uint16", " 65535.0", 65535), ("uint8", "-9999", None), ("uint8", "nan", None), ("float64", "nan", "NaN"),
+        ("int64", "-9223372036854775807", -9223372036854775807), ("uint8", "0", 0), ("float32", "-9999", -9999),
+        ("uint8", "none", None),
+    ],
+)  # fmt: skip
+def test_nodata_is_what_gdal_noted(tmp_path, capfd, dtype, text, nodata):
+    values = np.arange(64, dtype=dtype).reshape(8, 8)
+    write_with_nodata(tmp_path / "a.tif", values, text)
+    patchmill.ingest(tmp_path / "a.tif", tmp_path / "t.zarr")
+    assert zarr.open_group(tmp_path / "t.zarr")["image"].attrs.get("nodata") == nodata
+    assert capfd.readouterr().err == ""
+    if nodata not in (None, "NaN"):
+        with rasterio.open(tmp_path / "a.tif") as file:
+            assert file.nodata == pytest.approx(nodata)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_tile_that_is_not_stored_is_nodata(rng, tmp_path, ingest):
+    values = rng.integers(1, 256, (32, 48), dtype=np.uint8)
+    write_with_nodata(tmp_path / "a.tif", iter_tiles(values), "7.0", shape=(32, 48), dtype=np.uint8, tile=(16, 16))
+    _, [pixels] = ingest(tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert (pixels == file.read(1)).all()
+
+
+def test_colors_have_no_nodata_of_their_index(tmp_path):
+    colors = np.zeros((3, 256), np.uint16)
+    colors[0, 3] = 65535
+    values = np.full((8, 8), 3, np.uint8)
+    write_with_nodata(tmp_path / "a.tif", values, "0", photometric="palette", colormap=colors)
+    patchmill.ingest(tmp_path / "a.tif", tmp_path / "t.zarr", variables={"mask": f"{tmp_path}/{{name}}"})
+    store = zarr.open_group(tmp_path / "t.zarr")
+    assert store["image"][0, :, 0, 0].tolist() == [255, 0, 0]
+    assert "nodata" not in store["image"].attrs
+    assert store["mask"].attrs["nodata"] == 0
 
 
 @pytest.mark.parametrize("compression", [None, "group4", "tiff_deflate"])

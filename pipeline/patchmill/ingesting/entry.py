@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from patchmill.expressions import nearest
 from patchmill.ingesting.growing import append
 from patchmill.ingesting.limits import SMALLEST_MEMORY, Limits
 from patchmill.ingesting.ordering import Order
@@ -19,8 +20,9 @@ from patchmill.ingesting.scenes import Reading
 from patchmill.planning import memory_limit, worker_count
 from patchmill.sources import Dims
 from patchmill.sources.naming import as_dims
+from patchmill.sources.readers import AXES
 from patchmill.storage import Location
-from patchmill.types import Watch, as_bytes, as_word, shown_bytes
+from patchmill.types import Watch, as_bytes, as_called, as_word, shown_bytes
 
 
 def ingest(
@@ -128,24 +130,41 @@ def ingest(
     as_word(mode, "mode", IngestMode)
     if max_errors is not None and on_error == "raise":
         raise ValueError('max_errors counts what on_error="skip" lists, and on_error is "raise": leave one of them out')
-    shared: dict[str, Any] = {"level": _count(level, "level"), "dims": as_dims(dims)}
-    patterns = as_patterns(variables)
+    shared: dict[str, Any] = {"level": _count(level, "level"), "dims": _axes(dims)}
+    patterns, names = as_patterns(variables), _names(channels)
     readings = {IMAGE: Reading(**shared)} | {name: Reading(**shared, palette="indices") for name in patterns}
     order = Order(
-        images=images,
-        target=Location.parse(target).to_write(),
+        images=tuple(images) if isinstance(images, Iterator) else images,
+        target=_local(Location.parse(target).to_write()).resolved(),
         patterns=patterns,
-        channels=_names(channels),
+        channels=names,
         on_error=on_error,
         max_errors=None if max_errors is None else _count(max_errors, "max_errors"),
         mode=mode,
         readings=readings,
         limits=Limits(as_bytes(max_bytes, "max_bytes"), _memory(memory)),
         workers=worker_count(workers),
-        progress=progress,
-        arguments=_arguments(level, shared["dims"], channels, patterns),
+        progress=as_called(progress, "progress"),
+        arguments=_arguments(level, shared["dims"], names, patterns),
     )
     return append(order) if mode in ("append", "auto") else run(order)
+
+
+def _local(target: Location) -> Location:
+    """The target itself, where it is a folder; nothing is asked of a server."""
+    _ = target.path
+    return target
+
+
+def _axes(dims: Any) -> Dims:
+    """`dims`, whose axes must be known ones whatever the files call theirs."""
+    found = as_dims(dims)
+    for axis in found or ():
+        if axis not in AXES:
+            raise ValueError(
+                f"dims must say which axis of the files is which of patchmill's, got {axis!r}; {nearest(axis, AXES)}"
+            )
+    return found
 
 
 def _arguments(level: int, dims: Dims, channels: Sequence[str] | None, patterns: Mapping[str, str]) -> dict[str, Any]:
@@ -179,9 +198,10 @@ def _memory(memory: int | str | None) -> int:
 def _names(channels: Any) -> tuple[str, ...] | None:
     if channels is None:
         return None
-    if isinstance(channels, str) or not all(isinstance(name, str) for name in channels):
+    listed = isinstance(channels, Iterable) and not isinstance(channels, str)
+    names = tuple(channels) if listed else ()
+    if not listed or not all(isinstance(name, str) for name in names):
         raise TypeError(f'channels must be a list of names such as ["red", "nir"], got {channels!r}')
-    names = tuple(channels)
     if len(set(names)) != len(names) or not names:
         raise ValueError(f"channels must be different names, got {list(names)}")
     return names

@@ -115,8 +115,10 @@ def _axes(array: xr.DataArray, reading: Reading) -> dict[str, int]:
 def _scenes(path: str, group: str, name: str, axes: dict[str, int], reading: Reading) -> list[Scene]:
     array = _dataset(path, group, reading)[name]
 
+    dtype = _meant(array)
+
     def get(region: tuple[Any, ...]) -> NDArray[Any]:
-        return np.asarray(_dataset(path, group, reading)[name].variable[region].values)
+        return np.asarray(_dataset(path, group, reading)[name].variable[region].values).astype(dtype, copy=False)
 
     chunks = array.encoding.get("chunksizes") or tuple(
         1 if axis == axes["y"] else n for axis, n in enumerate(array.shape)
@@ -126,7 +128,7 @@ def _scenes(path: str, group: str, name: str, axes: dict[str, int], reading: Rea
     labels = _labels(array, "channel", axes)
     steps = _labels(array, "image", axes)
     channels = array.shape[axes["channel"]] if "channel" in axes else 1
-    scenes = axis_scenes(array.shape, array.dtype, axes, get, whole=False)
+    scenes = axis_scenes(array.shape, dtype, axes, get, whole=False)
     return [
         replace(
             scene,
@@ -136,7 +138,7 @@ def _scenes(path: str, group: str, name: str, axes: dict[str, int], reading: Rea
             block=(chunks[axes["y"]], chunks[axes["x"]]),
             interleaved=wide,
             least_nbytes=prod(chunks) * array.dtype.itemsize if array.encoding.get("chunksizes") else None,
-            nodata=_number(array.attrs, "_FillValue", "missing_value"),
+            nodata=_as_meant(_number(array.attrs, "_FillValue", "missing_value"), array.dtype, dtype),
             crs=crs,
             transform=transform,
             scales=_repeated(_number(array.attrs, "scale_factor"), channels),
@@ -144,6 +146,20 @@ def _scenes(path: str, group: str, name: str, axes: dict[str, int], reading: Rea
         )
         for at, scene in enumerate(scenes)
     ]
+
+
+def _meant(array: xr.DataArray) -> np.dtype[Any]:
+    """The dtype of values, which NetCDF's classic form, without unsigned numbers, notes beside signed ones."""
+    unsigned = {"true": "u", "false": "i"}.get(str(array.attrs.get("_Unsigned", "")).lower())
+    kind = array.dtype.kind
+    return np.dtype(f"{unsigned}{array.dtype.itemsize}") if unsigned and kind in "iu" else array.dtype
+
+
+def _as_meant(value: float | None, stored: np.dtype[Any], meant: np.dtype[Any]) -> float | None:
+    """A number that is noted as it is stored."""
+    if value is None or stored == meant or not np.iinfo(stored).min <= value <= np.iinfo(stored).max:
+        return value
+    return int(np.asarray(int(value), stored).astype(meant))
 
 
 def _number(attributes: Mapping[Any, Any], *keys: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 from patchmill.errors import MissingSourceError, SourceError
 from patchmill.ingesting.kinds import has_known_name, is_store
+from patchmill.ingesting.whereabouts import Folders, Own
 from patchmill.storage import Location
+from patchmill.storage.locations import WORKSHOP
 
 SAMPLE = "sample:"
 
@@ -28,7 +31,7 @@ class File:
     given : str
         As the user would write it; has no say in which file it is.
     path : str
-        Absolute.
+        Absolute, in its real folder.
     variable : str
         Which variable of several, from ``file.nc:variable``; empty where none is named.
     """
@@ -38,9 +41,15 @@ class File:
     variable: str = ""
 
     @classmethod
-    def at(cls, path: str, variable: str = "") -> File:
-        """The file at `path`."""
-        return cls(f"{path}:{variable}" if variable else path, os.path.abspath(path), variable)
+    def at(cls, path: str, variable: str = "", folders: Folders | None = None) -> File:
+        """The file at `path`; `folders` are those that were looked up already."""
+        real = (Folders() if folders is None else folders).real(path)
+        return cls(f"{path}:{variable}" if variable else path, real, variable)
+
+    @property
+    def folder(self) -> str:
+        """Absolute, as the user came there."""
+        return os.path.dirname(os.path.abspath(self.given.removesuffix(f":{self.variable}" if self.variable else "")))
 
 
 @dataclass(slots=True)
@@ -54,11 +63,18 @@ class Found:
         What was named and is not there.
     ignored : int
         Hidden files, and files whose names do not end as image files do.
+    folders : Folders
+        Those that were looked up on the way.
     """
 
     files: list[File] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     ignored: int = 0
+    folders: Folders = field(default_factory=Folders, repr=False)
+
+    def add(self, path: str, variable: str = "") -> None:
+        """Add the file at `path`."""
+        self.files.append(File.at(path, variable, self.folders))
 
 
 def find(images: Any, target: Location, *, or_none: bool = False) -> Found:
@@ -71,7 +87,7 @@ def find(images: Any, target: Location, *, or_none: bool = False) -> Found:
     target : Location
         Left out of folders and globs.
     or_none : bool
-        Whether a place that is there may offer nothing.
+        Whether there may be none; what is then missing is neither a folder nor a pattern in one.
 
     Raises
     ------
@@ -84,13 +100,19 @@ def find(images: Any, target: Location, *, or_none: bool = False) -> Found:
     SourceError
         If a folder can't be listed.
     """
-    found = Found()
+    found, own = Found(), Own.of(target)
     for entry in _entries(images):
-        _add(found, entry, target)
+        _add(found, entry, own, or_none=or_none)
     found.files = list(dict.fromkeys(found.files))
-    if not found.files and not (or_none and not found.missing):
-        raise MissingSourceError(_nothing(images, found))
+    if not or_none:
+        refuse_nothing(images, found)
     return found
+
+
+def refuse_nothing(images: Any, found: Found) -> None:
+    """Raise MissingSourceError where there are no files."""
+    if not found.files:
+        raise MissingSourceError(_nothing(images, found))
 
 
 def _entries(images: Any) -> Iterator[str]:
@@ -120,25 +142,31 @@ def _local(text: str) -> str:
     return unquote(parts.path)
 
 
-def _add(found: Found, entry: str, target: Location) -> None:
+def _add(found: Found, entry: str, own: Own, *, or_none: bool) -> None:
     """Add what one entry stands for."""
     path, variable = split_variable(entry)
     if os.path.lexists(path):
         if variable or not os.path.isdir(path) or has_known_name(path) or is_store(path):
-            if is_inside(path, target):
+            if own.holds(found.folders.real(path)):
                 raise ValueError(
-                    f"images must lie outside of the target {target.url}, got {entry!r}: choose another target"
+                    f"images must lie outside of the target {own.url}, got {entry!r}: choose another target"
                 )
-            found.files.append(File.at(path, variable))
+            found.add(path, variable)
         else:
-            _scan(found, path, target)
+            _scan(found, path, own)
     elif glob.has_magic(entry):
         before = len(found.files)
-        _match(found, entry, target)
-        if len(found.files) == before:
+        _match(found, entry, own)
+        if len(found.files) == before and not (or_none and os.path.isdir(_fixed(entry))):
             found.missing.append(entry)
     else:
         found.missing.append(entry)
+
+
+def _fixed(pattern: str) -> str:
+    """The folder that a pattern is searched in, down to the first part that stands for several."""
+    parts = Path(os.path.abspath(pattern)).parts
+    return os.path.join(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
 
 
 def split_variable(entry: str) -> tuple[str, str]:
@@ -149,19 +177,22 @@ def split_variable(entry: str) -> tuple[str, str]:
     return entry, ""
 
 
-def _scan(found: Found, root: str, target: Location) -> None:
+def _scan(found: Found, root: str, own: Own) -> None:
     """All files in a folder and the folders inside it; links to folders are not followed."""
     inside: list[str] = []
     for folder, folders, files in os.walk(root, onerror=_refuse):
-        stores = [name for name in folders if _is_entry(os.path.join(folder, name), target)]
-        inside += [os.path.join(folder, name) for name in stores]
+        owned = [name for name in folders if _is_workshop(name) or own.holds(found.folders.real(f"{folder}/{name}"))]
         hidden = [name for name in folders if name.startswith(".")]
-        left = {*stores, *hidden, *(name for name in folders if is_inside(os.path.join(folder, name), target))}
+        left = {*owned, *hidden}
+        stores = [name for name in folders if name not in left and _is_entry(os.path.join(folder, name))]
+        inside += [os.path.join(folder, name) for name in stores]
+        left |= set(stores)
         folders[:] = [name for name in folders if name not in left]
         wanted = [name for name in files if not name.startswith(".") and has_known_name(name)]
         inside += [os.path.join(folder, name) for name in wanted]
         found.ignored += len(files) - len(wanted) + len(hidden)
-    found.files += [File.at(path) for path in sorted(inside, key=natural_key)]
+    for path in sorted(inside, key=natural_key):
+        found.add(path)
 
 
 def _refuse(error: OSError) -> NoReturn:
@@ -193,34 +224,32 @@ def _refuse_unreadable(folder: str, parts: Sequence[str]) -> None:
             _refuse_unreadable(os.path.join(folder, name), rest)
 
 
-def _is_entry(folder: str, target: Location) -> bool:
+def _is_workshop(path: str) -> bool:
+    """Whether a folder is where some target is built, whose pieces are no images."""
+    return path.endswith(WORKSHOP)
+
+
+def _is_entry(folder: str) -> bool:
     """Whether a folder counts as a file: a Zarr store, or what is called like an image and will be refused."""
-    hidden = os.path.basename(folder).startswith(".")
-    return not hidden and not is_inside(folder, target) and (is_store(folder) or has_known_name(folder))
+    return is_store(folder) or has_known_name(folder)
 
 
-def _match(found: Found, pattern: str, target: Location) -> None:
+def _match(found: Found, pattern: str, own: Own) -> None:
     """All that a glob matches, except what lies inside Zarr stores."""
     root, parts = os.path.abspath(os.sep), Path(os.path.abspath(pattern)).parts[1:]
     _refuse_unreadable(root, parts)
-    matches = [path for path in glob.glob(pattern, recursive=True) if not is_inside(path, target)]
+    matches = [path for path in glob.glob(pattern, recursive=True) if not own.holds(found.folders.real(path))]
     stores = {os.path.normpath(path) for path in matches if os.path.isdir(path) and is_store(path)}
     stores |= {
         str(parent) for path in matches for parent in Path(path).parents if str(parent) != "." and is_store(str(parent))
     }
     for path in sorted(matches, key=natural_key):
-        if any(str(parent) in stores for parent in Path(path).parents):
+        if any(str(parent) in stores or _is_workshop(parent.name) for parent in Path(path).parents):
             continue
         if has_known_name(path) or os.path.normpath(path) in stores:
-            found.files.append(File.at(path))
+            found.add(path)
         elif not os.path.isdir(path):
             found.ignored += 1
-
-
-def is_inside(path: str, target: Location) -> bool:
-    """Whether `path` is the target, lies in it, or in what belongs to it."""
-    own = Path(os.path.abspath(path))
-    return any(own == place or place in own.parents for place in (target.path, target.beside(".patchmill").path))
 
 
 def natural_key(path: str) -> tuple[Any, ...]:

@@ -14,10 +14,10 @@ from patchmill.errors import PatchmillError, TargetExistsError
 from patchmill.ingesting import appending
 from patchmill.ingesting.agreeing import Agreement, agree
 from patchmill.ingesting.concluding import describe, report_of
-from patchmill.ingesting.finding import find
+from patchmill.ingesting.finding import File, find, refuse_nothing
 from patchmill.ingesting.ordering import Order, Work
 from patchmill.ingesting.publishing import kept_open, refuse_taken
-from patchmill.ingesting.recognizing import Recognized, recognize
+from patchmill.ingesting.recognizing import Key, Recognized, recognize
 from patchmill.ingesting.report import IngestReport
 from patchmill.ingesting.running import agreed, let_go, look, run, threads, write_pixels
 from patchmill.ingesting.standing import Standing, read_standing
@@ -70,8 +70,12 @@ def _grow(order: Order, standing: Standing) -> IngestReport:
     """Look for what is new, and add it."""
     _refuse_other_arguments(order, standing.group.own["arguments"])
     found = find(order.images, order.target, or_none=True)
+    known = standing.known()
+    found.missing = [entry for entry in found.missing if not _is_known(entry, known)]
+    if found.missing:
+        refuse_nothing(order.images, found)
     with threads(order.workers) as pool:
-        seen = recognize(found.files, standing.known(), standing.partly(), pool)
+        seen = recognize(found.files, known, standing.partly(), pool)
         if order.mode == "auto":
             _refuse_other_files(order.target, seen)
         found.files = seen.new
@@ -88,6 +92,12 @@ def _grow(order: Order, standing: Standing) -> IngestReport:
         arrays = describe(order, state, agreement, aside, found.ignored)
         _publish(order.target, standing, agreement, arrays, aside)
     return _report(order, state, agreement, seen, found.ignored, sorted(arrays))
+
+
+def _is_known(entry: str, known: Mapping[Key, Any]) -> bool:
+    """Whether what is not there any more was taken before: that is told among the vanished."""
+    path, _, variable = entry.rpartition(":")
+    return any((each.path, each.variable) in known for each in (File.at(entry), File.at(path, variable)))
 
 
 def _publish(target: Location, standing: Standing, agreement: Agreement, arrays: list[str], aside: Location) -> None:

@@ -9,25 +9,21 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
-from patchmill.ingesting.finding import File, is_inside, split_variable
+from patchmill.ingesting.finding import File, split_variable
 from patchmill.ingesting.kinds import open_scenes
 from patchmill.ingesting.limits import Limits, refuse_large
 from patchmill.ingesting.recognizing import Mark, mark_of
 from patchmill.ingesting.scenes import Reading, Scene, UnfitError
-from patchmill.storage import Location
+from patchmill.ingesting.whereabouts import Own
+from patchmill.sources.coordinates import is_own_name
 from patchmill.types import shown_shape
 
 IMAGE = "image"
 
 _FIELDS = ("stem", "name", "parent")
-# Arrays of this store, and of the patch sets that are cut from it.
-# fmt: off
-_TAKEN = frozenset((
-    "image", "channel", "y", "x", "height", "width", "name", "crs", "spatial_ref", "transform", "affine",
-    "provenance", "patches", "canvas", "origin_y", "origin_x", "exists", "valid_fraction", "split",
-))
-# fmt: on
-_PREFIXES = ("channel_", "nodata_", "scale_", "offset_", "stat_", "grid_", "patch_")
+# Of this store, beside those that the patch sets have which are cut from it.
+_TAKEN = frozenset(("image", "affine", "provenance"))
+_PREFIXES = ("nodata_", "scale_", "offset_")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +86,8 @@ def as_patterns(variables: Any) -> dict[str, str]:
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"a variable's name must be a plain word such as mask, got {name!r}")
-    if name in _TAKEN or name.startswith(_PREFIXES):
-        raise ValueError(f"variable {name!r} has the name of an array that the store itself holds: choose another")
+    if is_own_name(name) or name in _TAKEN or name.startswith(_PREFIXES):
+        raise ValueError(f"variables must not be called as an array of the store itself, got {name!r}: choose another")
     return name
 
 
@@ -118,8 +114,8 @@ def partner_of(file: File, name: str, pattern: str) -> File:
     UnfitError
         If there is none, or where the pattern has wildcards, more than one.
     """
-    folder, base = os.path.split(file.path)
-    values = {"stem": os.path.splitext(base)[0], "name": base, "parent": folder}
+    base = os.path.basename(file.path)
+    values = {"stem": os.path.splitext(base)[0], "name": base, "parent": file.folder}
     path, variable = split_variable(pattern.format_map(values))
     if os.path.lexists(path):
         return File.at(path, variable)
@@ -134,7 +130,7 @@ def partner_of(file: File, name: str, pattern: str) -> File:
 
 
 def candidates_of(
-    file: File, patterns: Mapping[str, str], readings: Mapping[str, Reading], limits: Limits, target: Location
+    file: File, patterns: Mapping[str, str], readings: Mapping[str, Reading], limits: Limits, own: Own
 ) -> list[Candidate | Problem]:
     """The images of a file, in its order, each with its partners, or why it is not taken."""
     try:
@@ -143,7 +139,7 @@ def candidates_of(
         files = {IMAGE: file}
         for name, pattern in patterns.items():
             files[name] = partner_of(file, name, pattern)
-            scenes[name] = _partners(files[name], name, scenes[IMAGE], readings[name], target)
+            scenes[name] = _partners(files[name], name, scenes[IMAGE], readings[name], own)
         for name, each in files.items():
             _about(name, files, lambda each=each, name=name: refuse_large(each.path, scenes[name], limits))
         marks = {name: mark_of(each) for name, each in files.items()}
@@ -178,9 +174,9 @@ def _about(name: str, files: Mapping[str, File], check: Any) -> None:
         raise UnfitError(f"its partner for {name!r}, {files[name].given}, {error}") from error
 
 
-def _partners(file: File, name: str, images: Sequence[Scene], reading: Reading, target: Location) -> list[Scene]:
-    if is_inside(file.path, target):
-        raise ValueError(f"partners must lie outside of the target {target.url}, got {file.given!r} for {name!r}")
+def _partners(file: File, name: str, images: Sequence[Scene], reading: Reading, own: Own) -> list[Scene]:
+    if own.holds(file.path):
+        raise ValueError(f"partners must lie outside of the target {own.url}, got {file.given!r} for {name!r}")
     try:
         scenes = open_scenes(file.path, file.variable, reading)
     except UnfitError as error:

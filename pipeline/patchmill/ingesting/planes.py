@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import IO, TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.ingesting.scenes import UnfitError
+from patchmill.sources.model import comparable_nodata
 
 if TYPE_CHECKING:
     from tifffile import TiffPage, TiffPageSeries
@@ -162,8 +164,21 @@ def planes_of(series: TiffPageSeries) -> Planes:
         decode=page.decode,  # made here, once, before several threads ask for it
         tables=tuple(each.jpegtables for each in pages if each is not None),
         header=page.jpegheader,
-        fill=page.nodata,
+        fill=nodata_of(page) or 0,
     )
+
+
+def nodata_of(page: TiffPage) -> float | None:
+    """What GDAL has noted as the value of "nothing measured", None where that is none that a pixel can have.
+
+    tifffile takes a text that is not written as a value of the dtype for 0, such as "-9999.0" of integers.
+    """
+    text = str(page.tags.valueof(42113, "")).strip("\0 ")
+    for kind in (int, float):
+        with suppress(ValueError):
+            value: float | None = comparable_nodata(kind(text), np.dtype(page.dtype))
+            return value
+    return None
 
 
 def _starts(series: TiffPageSeries, page: TiffPage) -> tuple[int, ...] | None:

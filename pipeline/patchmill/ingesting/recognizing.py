@@ -1,14 +1,15 @@
 """Files that were met before: told from new ones by little more than a look at the folder.
 
-A mark is what is kept of a file. The same size and the same time of change are taken for the same file; where only the
-time differs, as after copying, samples of the content decide. A Zarr store is marked by its metadata.
+A mark is what is kept of a file. The same size and the same time of change are taken for the same file. Where only the
+time differs, the content decides for a small file; of a large one, of which only samples are kept, nobody can tell what
+was written again, so it counts as changed. Of a Zarr store the metadata are kept, and how much there is and since when.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import chain
@@ -38,11 +39,11 @@ class Mark:
     variable : str
         Which variable of several; empty where none was named.
     nbytes : int
-        Its size; of a Zarr store, that of its metadata.
+        Its size; of a Zarr store, that of all its objects.
     modified : int
-        Nanoseconds since 1970.
+        Nanoseconds since 1970; of a Zarr store, of the object that was written last.
     digest : int
-        64 bits of the SHA-256 of samples of its content.
+        64 bits of the SHA-256 of samples of its content; of a Zarr store, of its metadata.
     """
 
     path: str
@@ -66,12 +67,24 @@ def mark_of(file: File) -> Mark:
         If it can't be read.
     """
     if os.path.isdir(file.path):
-        parts = list(_metadata(file.path))
-        times = [os.stat(path).st_mtime_ns for path in parts] or [os.stat(file.path).st_mtime_ns]
-        content = [_content(path) for path in parts]
-        return Mark(file.path, file.variable, sum(map(len, content)), max(times), _digest(content))
-    about = os.stat(file.path)
-    return Mark(file.path, file.variable, about.st_size, about.st_mtime_ns, _digest(_samples(file.path, about.st_size)))
+        content = [_content(path) for path in _metadata(file.path)]
+        return Mark(file.path, file.variable, *_extent(file.path), _digest(content))
+    nbytes, modified = _size_and_time(os.stat(file.path))
+    return Mark(file.path, file.variable, nbytes, modified, _digest(_samples(file.path, nbytes)))
+
+
+def _size_and_time(about: os.stat_result) -> tuple[int, int]:
+    return about.st_size, about.st_mtime_ns
+
+
+def _extent(store: str) -> tuple[int, int]:
+    """Bytes of all objects, and when the last of them was written."""
+    nbytes, modified = 0, os.stat(store).st_mtime_ns
+    for folder, _, names in os.walk(store):
+        for name in names:
+            about = os.stat(os.path.join(folder, name))
+            nbytes, modified = nbytes + about.st_size, max(modified, about.st_mtime_ns)
+    return nbytes, modified
 
 
 def _metadata(folder: str) -> Iterator[str]:
@@ -106,18 +119,21 @@ def _digest(parts: Iterable[bytes]) -> int:
 def difference(mark: Mark) -> str | None:
     """How a file differs from its mark, None where it does not; the text continues a sentence."""
     try:
-        about = os.stat(mark.path)
         is_folder = os.path.isdir(mark.path)
-        if not is_folder and (about.st_size, about.st_mtime_ns) == (mark.nbytes, mark.modified):
+        nbytes, modified = _extent(mark.path) if is_folder else _size_and_time(os.stat(mark.path))
+        if (nbytes, modified) == (mark.nbytes, mark.modified):
             return None
-        if not is_folder and about.st_size != mark.nbytes:
-            return f"had {mark.nbytes:,} bytes and has {about.st_size:,}"
+        if nbytes != mark.nbytes:
+            return f"had {mark.nbytes:,} bytes and has {nbytes:,}"
         now = mark_of(File(mark.path, mark.path, mark.variable))
     except (FileNotFoundError, NotADirectoryError):
         return VANISHED
     except OSError as error:
         return f"can't be read any more: {error.strerror}"
-    return None if now.digest == mark.digest else "has other content"
+    if now.digest != mark.digest:
+        return "has other content"
+    whole = not is_folder and mark.nbytes <= _SAMPLES * _SAMPLE
+    return None if whole else "was written again since, with the same size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +158,9 @@ class Recognized:
     moved: int
 
 
-def recognize(files: Sequence[File], known: Mapping[Key, Mark], partly: frozenset[Key], pool: Executor) -> Recognized:
+def recognize(
+    files: Sequence[File], known: Mapping[Key, Sequence[Mark]], partly: frozenset[Key], pool: Executor
+) -> Recognized:
     """Tell new files from known ones.
 
     Parameters
@@ -150,17 +168,17 @@ def recognize(files: Sequence[File], known: Mapping[Key, Mark], partly: frozense
     files : sequence of File
         On offer, in their order.
     known : mapping
-        Marks of all files of a store, partners of the images included.
+        Marks of all files of a store, partners of the images included; the latest last.
     partly : frozenset
         Of these, the files of which some images could not be taken: they are tried again.
     pool : Executor
     """
-    marks = list(known.values())
+    marks = list(chain.from_iterable(known.values()))
     groups = [marks[at : at + 1000] for at in range(0, len(marks), 1000)]
     found = chain.from_iterable(pool.map(_differences, groups))
     differs = {mark.key: reason for mark, reason in zip(marks, found, strict=True) if reason is not None}
     gone = {key for key, reason in differs.items() if reason == VANISHED}
-    moved = _moved(files, known, gone)
+    moved = _moved(files, {key: known[key][-1] for key in gone}, known)
     new = [
         file
         for file in files
@@ -179,15 +197,14 @@ def _differences(marks: Iterable[Mark]) -> list[str | None]:
     return [difference(mark) for mark in marks]
 
 
-def _moved(files: Sequence[File], known: Mapping[Key, Mark], gone: set[Key]) -> dict[File, Key]:
+def _moved(files: Sequence[File], gone: Mapping[Key, Mark], known: Collection[Key]) -> dict[File, Key]:
     """Files on offer that are vanished ones at another path: same name, size, time of change and samples.
 
     A vanished file is the first on offer that could be it; all others, its copies, are new.
     """
     lost: dict[tuple[Any, ...], list[Key]] = {}
-    for key in known:
-        if key in gone:
-            lost.setdefault((os.path.basename(known[key].path), *_traits(known[key])), []).append(key)
+    for key, mark in gone.items():
+        lost.setdefault((os.path.basename(mark.path), *_traits(mark)), []).append(key)
     names = {name for name, *_ in lost}
     moved = {}
     for file in files:

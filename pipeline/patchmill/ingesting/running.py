@@ -19,6 +19,7 @@ from patchmill.ingesting.problems import listed, refuse_problems
 from patchmill.ingesting.publishing import built_aside, refuse_taken
 from patchmill.ingesting.report import IngestReport
 from patchmill.ingesting.scenes import UnfitError
+from patchmill.ingesting.whereabouts import Own
 from patchmill.storage import Location
 from patchmill.types import Progress, Watch
 
@@ -70,13 +71,13 @@ def threads(workers: int) -> Iterator[Executor]:
 
 def look(order: Order, state: Work, found: Found, pool: Executor) -> Work:
     """Open every file, decode none; images that the store holds already are passed over."""
-    held = {each.key for each in state.before}
+    held, own = {each.key for each in state.before}, Own.of(order.target)
     for number, name in enumerate(found.missing):
         state.refused[len(found.files) + number, 0] = (name, "is not there")
     refuse(order, state.refused)
 
     def opened(file: File) -> list[Candidate | Problem]:
-        return candidates_of(file, order.patterns, order.readings, order.limits, order.target)
+        return candidates_of(file, order.patterns, order.readings, order.limits, own)
 
     for number, images in enumerate(pool.map(opened, found.files)):
         for at, each in enumerate(images):

@@ -60,9 +60,13 @@ class Standing:
         """Names of its arrays that are not pixels."""
         return frozenset(self.group.arrays) - {layout.name for layout in self.layouts}
 
-    def known(self) -> dict[Key, Mark]:
-        """Marks of all files, the later ones in place of earlier ones."""
-        return {mark.key: mark for each in self.candidates for mark in each.marks.values()}
+    def known(self) -> dict[Key, list[Mark]]:
+        """Marks of all files: several of one that had changed when it was taken again, beside a new image."""
+        found: dict[Key, dict[Mark, None]] = {}
+        for each in self.candidates:
+            for mark in each.marks.values():
+                found.setdefault(mark.key, {})[mark] = None
+        return {key: list(marks) for key, marks in found.items()}
 
     def partly(self) -> frozenset[Key]:
         """Files of which some images could not be taken."""

@@ -9,8 +9,10 @@ tifffile's own way to read in pieces is a Zarr store, which needs more packages 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.ingesting.pictures import CMYK, RGB
-from patchmill.ingesting.planes import Planes, planes_of
+from patchmill.ingesting.planes import Planes, nodata_of, planes_of
 from patchmill.ingesting.scenes import Read, Reading, Scene, UnfitError, no_level
 from patchmill.ingesting.turning import ORIENTATIONS, stored_window, turned, turned_size
+from patchmill.sources import Dims
 from patchmill.sources.model import PACKINGS
 
 if TYPE_CHECKING:
@@ -91,13 +94,29 @@ def _parsed(path: str, level: int) -> list[_Level] | None:
     """What the file says, one for each series that has the level; None where rasterio shall read it."""
     from tifffile import TiffFile
 
-    with TiffFile(path) as file:
+    with _unsaid(), TiffFile(path) as file:
         if any(tag in file.pages.first.tags for tag in _GEO_TAGS):
             return None
         if not any(series.is_multifile for series in file.series):
             return _series(file, level)
-    with TiffFile(path, is_ome=False) as file:  # its other images are in other files, which are read in their turn
+    # Its other images are in other files, which are read in their turn.
+    with _unsaid(), TiffFile(path, is_ome=False) as file:
         return _series(file, level)
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Keep to ourselves what tifffile says of nodata that it can't parse, which is parsed here."""
+    log = logging.getLogger("tifffile")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "GDAL_NODATA" not in record.getMessage()
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 def _series(file: TiffFile, level: int) -> list[_Level]:
@@ -135,7 +154,7 @@ def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] |
         orientation=int(orientation) if orientation in ORIENTATIONS else 1,
         labels=_labels(page, told.get("description", {})),
         channel_names=channel_names,
-        nodata=page.nodata if 42113 in page.tags else None,
+        nodata=nodata_of(page),
         scales=_packing(page, told.get("scale", {}), PACKINGS["scale"]),
         offsets=_packing(page, told.get("offset", {}), PACKINGS["offset"]),
     )
@@ -260,26 +279,34 @@ def _scenes(path: str, levels: Sequence[_Level], number: int, reading: Reading) 
 
 def _meanings(level: _Level, reading: Reading) -> dict[str, str]:
     """Axis of the pages to "channel" or "image", from what is usual and what the user said."""
-    own = [(axis, n) for axis, n in zip(level.axes, level.lengths, strict=True) if n > 1]
-    named: dict[str, str] = {}
-    if isinstance(reading.dims, Mapping):
-        named = {letter: axis for axis, letter in reading.dims.items()}
-    elif reading.dims is not None:
-        letters = [axis for axis, _ in own] + (["S"] if level.planes.samples > 1 else [])
-        given = [axis for axis in reading.dims if axis not in ("y", "x")]
-        if len(given) != len(letters):
-            listed = ", ".join([*letters, "Y", "X"])
-            raise UnfitError(f"has the axes {listed}, and dims names {len(tuple(reading.dims))}")
-        named = dict(zip(letters, given, strict=True))
+    own = [axis for axis, n in zip(level.axes, level.lengths, strict=True) if n > 1]
+    samples = ["S"] * (level.planes.samples > 1)
+    named = _named(reading.dims, [*own, *samples])
     usual = "image" if "channel" in named.values() else "channel"
     meanings = {axis: named.get(axis, usual if axis == "C" else "image") for axis in level.axes}
-    channels = [axis for axis, _ in own if meanings[axis] == "channel"] + ["S"] * (level.planes.samples > 1)
+    channels = [axis for axis in own if meanings[axis] == "channel"] + samples
     if len(channels) > 1:
         raise UnfitError(
             f"has two axes of channels, {channels[0]} and {channels[1]}: "
             f'make one of them images with dims={{"image": "{channels[0]}"}}'
         )
     return meanings
+
+
+def _named(dims: Dims, letters: Sequence[str]) -> dict[str, str]:
+    """What the user said of the axes `letters`: from letter to "channel" or "image"."""
+    listed = ", ".join([*letters, "Y", "X"])
+    if dims is None or not letters:  # a plain picture, which may lie among stacks
+        return {}
+    if isinstance(dims, Mapping):
+        told = {letter.upper(): axis for axis, letter in dims.items()}
+        if told.get("Y", "y") != "y" or told.get("X", "x") != "x" or not told.keys() <= {*letters, "Y", "X"}:
+            raise UnfitError(f"has the axes {listed}, and dims names {', '.join(dims.values())}")
+        return {letter: axis for letter, axis in told.items() if letter in letters}
+    given = [axis for axis in dims if axis not in ("y", "x")]
+    if len(given) != len(letters) or [axis for axis in dims if axis in ("y", "x")] != ["y", "x"]:
+        raise UnfitError(f"has the axes {listed}, and dims names {', '.join(dims)}")
+    return dict(zip(letters, given, strict=True))
 
 
 def _label(level: _Level, meanings: Mapping[str, str], place: tuple[int, ...], pages: Sequence[int], files: int) -> str:
@@ -317,7 +344,7 @@ def _scene(path: str, level: _Level, number: int, reading: Reading, pages: Seque
         in_pieces=True,
         block=block,
         interleaved=planes.interleaved and planes.samples > 1,
-        nodata=level.nodata,
+        nodata=level.nodata if colors is None else None,
         scales=level.scales if own else None,
         offsets=level.offsets if own else None,
         read=_reader(path, number, pages, reading),

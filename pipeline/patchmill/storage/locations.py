@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SCHEMES = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "memory": "memory", "http": "http", "https": "http"}
 """Scheme of a URL to tensorstore's driver."""
 
-_WORKSHOP = ".patchmill"
+WORKSHOP = ".patchmill"
 """What the name of a folder beside a target ends with."""
 
 _LONGEST_NAME = 255
@@ -139,7 +139,7 @@ class Location:
                 f"{name} must be a place that can be written, and http is only read, got {self.url}: "
                 "use a path, or a URL of s3://, gs:// or memory://"
             )
-        length, most = len(os.fsencode(self.name)), _LONGEST_NAME - len(_WORKSHOP)
+        length, most = len(os.fsencode(self.name)), _LONGEST_NAME - len(WORKSHOP)
         if self.is_local and length > most:
             raise ValueError(f"{name} must have a name of at most {most} bytes, got one of {length}: shorten it")
         return self
@@ -166,7 +166,7 @@ class Location:
 
         Beside what a link points to, so that all who reach one folder by several names meet there.
         """
-        return self.resolved().beside(_WORKSHOP)
+        return self.resolved().beside(WORKSHOP)
 
     def resolved(self) -> Location:
         """The same place, by the name of what a link points to."""
