@@ -371,11 +371,37 @@ def test_a_cell_that_papermill_injected_counts_where_it_stays(tmp_path):
     assert basis_of(stages[0], Memos(str(tmp_path), "test")).code == digests[1][1]
 
 
-def test_a_module_that_is_imported_beside_a_magic_counts(project):
-    project.notebook("%matplotlib inline\nimport helping")
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%matplotlib inline\nimport helping",
+        "%%time\nimport helping",
+        "%%capture said\nfrom helping import word",
+        "%time import helping",
+        "%%time\nfrom helping import *",
+        "import helping\nfiles = !ls",
+        "import numpy, \\\n    helping as h\nplace = %pwd",
+        "import helping; helping?",
+        "!ls \\\n  -l\nif True: import helping  # a note",
+        "from helping import (  # (one)\n    word,\n)\n??",
+    ],
+)
+def test_a_module_that_is_imported_beside_a_magic_counts(project, cell):
+    project.notebook(cell)
     project.done()
     another_module(project)
     assert project.now().why == "helping.py, which the notebook imports, changed"
+
+
+def test_a_module_that_is_no_python_brings_its_own(project):
+    (project.folder / "helpers").mkdir()
+    (project.folder / "helpers" / "deeper.py").write_text("word = 2")
+    imports = "from . import (\n    core,  # (one)\n    deeper,\n)\ndef ("
+    (project.folder / "helpers" / "__init__.py").write_text(imports)
+    project.notebook("import helpers")
+    project.done()
+    (project.folder / "helpers" / "deeper.py").write_text("word = 3")
+    assert project.now().why == "helpers/deeper.py, which the notebook imports, changed"
 
 
 # -- stores ------------------------------------------------------------------------------------------------------------
