@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,8 +18,9 @@ import yaml
 import patchmill
 from cuts import array_objects
 from patchmill.errors import TargetExistsError
-from patchmill.stages import Run
+from patchmill.stages import Run, attempts, conducting
 from patchmill.stages.cleaning import clean
+from patchmill.stages.holding import hold
 from patchmill.stages.records import read_status
 from stages.notebook_files import running_below, wait_until, write_config, write_notebook
 
@@ -92,6 +94,106 @@ def test_runs_that_follow_each_other(tmp_path):
     assert states(again) == ["skipped", "skipped"]
     assert "<dt>letters</dt>" in Path(again.report).read_text()
     assert Path(again.stages[1].html).is_file()
+
+
+class Ended:
+    """A process of a stage that has come to its end, well."""
+
+    cpu_seconds, peak_bytes = 0.0, 0
+
+    def poll(self) -> int:
+        return 0
+
+    def sweep(self) -> None:
+        pass
+
+
+@pytest.fixture
+def at_once(tmp_path, monkeypatch):
+    """Stages end when they begin, having written the code of their notebook to their target."""
+
+    def begin(stage, folder, _):
+        Path(stage.parameters["target"]).write_bytes(Path(stage.source).read_bytes())
+        answer = Path(folder, "work", stage.name, "answer.json")
+        answer.parent.mkdir(parents=True)
+        answer.write_text('{"state": "done"}')
+        return Ended()
+
+    monkeypatch.setattr(attempts, "begin", begin)
+
+
+def writers(folder: Path, **more) -> Path:
+    """A config of three stages: while `a` runs `b` waits, though it needs nobody, and `c` for that."""
+    for name in "abc":
+        write_notebook(folder / f"{name}.ipynb", WRITES, "text = 1")
+    stages = {name: {"params": {"target": f"${{root}}/{name}.txt"}, **more} for name in "abc"}
+    return write_config(folder / "pipeline.yaml", {**stages, "c": {**stages["c"], "after": "b"}})
+
+
+def manifest_of(run: Run) -> dict:
+    return json.loads(Path(run.folder, "manifest.json").read_text())
+
+
+def test_what_a_stage_works_on_is_noted_when_it_begins(tmp_path, at_once, monkeypatch):
+    monkeypatch.setattr(conducting, "_FRESH_SECONDS", 0.0)
+    config, notebook = writers(tmp_path), tmp_path / "b.ipynb"
+    first = notebook.read_bytes()
+
+    def edit(run):
+        if states(run)[0] == "running":
+            write_notebook(notebook, WRITES, "text = 2")
+
+    run = patchmill.run(config, watch=edit)
+    assert states(run) == ["done"] * 3
+    executed = (tmp_path / "out" / "b.txt").read_bytes()
+    assert executed == notebook.read_bytes() != first
+    assert manifest_of(run)["stages"][1]["sha256"] == hashlib.sha256(executed).hexdigest()
+    notebook.write_bytes(first)
+    again = patchmill.run(config)
+    assert [(stage.state, stage.why) for stage in again.stages][1] == ("done", "the notebook's code changed")
+    assert (tmp_path / "out" / "b.txt").read_bytes() == first
+
+
+def test_a_stage_that_waited_is_skipped_where_it_need_not_run_any_more(tmp_path, at_once, monkeypatch):
+    monkeypatch.setattr(conducting, "_FRESH_SECONDS", 0.0)
+    config, notebook = writers(tmp_path), tmp_path / "b.ipynb"
+    patchmill.run(config)
+    first = notebook.read_bytes()
+    for path in (tmp_path / "a.ipynb", notebook):
+        write_notebook(path, WRITES, "text = 2")
+    run = patchmill.run(config, watch=lambda run: states(run)[0] == "running" and notebook.write_bytes(first))
+    assert states(run) == ["done", "skipped", "skipped"]
+    assert manifest_of(run)["stages"][1]["sha256"] == hashlib.sha256(first).hexdigest()
+    assert [path.name for path in (tmp_path / "out").glob(".*")] == []
+
+
+def test_a_stage_that_was_held_up_is_skipped_where_it_need_not_run_any_more(tmp_path, at_once, monkeypatch):
+    for name in ("_FRESH_SECONDS", "_PAUSE_SECONDS"):
+        monkeypatch.setattr(conducting, name, 0.0)
+    config, notebook = writers(tmp_path, retries=1), tmp_path / "b.ipynb"
+    patchmill.run(config)
+    first = notebook.read_bytes()
+    write_notebook(notebook, WRITES, "text = 2")
+    held = [hold([str(tmp_path / "out" / "b.txt")], str(tmp_path / "out"), print)]
+
+    def release(run):
+        if run.stages[1].attempt == 1 and held:
+            held.pop().close()
+            notebook.write_bytes(first)
+
+    run = patchmill.run(config, watch=release)
+    assert (states(run), run.exit_code) == (["skipped"] * 3, 0)
+
+
+def test_a_stage_that_begins_at_once_is_looked_at_once(tmp_path, at_once, monkeypatch):
+    looked = []
+    real = conducting.decide
+    monkeypatch.setattr(
+        conducting, "decide", lambda stage, *how, **more: looked.append(stage.name) or real(stage, *how, **more)
+    )
+    monkeypatch.setattr(conducting, "_FRESH_SECONDS", 60.0)
+    patchmill.run(writers(tmp_path))
+    assert looked == ["a", "b", "c"]
 
 
 @pytest.mark.slow

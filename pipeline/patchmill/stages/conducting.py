@@ -25,6 +25,7 @@ from patchmill.stages.deciding import Decision, before, decide, left_by, unwritt
 from patchmill.stages.graph import width
 from patchmill.stages.holding import hold
 from patchmill.stages.ledger import Ledger
+from patchmill.stages.measuring import file_digest
 from patchmill.stages.memos import Memos, Work
 from patchmill.stages.owning import foreign
 from patchmill.stages.pipelines import Pipeline, Stage
@@ -55,6 +56,9 @@ _PAUSE_SECONDS = 10.0
 
 _LONGEST_PAUSE = 600.0
 
+_FRESH_SECONDS = 0.5
+"""A stage that begins so soon after it was looked at is not looked at again; its kernel takes longer to start."""
+
 _MEMORY = "DASK_PATCHMILL__MEMORY"
 """By Dask's configuration it reaches whatever a notebook calls."""
 
@@ -71,6 +75,17 @@ class _Attempt:
     looked: float
     leases: ExitStack = field(default_factory=ExitStack)
     """Of what it writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at a stage told."""
+
+    decision: Decision
+    sha256: str
+    """Of its notebook."""
+    ended: float
+    """When the look did, by the monotonic clock."""
 
 
 class _LateError(Exception):
@@ -111,7 +126,8 @@ class Conductor:
         self._memos = memos
         self._jobs = jobs
         self._forced = forced
-        self._decisions: dict[str, Decision] = {}
+        self._looks: dict[str, _Look] = {}
+        """The last one at each stage that can begin, or has begun."""
         self._began = time.monotonic()
         self._environment = environment
         self._signals = signals
@@ -125,10 +141,10 @@ class Conductor:
         """Run the stages, to the end or to the first that fails. On an interruption, all processes are gone."""
         try:
             while self._is_going():
-                while self._skip():
-                    pass
+                self._skip()
                 while len(self._active) < self._jobs and (ready := self._ready()):
                     self._begin(ready[0])
+                    self._skip()
                 self._draw()
                 for attempt in list(self._active.values()):
                     self._look_after(attempt)
@@ -165,24 +181,30 @@ class Conductor:
             and (stage.name not in self._again or self._again[stage.name][0] <= time.monotonic())
         ]
 
-    def _skip(self) -> bool:
-        """Look at the stages that could begin, and skip those that need not; whether there was one."""
-        for stage in self._ready():
-            if stage.name not in self._decisions and not self._decide(stage):
-                return False
-        spared = [stage.name for stage in self._ready() if not self._decisions[stage.name].runs]
-        for name in spared:
-            skipped = replace(self._ledger.stage(name), state="skipped", why=self._decisions[name].why)
-            self._memos.give(skipped)
-            if not os.path.isfile(skipped.html):
-                self._undrawn.append(skipped)
-            self._ledger.note(skipped)
-        return bool(spared)
+    def _skip(self) -> None:
+        """Skip the stages that could begin and need not, and those that can then begin and need not."""
+        while spared := self._spared():
+            for name in spared:
+                self._spare(name)
 
-    def _decide(self, stage: Stage) -> bool:
+    def _spared(self) -> list[str]:
+        ready = self._ready()
+        seen = all(stage.name in self._looks or self._look_at(stage) for stage in ready)
+        return [stage.name for stage in ready if seen and not self._looks[stage.name].decision.runs]
+
+    def _spare(self, name: str) -> None:
+        look = self._looks[name]
+        skipped = replace(self._ledger.stage(name), state="skipped", why=look.decision.why, sha256=look.sha256)
+        self._memos.give(skipped)
+        if not os.path.isfile(skipped.html):
+            self._undrawn.append(skipped)
+        self._ledger.note(skipped)
+
+    def _look_at(self, stage: Stage) -> bool:
         """Whether it could be told if a stage runs; else, as where its notebook was removed meanwhile, it failed."""
         try:
-            self._decisions[stage.name] = decide(stage, self._memos, forced=stage.name in self._forced)
+            decision = decide(stage, self._memos, forced=stage.name in self._forced)
+            self._looks[stage.name] = _Look(decision, file_digest(stage.notebook), time.monotonic())
         except (OSError, ValueError) as error:
             failure = Failure(f"{stage.notebook}, or what it reads, can't be looked at any more: {error}")
             failed = replace(self._ledger.stage(stage.name), state="failed", failure=failure)
@@ -198,10 +220,22 @@ class Conductor:
                 self._refuse(stage, *refusal)
                 return
             try:
-                self._start(stage)
+                environment = dict(self._environment(self._refuse_late))
             except _LateError:  # it goes on waiting, and the run ends with its limit
                 return
-            self._active[stage.name].leases = leases.pop_all()
+            if self._still_runs(stage):
+                self._start(stage, environment)
+                self._active[stage.name].leases = leases.pop_all()
+
+    def _still_runs(self, stage: Stage) -> bool:
+        """Whether a stage runs as things are now: what it works on may be another since it could begin."""
+        self._again.pop(stage.name, None)
+        if time.monotonic() - self._looks[stage.name].ended > _FRESH_SECONDS and not self._look_at(stage):
+            return False
+        runs = self._looks[stage.name].decision.runs
+        if not runs:
+            self._spare(stage.name)
+        return runs
 
     def _hold(self, stage: Stage, leases: ExitStack) -> tuple[Failure, int] | None:
         """Take the leases of what a stage writes; else why not, and the exit code that this gives the run."""
@@ -227,19 +261,19 @@ class Conductor:
             self._ledger.put(tried, exit_code=self._ledger.record.exit_code or code)
         self._ledger.note()
 
-    def _start(self, stage: Stage) -> None:
-        environment = dict(self._environment(self._refuse_late))
-        record, decision = self._ledger.stage(stage.name), self._decisions[stage.name]
+    def _start(self, stage: Stage, environment: Mapping[str, str]) -> None:
+        record, look = self._ledger.stage(stage.name), self._looks[stage.name]
+        decision = look.decision
         begun = replace(
             record,
             state="running",
-            why=decision.why,
+            why=record.why or decision.why,  # of another attempt the reason for the first
+            sha256=look.sha256,
             seconds=None,
             began=now(),
             ended="",
             attempt=record.attempt + 1,
         )
-        self._again.pop(stage.name, None)
         run = os.path.basename(self._ledger.record.folder)
         task = decision.task(run)
         work = Work(run, decision.basis, task, decision.anew, before(stage, self._memos[stage.name], task))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from patchmill.show.handed import plain
 from patchmill.stages.contents import content_at
-from patchmill.stages.measuring import file_digest
 from patchmill.stages.records import Run, StageRecord, now, write_whole
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ class Provenance:
     git: dict[str, Any] | None
     """Commit of the config's folder, and whether tracked files differ from it; None where that is no repository."""
     machine: dict[str, Any]
-    digests: dict[str, str]
-    """SHA-256 of each stage's notebook."""
     inputs: dict[str, dict[str, dict[str, Any]]]
     """What each stage reads that no stage of the run writes: by stage, then by path."""
 
@@ -56,7 +53,6 @@ def provenance(pipeline: Pipeline, jobs: int) -> Provenance:
         versions=_versions(),
         git=_git(os.path.dirname(pipeline.path)),
         machine=_machine(),
-        digests={stage.name: file_digest(stage.notebook) for stage in pipeline.stages},
         inputs=_inputs(pipeline),
     )
 
@@ -98,7 +94,7 @@ def _stage(stage: StageRecord, began_with: Provenance) -> dict[str, Any]:
         "why": stage.why or None,
         "needs": list(stage.needs),
         "notebook": stage.source,
-        "sha256": began_with.digests[stage.name],
+        "sha256": stage.sha256 or None,
         "parameters": stage.parameters,
         "began": stage.began or None,
         "ended": stage.ended or None,

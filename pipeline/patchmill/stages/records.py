@@ -113,6 +113,8 @@ class StageRecord:
     """Seconds that one attempt may take."""
     ended: str = ""
     """When its last attempt did: ISO 8601, UTC."""
+    sha256: str = ""
+    """Of its notebook, when its last attempt began or it was skipped."""
 
 
 @dataclass(frozen=True, slots=True)
