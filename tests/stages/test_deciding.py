@@ -603,3 +603,19 @@ def test_a_project_that_was_moved_or_is_reached_by_a_link_is_the_same(tmp_path):
     (tmp_path / "two" / "out" / "a").write_text("else")
     with pytest.raises(TargetExistsError, match="is not what run run-1 left there"):
         refuse_foreign(pipeline, memos)
+
+
+@pytest.mark.parametrize("source", ["data", "data/*.txt"])
+@pytest.mark.parametrize("leave", [shutil.move, shutil.copytree])
+def test_what_did_not_move_along_with_a_project_stays_what_it_is(tmp_path, source, leave):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two, one / "project"):
+        folder.mkdir()
+    project = Project(one / "project", source=str(one / source))
+    (one / "project" / "data").rename(one / "data")
+    project.done()
+    leave(one / "project", two / "project")
+    pipeline = read_pipeline(str(two / "project" / "pipeline.yaml"))
+    memos = Memos(pipeline.runs, pipeline.name)
+    assert decide(pipeline.stages[0], memos).why == "nothing changed since run run-1"
+    refuse_foreign(pipeline, memos)

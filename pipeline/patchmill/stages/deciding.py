@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from patchmill.stages.codes import module_digests, notebook_digest
-from patchmill.stages.measuring import matching, place_at
+from patchmill.stages.measuring import is_there
 from patchmill.stages.memos import Basis, Memo, Memos, Work
 from patchmill.stages.places import TEMPORARY, is_local
 from patchmill.stages.traces import Trace, difference, is_known, is_left, left_at, only_grew, stamp, trace
@@ -104,8 +104,7 @@ def unwritten(stage: Stage, were: Mapping[str, Trace]) -> str:
     """A sentence, where a local output is not there after a stage has ended, or is what it was before; see `before`."""
     for param, path in stage.local_outputs:
         # Of a slice's the workshop will do.
-        there = place_at(path) is not None or any(matching(path)) or os.path.isdir(f"{path}.patchmill")
-        if not there:
+        if not is_there(path) and not os.path.isdir(f"{path}.patchmill"):
             return f"it ended without having written {path}, its {param}: write there, or name the parameter otherwise"
         if were.get(path) and stamp(path) == were[path]:
             return (

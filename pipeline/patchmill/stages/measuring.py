@@ -37,6 +37,17 @@ def place_at(path: str) -> str | None:
     return next((place for place in (path, path.rpartition(":")[0]) if os.path.exists(place)), None)
 
 
+def is_there(path: str) -> bool:
+    """Whether there is anything at a local path, or any file that matches it as a pattern.
+
+    Examples
+    --------
+    >>> is_there("/"), is_there("/nowhere/*.tif")
+    (True, False)
+    """
+    return place_at(path) is not None or any(True for _ in matching(path))
+
+
 def matching(path: str) -> Iterator[str]:
     """Files that match a pattern, and those below folders that do, each once, in no order; ``{stem}`` is any name."""
     # Of masks/{stem}.tif the stage works out the names.

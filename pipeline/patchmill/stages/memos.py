@@ -10,7 +10,7 @@ A stage has up to two entries: `done`, the last time that it came to its end, an
 and has not. So what was written half is never taken for a result, whatever became of the process that wrote it. The
 folder is no record, and `patchmill clean` leaves it alone; its pages and logs are links to those of records
 where the disk has such. Paths in stages.json are absolute; it says where it lies itself, so that where a project was
-moved, or is reached by another path, they are read as those of now.
+moved, or is reached by another path, they are read as those of now, but for what did not move along.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from patchmill.stages.measuring import is_there
 from patchmill.stages.places import moved
 from patchmill.stages.records import StageRecord, checked, write_whole, written_to
 from patchmill.stages.traces import Trace, is_trace
@@ -202,11 +203,12 @@ def _apart(before: str, now: str) -> tuple[str, str]:
 
 
 def _moved(told: Any, before: str, now: str) -> Any:
-    """`told`, plain JSON, with all paths below one folder as those below another."""
+    """`told`, plain JSON, with all paths below one folder as those below another, unless they did not move along."""
     if before == now:
         return told
     if isinstance(told, str):
-        return moved(told, before, now)
+        there = moved(told, before, now)
+        return told if there != told and is_there(told) and not is_there(there) else there
     if isinstance(told, list):
         return [_moved(each, before, now) for each in told]
     if isinstance(told, dict):
