@@ -81,7 +81,7 @@ def test_a_stage_waits_for_another_although_those_between_are_left_out(config, t
             "command line: --until q: the config has no stage q; its stages are a, b, x, y, c, z",
         ),
         (Selection(only=("a",), first=("b",)), "command line: --only can't go with --from or --until"),
-        (Selection(first=("c",), until=("x",)), "--from and --until have no stage in common"),
+        (Selection(first=("c",), until=("x",)), "command line: --from and --until have no stage in common"),
     ],
 )
 def test_a_selection_that_can_not_be_is_a_sentence_before_anything_runs(config, tmp_path, chosen, sentence):

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from patchmill.errors import ConfigError
 from patchmill.stages.codes import code_cells
 from patchmill.stages.config import COMMAND_LINE, UNKNOWN, Config, KeyPath, Problems, literal, read_config
 from patchmill.stages.declared import Declaration, declarations, nearest
@@ -156,7 +155,10 @@ def read_pipeline(
         replace(stage, needs=needs[stage.name], follows=follows[stage.name]) for stage in stages if stage.name in chosen
     ]
     if not stages:
-        raise ConfigError("--from and --until have no stage in common: nothing would run")
+        problems.add(
+            COMMAND_LINE, "--from and --until have no stage in common, so nothing would run: leave one of them out"
+        )
+        problems.check()
     memory = None if model.compute.memory is None else as_bytes(model.compute.memory, "compute.memory")
     shared = model.compute.cluster
     cluster = None if shared is None else shared.model_dump(by_alias=True, exclude_none=True)
