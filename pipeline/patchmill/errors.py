@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 
+EXIT_FAILED = 1
+EXIT_WRONG = 2
+EXIT_HELD = 75
+
 _BRINGS = {
     "images": ("PIL", "tifffile", "imagecodecs"),
     "notebooks": (
@@ -121,3 +125,17 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, text: str = "interrupted", signal: int = signal.SIGINT) -> None:
         super().__init__(text)
         self.signal = int(signal)
+
+
+def exit_code(error: Exception) -> int:
+    """Exit code of a command that ended with an error.
+
+    Examples
+    --------
+    >>> exit_code(StageError()), exit_code(ConfigError()), exit_code(HeldError())
+    (1, 2, 75)
+    """
+    if isinstance(error, HeldError):
+        return EXIT_HELD
+    wrong = ValueError | TypeError | FileNotFoundError | TargetExistsError | NotAPatchSetError | NotASourceError
+    return EXIT_WRONG if isinstance(error, wrong) else EXIT_FAILED

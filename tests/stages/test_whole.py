@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from patchmill.cli import main
+from patchmill.errors import ConfigError, HeldError, PatchmillError, TargetExistsError
 from patchmill.show.executed import excerpt
+from patchmill.stages import whole
 from patchmill.stages.packaged import notebook_path, packaged_notebooks
 from patchmill.stages.whole import RunFailedError, check_run, config_or_sample, run_shown, show_report
 from stages.notebook_files import write_config, write_notebook
@@ -101,6 +104,28 @@ def test_what_can_not_be_run_is_told_in_a_sentence(config, shell, capsys):
     shell.user_ns["fail"] = lambda: run_shown("none.yaml")
     shell.run_cell("fail()")
     assert len(capsys.readouterr().out.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HeldError("it is being run"), 75),
+        (PatchmillError("the disk is full"), 1),
+        (ConfigError("a is wrong\nb is"), 2),
+        (TargetExistsError("it is there"), 2),
+        (ValueError("jobs must be at least 1"), 2),
+    ],
+)
+def test_a_run_that_can_not_begin_says_which_exit_code_the_command_would_have_had(monkeypatch, error, code, capsys):
+    def refuses(*_, **__):
+        raise error
+
+    monkeypatch.setattr(whole, "run", refuses)
+    with pytest.raises(RunFailedError) as caught:
+        run_shown("some.yaml")
+    assert str(caught.value) == f"exit code {code}: {error}"
+    monkeypatch.setattr("patchmill.run", refuses)
+    assert main(["run", "some.yaml"]) == code
 
 
 def test_with_no_config_it_is_the_demo_in_a_temporary_folder(capsys):

@@ -12,19 +12,8 @@ from typing import NoReturn
 from patchmill.cli.arguments import make_parser
 from patchmill.cli.output import OutputClosedError, complain, let_go
 from patchmill.cli.wording import as_commands
-from patchmill.errors import (
-    ConfigError,
-    HeldError,
-    NotAPatchSetError,
-    NotASourceError,
-    PatchmillError,
-    TargetExistsError,
-    missing_library,
-)
+from patchmill.errors import EXIT_FAILED, PatchmillError, exit_code, missing_library
 
-EXIT_FAILED = 1
-EXIT_WRONG = 2
-EXIT_HELD = 75
 EXIT_SIGNAL = 128
 """Plus the signal: 130 for SIGINT, 143 for SIGTERM."""
 
@@ -117,19 +106,12 @@ def _explain(error: Exception, options: Collection[str]) -> int:
     text = as_commands(str(error).strip(), options)
     if isinstance(error, PatchmillError | ValueError | TypeError | FileNotFoundError) and text:
         _say(text)
-        if isinstance(error, HeldError):
-            return EXIT_HELD
-        return EXIT_WRONG if _is_wrong_request(error) else EXIT_FAILED
+        return exit_code(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         _say(missing_library("this", error.name))
         return EXIT_FAILED
     _say(f"{type(error).__name__}: {text.partition(chr(10))[0]} (patchmill --debug shows where)")
     return EXIT_FAILED
-
-
-def _is_wrong_request(error: Exception) -> bool:
-    wrong = ValueError | TypeError | FileNotFoundError | ConfigError | TargetExistsError
-    return isinstance(error, wrong | NotAPatchSetError | NotASourceError)
 
 
 def _say(text: str) -> None:

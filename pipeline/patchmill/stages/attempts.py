@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from patchmill.errors import EXIT_FAILED, EXIT_HELD
 from patchmill.stages.executing import Job
 from patchmill.stages.processes import Child, signal_name
 from patchmill.stages.records import (
-    EXIT_FAILED,
-    EXIT_HELD,
     EXIT_KILLED,
     Failure,
     StageRecord,

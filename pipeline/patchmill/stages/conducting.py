@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
-from patchmill.errors import HeldError, PatchmillError
+from patchmill.errors import EXIT_FAILED, EXIT_HELD, HeldError, PatchmillError
 from patchmill.show.progress import shown_seconds
 from patchmill.stages import attempts
 from patchmill.stages.deciding import Decision, before, decide, left_by, unwritten
@@ -31,8 +31,6 @@ from patchmill.stages.owning import foreign
 from patchmill.stages.pipelines import Pipeline, Stage
 from patchmill.stages.processes import Child, Signals, end_all
 from patchmill.stages.records import (
-    EXIT_FAILED,
-    EXIT_HELD,
     EXIT_LATE,
     Failure,
     StageRecord,

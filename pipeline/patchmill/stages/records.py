@@ -39,8 +39,6 @@ T = TypeVar("T")
 
 State: TypeAlias = Literal["waiting", "running", "done", "skipped", "failed", "killed", "interrupted", "not run"]
 
-EXIT_FAILED = 1
-EXIT_HELD = 75
 EXIT_LATE = 124
 EXIT_KILLED = 137
 

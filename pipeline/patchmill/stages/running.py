@@ -11,7 +11,15 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from patchmill.errors import ConfigError, HeldError, Interrupted, PatchmillError, StageError, TargetExistsError
+from patchmill.errors import (
+    EXIT_FAILED,
+    ConfigError,
+    HeldError,
+    Interrupted,
+    PatchmillError,
+    StageError,
+    TargetExistsError,
+)
 from patchmill.stages import attempts
 from patchmill.stages.clusters import SharedCluster
 from patchmill.stages.ledger import Ledger, Watch
@@ -22,7 +30,6 @@ from patchmill.stages.owning import checked_pipeline
 from patchmill.stages.places import is_local
 from patchmill.stages.processes import signals_raise, signals_wait
 from patchmill.stages.records import (
-    EXIT_FAILED,
     Failure,
     Run,
     StageRecord,

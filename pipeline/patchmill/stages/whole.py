@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from patchmill.errors import PatchmillError
+from patchmill.errors import PatchmillError, exit_code
 from patchmill.stages import samples
 from patchmill.stages.entering import ToldError
 from patchmill.stages.places import SAMPLE, TEMPORARY
@@ -39,7 +39,7 @@ def run_shown(config: str, overrides: Sequence[str] = (), **options: Any) -> Run
     Raises
     ------
     RunFailedError
-        If it could not be begun, or came to no end.
+        If it could not be begun, or came to no end; with the exit code that `patchmill run` would have had.
     """
     from IPython.display import display
 
@@ -55,7 +55,7 @@ def run_shown(config: str, overrides: Sequence[str] = (), **options: Any) -> Run
     try:
         return run(config, overrides, check=False, watch=watch, **options)
     except (PatchmillError, ValueError, TypeError) as error:
-        raise RunFailedError(str(error)) from None
+        raise RunFailedError(f"exit code {exit_code(error)}: {error}") from None
 
 
 def show_report(record: Run) -> None:
