@@ -12,8 +12,8 @@ _BRINGS = {
     "images": ("PIL", "tifffile", "imagecodecs"),
     "notebooks": (
         *("omegaconf", "pydantic", "yaml", "papermill", "nbclient", "nbconvert", "nbformat", "ipykernel", "IPython"),
-        *("jupyter_client", "traitlets", "zmq", "nh3", "markdown_it", "jinja2", "markupsafe", "rich", "psutil"),
-        *("matplotlib", "skimage"),
+        *("jupyter_client", "jupyter_core", "traitlets", "zmq", "nh3", "markdown_it", "jinja2", "markupsafe", "rich"),
+        *("psutil", "matplotlib", "skimage"),
     ),
     "geo": ("rasterio", "rioxarray", "pyproj", "h5netcdf", "h5py"),
     "cloud": ("s3fs", "gcsfs"),

@@ -15,7 +15,12 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 
 # PyPI's names that are others on conda-forge: there `dask` brings everything, `matplotlib` a GUI toolkit.
-CONDA_NAMES = {"dask": "dask-core", "jupyter-client": "jupyter_client", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "dask": "dask-core",
+    "jupyter-client": "jupyter_client",
+    "jupyter-core": "jupyter_core",
+    "matplotlib": "matplotlib-base",
+}
 
 Bounds = dict[str, SpecifierSet]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -656,3 +657,33 @@ stages:
         stage = read_pipeline(write(folder, text % images)).stages[0]
         assert stage.params["variables"] == {"mask": "{parent}/{stem}_mask.png"}
         assert ("variables.mask", f"{beside}_mask.png") in stage.inputs
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sentence"),
+    [
+        ("mine", ""),
+        ("MINE", ""),
+        ("miine", "wants the kernel miine, which is not installed: install it, or choose another in Jupyter"),
+        (
+            ".venv",
+            "wants the kernel .venv, which is not installed: install it, or choose another in Jupyter; there are",
+        ),
+        ("", "names no kernel: open it in Jupyter, choose one, and save it"),
+    ],
+)
+def test_a_kernel_that_is_not_there_is_told_before_anything_runs(folder, monkeypatch, kernel, sentence):
+    (folder / "kernels" / "mine").mkdir(parents=True)
+    (folder / "kernels" / "mine" / "kernel.json").write_text("{}")
+    monkeypatch.setenv("JUPYTER_PATH", str(folder))
+    notebook = json.loads((folder.parent / "work.ipynb").read_text())
+    notebook["metadata"]["kernelspec"]["name"] = kernel
+    (folder.parent / "work.ipynb").write_text(json.dumps(notebook))
+    told = ""
+    try:
+        read_pipeline(write(folder, CHAIN))
+    except ConfigError as error:
+        told = str(error).splitlines()[0]
+    assert told.startswith(f"some.yaml:6: ../work.ipynb {sentence}" if sentence else "")
+    assert bool(told) == bool(sentence)
+    assert told.endswith("; did you mean mine?") == (kernel == "miine")

@@ -36,11 +36,26 @@ def code_cells(path: str) -> list[tuple[str, list[str]]]:
     ValueError
         If the file is no notebook.
     """
+    return _read(path)[0]
+
+
+def kernel_name(path: str) -> str:
+    """Name of the kernel that a notebook asks for, empty where it names none.
+
+    Raises
+    ------
+    ValueError
+        If the file is no notebook.
+    """
+    return _read(path)[1]
+
+
+def _read(path: str) -> tuple[list[tuple[str, list[str]]], str]:
     try:
         with open(path, encoding="utf-8") as file:
             notebook = json.load(file)
         if notebook["nbformat"] == 4:
-            return [_cell(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+            return _taken(notebook)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"it is no notebook ({type(error).__name__})") from error
     # nbformat takes a second to load, so only what is of an older format goes through it.
@@ -50,7 +65,13 @@ def code_cells(path: str) -> list[tuple[str, list[str]]]:
         upgraded = nbformat.read(path, as_version=4)
     except Exception as error:  # nbformat has as many as there are ways to be no notebook
         raise ValueError(f"it is no notebook ({type(error).__name__})") from error
-    return [_cell(cell) for cell in upgraded.cells if cell.cell_type == "code"]
+    return _taken(upgraded)
+
+
+def _taken(notebook: Any) -> tuple[list[tuple[str, list[str]]], str]:
+    cells = [_cell(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    kernel = notebook.get("metadata", {}).get("kernelspec") or {}
+    return cells, str(kernel.get("name") or "")
 
 
 def _cell(cell: Any) -> tuple[str, list[str]]:

@@ -16,6 +16,7 @@ from patchmill.stages.deploying import import_problem
 from patchmill.stages.durations import as_seconds
 from patchmill.stages.entering import coerced_all, undeclared
 from patchmill.stages.graph import among
+from patchmill.stages.kernels import kernel_problem
 from patchmill.stages.meeting import Written, check_paths, places_of, writers_of
 from patchmill.stages.models import PipelineModel, StageModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_notebooks
@@ -223,9 +224,12 @@ def _stage(config: Config, name: str, model: StageModel) -> Stage | None:
         return None
     try:
         declared = notebook_declarations(path)
+        wrong = kernel_problem(path)
     except ValueError as error:
         config.problems.add((*keys, "notebook"), f"{model.notebook} can't be a stage: {error}")
         return None
+    if wrong:
+        config.problems.add((*keys, "notebook"), f"{model.notebook} {wrong}")
     limit = config.model.compute.limit if model.limit is None else model.limit
     return Stage(
         name,
