@@ -18,7 +18,8 @@ import patchmill
 from cuts import stored_image
 from patchmill.cutting.clients import deployment
 from patchmill.errors import ConfigError, PatchmillError
-from patchmill.stages.pipelines import config_text, read_pipeline
+from patchmill.stages import clusters, running
+from patchmill.stages.pipelines import Stage, config_text, read_pipeline
 from patchmill.stages.records import EXIT_LATE
 from patchmill.stages.rehearsing import rehearse
 from patchmill.storage import Location
@@ -132,6 +133,10 @@ def test_the_recorded_config_has_the_cluster(tmp_path):
     assert read_pipeline(str(tmp_path / "again.yaml")).cluster == pipeline.cluster
 
 
+def test_a_stage_that_is_called_cluster_has_a_log_of_its_own():
+    assert os.path.basename(running._waiting(Stage("cluster", "", {}, {}), "").log) != clusters.LOG
+
+
 @pytest.mark.slow
 def test_stages_share_one_cluster_and_nothing_of_it_is_left(tmp_path):
     for name in ("one", "two"):
@@ -143,7 +148,7 @@ def test_stages_share_one_cluster_and_nothing_of_it_is_left(tmp_path):
     assert said[0][0].startswith("tcp://127.0.0.1:")
     assert not psutil.pid_exists(int(said[0][1]))
     assert hosts_below(tmp_path) == []
-    log = Path(run.folder, "logs", "cluster.log").read_text()
+    log = Path(run.folder, "logs", clusters.LOG).read_text()
     assert said[0][0] in log
     assert "the cluster is closed" in log
     assert sorted(os.listdir(run.folder)) == [
@@ -198,7 +203,7 @@ def test_the_cluster_config_cuts_from_s3_to_s3(tmp_path, s3, monkeypatch):
     expected = patchmill.patchify(pixels, 16, 8)
     assert len(patches) == expected.shape[2] * expected.shape[3]
     np.testing.assert_array_equal(patches[3], expected[0, :, 0, 3])
-    cut = Path(run.folder, "logs", "cluster.log").read_text()
+    cut = Path(run.folder, "logs", clusters.LOG).read_text()
     assert "the scheduler is at tcp://127.0.0.1" in cut
     everything = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(everything) > 8

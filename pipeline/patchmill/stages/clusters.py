@@ -28,8 +28,8 @@ _POLL_SECONDS = 0.05
 _CLOSE_SECONDS = 10.0
 """What a host that was let go is given; by itself it ends a little sooner."""
 
-LOG = "cluster.log"
-"""In the record, among the logs of stages, whose names have no dot."""
+LOG = "shared.cluster.log"
+"""In the record, among the logs of stages, whose names have no dot: one may be called cluster."""
 
 
 class SharedCluster:
