@@ -159,6 +159,7 @@ DECLARES = "size: int = 3  # pixels"
         (["import os", DECLARES], []),
         ([DECLARES, "# Parameters\nsize = 5\nsise = 6"], ["size", "sise"]),
         ([DECLARES, "size = float('nan')"], ["size"]),
+        ([DECLARES, "# Parameters\ntext = 'see #in: there'"], ["text"]),
         ([DECLARES, "enter(globals())", "n = 3"], []),
         ([DECLARES, "size = 5", "enter(globals())", "n = 3", DECLARES, "sise = 6"], ["sise"]),
         ([DECLARES, "x, y = 1, 2"], []),

@@ -207,9 +207,8 @@ def _declares(cell: str, body: list[ast.stmt]) -> bool:
     told = [statement for statement in body if not _is_text(statement)]
     if not _assigned(told) or not all(_is_literal(getattr(statement, "value", None)) for statement in told):
         return False
-    return any(isinstance(statement, ast.AnnAssign) for statement in told) or bool(
-        re.search(r'#\s*((type|in|out):|one of ")', cell)
-    )
+    marked = (re.match(r'(type|in|out):|one of "', comment) for comment in _comments(cell).values())
+    return any(isinstance(statement, ast.AnnAssign) for statement in told) or any(marked)
 
 
 def _is_text(statement: ast.stmt) -> bool:
