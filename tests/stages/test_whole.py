@@ -81,6 +81,9 @@ def test_a_stage_that_fails_is_an_error_of_the_notebook(config, shell, capsys):
     show_report(run)
     with pytest.raises(RunFailedError, match=r"test failed, exit code 1: stage good failed in cell In \[4\]"):
         check_run(run)
+    Path(run.folder, "report.html").unlink()
+    show_report(run)
+    assert f"The report {run.folder}/report.html can't be read: No such file" in capsys.readouterr().out
     check_run(replace(run, state="done", exit_code=0))
     with pytest.raises(RunFailedError, match=r"^test interrupted, exit code 143$"):
         check_run(replace(run, state="interrupted", exit_code=143, stages=()))

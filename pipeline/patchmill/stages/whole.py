@@ -59,11 +59,19 @@ def run_shown(config: str, overrides: Sequence[str] = (), **options: Any) -> Run
 
 
 def show_report(record: Run) -> None:
-    """Display the report of a run, as it is in its file: apart from the notebook, and without any script."""
+    """Display the report of a run, as it is in its file: apart from the notebook, and without any script.
+
+    Where there is none, as on a full disk, a sentence says so: that a stage failed is for `check_run` to tell.
+    """
     from IPython.display import HTML, display
 
-    with open(os.path.join(record.folder, "report.html"), encoding="utf-8") as file:
-        content = html.escape(file.read())
+    path = os.path.join(record.folder, "report.html")
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = html.escape(file.read())
+    except OSError as error:
+        print(f"The report {path} can't be read: {error.strerror}")  # noqa: T201 - for who reads the notebook
+        return
     # No script may run. With an origin of its own a frame of this size stays empty in Chromium.
     frame = (
         '<iframe sandbox="allow-same-origin" style="width:100%;height:50em;border:1px solid #ccc" '
