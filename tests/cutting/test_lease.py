@@ -226,6 +226,22 @@ def test_one_that_slept_less_keeps_it(work, other):
     assert other.communicate("\n")[0] == "still mine\n"
 
 
+def test_who_is_patient_takes_nothing_from_one_that_sleeps(work, other):
+    other.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    with pytest.raises(HeldError, match=f"written by process {other.pid} on "):
+        take(work, **QUICK, patient=True)
+    other.send_signal(signal.SIGCONT)
+    assert other.communicate("\n")[0] == "still mine\n"
+
+
+@pytest.mark.parametrize("began", ["long ago", ""])
+def test_who_is_patient_is_so_with_a_process_that_is_surely_there(work, began):
+    holder = replace(this_process("whole", 1), began=began, at=-1e9)
+    work.write(holder.key, to_json(holder))
+    take(work, **QUICK, patient=True).release()
+
+
 def test_one_that_wakes_after_everything_is_over_knows(work, other):
     other.send_signal(signal.SIGSTOP)
     time.sleep(0.5)

@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,12 @@ import pytest
 import patchmill
 from cuts import array_objects
 from patchmill.cli import main
-from patchmill.errors import ConfigError
+from patchmill.cutting.holders import holders, to_json
+from patchmill.errors import ConfigError, HeldError
 from patchmill.stages import attempts, conducting, memos, running
 from patchmill.stages.holding import hold
+from patchmill.stages.pipelines import read_pipeline
+from patchmill.storage import Location
 from stages.notebook_files import SLEEPS, running_below, started, status_of, wait_until, write_config, write_notebook
 
 
@@ -318,6 +322,50 @@ def test_who_is_held_up_may_be_tried_again(tmp_path, monkeypatch):
     run = patchmill.run(config, watch=release)
     assert (run.state, run.stages[0].attempt) == ("done", 2)
     assert "is being written by this process" in Path(run.stages[0].log).read_text()
+
+
+def silence(work):
+    """Let the holder of a workshop look as if it had been stopped for long; until its next beat."""
+    (holder,) = holders(work)
+    work.write(holder.beat_key, to_json(replace(holder, at=-1e9)))
+
+
+def test_who_was_stopped_for_long_holds_its_config_and_its_outputs(tmp_path, capsys):
+    write_notebook(tmp_path / "writes.ipynb", 'target: str = "temp:a"  # out: a file', "open(target, 'w').close()")
+    config = write_config(tmp_path / "pipeline.yaml", {"writes": {"params": {"target": "${root}/a"}}})
+    with running._held(read_pipeline(str(config))):
+        silence(Location.local(str(tmp_path / "out" / "records" / "test")).workshop)
+        assert main(["run", str(config)]) == 75
+    assert f"{config} is being run by this process since " in capsys.readouterr().err
+    root = str(tmp_path / "out")
+    with hold([f"{root}/a"], root, print):
+        (place,) = (tmp_path / "out").glob(".*.patchmill")
+        silence(Location.local(str(place)))
+        with pytest.raises(HeldError, match="is being written by this process"):
+            hold([f"{root}/a"], root, print)
+
+
+def test_a_run_whose_config_was_taken_over_ends_and_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(conducting, "_CHECK_SECONDS", 0.1)
+    begin = attempts.begin
+
+    def taken_over(*given):
+        work = Location.local(str(tmp_path / "out" / "records" / "test")).workshop
+        (holder,) = holders(work)
+        work.delete(holder.key)
+        other = replace(holder, number=2, token="other", host="node7", place="elsewhere", pid=4711)
+        work.write(other.key, to_json(other))
+        return begin(*given)
+
+    monkeypatch.setattr(attempts, "begin", taken_over)
+    write_notebook(tmp_path / "sleeps.ipynb", SLEEPS[0], "import time\ntime.sleep(30)")
+    config = write_config(tmp_path / "pipeline.yaml", {"sleeps": {}})
+    assert main(["run", str(config)]) == 75
+    assert f"{config} was taken over by process 4711 on node7 since " in capsys.readouterr().err
+    assert running_below(tmp_path) == []
+    status = status_of(tmp_path)
+    assert (status["state"], status["exit_code"]) == ("interrupted", 75)
+    assert "the runner stopped: " in status["stages"][0]["failure"]["sentence"]
 
 
 def test_who_waits_for_another_attempt_when_the_time_is_up_keeps_its_error(tmp_path, monkeypatch):

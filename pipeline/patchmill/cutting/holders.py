@@ -38,11 +38,14 @@ class Pace:
         Without a beat after which a holder is suspected.
     dead : float
         Without a beat after which it is taken for dead.
+    patient : bool
+        Whether none is taken for dead whose process is there, on this machine, however long it is silent.
     """
 
     beat: float
     look: float
     dead: float
+    patient: bool = False
 
     @property
     def poll(self) -> float:
@@ -102,6 +105,11 @@ class Holder:
     def is_here(self) -> bool:
         """Whether we would see its process, and read the same clock."""
         return bool(self.place) and self.place == this_place()
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether its process is here beyond doubt, and not another one that got its number."""
+        return self.is_here and self.began != "" and self.began == started(self.pid)
 
     def __str__(self) -> str:
         if not self.token:
@@ -198,6 +206,8 @@ def is_dead(
     """Whether a holder is dead or has let go. Waits only as long as that can't be told: at most ``pace.dead``."""
     if holder.is_here and is_gone(holder.pid, holder.began):
         return True
+    if pace.patient and holder.is_seen:
+        return False
     now = time.monotonic()
     first = holder_at(work, holder.key)
     heard = first.at if first is not None and first.is_here else now

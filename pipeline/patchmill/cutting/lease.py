@@ -114,6 +114,7 @@ def take(
     beat_seconds: float = 5.0,
     look_seconds: float = 12.0,
     dead_seconds: float = 60.0,
+    patient: bool = False,
     say: Callable[[str], None] | None = None,
     look: Callable[[], None] | None = None,
 ) -> Lease:
@@ -131,6 +132,9 @@ def take(
         After so long without a beat a holder is suspected, and `say` is called.
     dead_seconds : float
         After so long it is taken for dead; the same for all who may want this target.
+    patient : bool
+        Whether a holder on this machine lives as long as its process is there, even if that was stopped for hours: for
+        what is written by other processes, which are not stopped with it.
     say : callable, optional
         Told, in a sentence, how long the waiting takes.
     look : callable, optional
@@ -148,7 +152,7 @@ def take(
         If somebody holds what is asked for, and lives.
     """
     check_part(part)
-    pace = Pace(beat_seconds, look_seconds, dead_seconds)
+    pace = Pace(beat_seconds, look_seconds, dead_seconds, patient)
     unheld = 0
     for _ in range(_ATTEMPTS):
         lease = _try(work, part, pace, say, look or _go_on)

@@ -46,6 +46,9 @@ _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 """Between two looks at the memory of what runs."""
 
+_CHECK_SECONDS = 3.0
+"""Between two looks at whether the config is still ours to run."""
+
 _STAGE, _ANEW = "DASK_PATCHMILL__STAGE", "DASK_PATCHMILL__ANEW"
 """Tell the library, by Dask's configuration, for which stage it works: `patchmill.storage.makers`."""
 
@@ -107,6 +110,8 @@ class Conductor:
     environment : callable
         Returns that of each stage's process; called when one begins, with what it is to call while it waits for more.
     signals : Signals
+    check : callable
+        Called every few seconds; raises `LeaseLostError` where the config is no longer ours to run.
     """
 
     def __init__(
@@ -118,6 +123,7 @@ class Conductor:
         forced: Collection[str],
         environment: Callable[[Callable[[], None]], Mapping[str, str]],
         signals: Signals,
+        check: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._pipeline = pipeline
@@ -129,6 +135,8 @@ class Conductor:
         self._began = time.monotonic()
         self._environment = environment
         self._signals = signals
+        self._check = check
+        self._checked = self._began
         self._active: dict[str, _Attempt] = {}
         self._again: dict[str, tuple[float, StageRecord, int]] = {}
         """When a stage is tried again, how it ended the last time, and the exit code for that."""
@@ -139,6 +147,7 @@ class Conductor:
         """Run the stages, to the end or to the first that fails. On an interruption, all processes are gone."""
         try:
             while self._is_going():
+                self._stay()  # first: after a long sleep nothing is begun, or called done, that is somebody else's
                 self._skip()
                 while len(self._active) < self._jobs and (ready := self._ready()):
                     self._begin(ready[0])
@@ -162,6 +171,12 @@ class Conductor:
             self._draw()
             for _, ended, code in self._again.values():
                 self._ledger.put(ended, exit_code=self._ledger.record.exit_code or code)
+
+    def _stay(self) -> None:
+        """Look, if it is time to, whether the config is still ours to run; raises where it is not."""
+        if time.monotonic() - self._checked >= _CHECK_SECONDS:
+            self._check()
+            self._checked = time.monotonic()
 
     def _is_going(self) -> bool:
         waits = any(stage.state == "waiting" for stage in self._ledger.record.stages)

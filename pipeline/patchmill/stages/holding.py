@@ -40,7 +40,7 @@ def hold(paths: Iterable[str], root: str, look: Callable[[], None]) -> ExitStack
         for path in sorted({os.path.realpath(path) for path in paths}):
             place = os.path.join(os.path.realpath(root), f".{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}")
             try:
-                stack.enter_context(take(Location.local(place).workshop, look=look))
+                stack.enter_context(take(Location.local(place).workshop, patient=True, look=look))
             except (OSError, PatchmillError) as error:
                 kind = HeldError if isinstance(error, HeldError) else PatchmillError
                 raise kind(str(error).replace(f"{place}.patchmill", path).replace(place, path)) from None

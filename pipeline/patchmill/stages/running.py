@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from patchmill.errors import (
     EXIT_FAILED,
+    EXIT_HELD,
     ConfigError,
     HeldError,
     Interrupted,
+    LeaseLostError,
     PatchmillError,
     StageError,
     TargetExistsError,
@@ -105,7 +107,8 @@ def run(
     TargetExistsError
         If a stage would write where something is that it did not write.
     HeldError
-        If this config is being run already; the text says by whom.
+        If this config is being run already, or another machine took it over while this process was silent; the text
+        says by whom.
     KeyboardInterrupt
         If the run was interrupted, unless `check` is false; no process is left.
 
@@ -152,7 +155,7 @@ def _memory_of(stage: StageRecord) -> str:
 def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watch) -> Run:
     from patchmill.stages.conducting import Conductor, environment_of
 
-    with _held(pipeline):
+    with _held(pipeline) as check:
         remove_left()
         # Not those that were looked at before: another run may have ended meanwhile.
         memos = Memos(pipeline.runs, pipeline.name)
@@ -164,14 +167,15 @@ def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watc
         try:
             with signals_raise() as signals, closing(cluster):
                 ledger.note()
-                Conductor(ledger, pipeline, memos, jobs, forced, cluster.environment, signals).conduct()
+                Conductor(ledger, pipeline, memos, jobs, forced, cluster.environment, signals, check).conduct()
         except KeyboardInterrupt as error:
             number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
             _note_stop(ledger, f"interrupted by {signal.Signals(number).name}", 128 + number)
         except BaseException as error:
             # Not a stage's fault, and the record shall not say for ever that it runs.
             with suppress(OSError, PatchmillError):  # the first reason is the one to tell
-                _note_stop(ledger, f"the runner stopped: {_told(error)}", EXIT_FAILED)
+                code = EXIT_HELD if isinstance(error, HeldError) else EXIT_FAILED
+                _note_stop(ledger, f"the runner stopped: {_told(error)}", code)
                 _conclude(ledger, with_what)
             raise
         _conclude(ledger, with_what)
@@ -180,8 +184,11 @@ def _execute(pipeline: Pipeline, jobs: int, forced: Collection[str], watch: Watc
 
 
 @contextmanager
-def _held(pipeline: Pipeline) -> Iterator[None]:
-    """Inside, nobody else runs this config: two runs would replace each other's data."""
+def _held(pipeline: Pipeline) -> Iterator[Callable[[], None]]:
+    """Inside, nobody else runs this config: two runs would replace each other's data.
+
+    What is given raises `LeaseLostError` where that is no longer so.
+    """
     from patchmill.cutting.holders import holders
     from patchmill.cutting.lease import take
     from patchmill.storage.locations import Location
@@ -190,14 +197,25 @@ def _held(pipeline: Pipeline) -> Iterator[None]:
         os.makedirs(pipeline.runs, exist_ok=True)
         work = Location.local(os.path.join(pipeline.runs, pipeline.name)).workshop
         try:
-            lease = take(work)
+            lease = take(work, patient=True)
         except HeldError as error:
             who = ", ".join(str(holder) for holder in holders(work)) or "somebody else"
             raise HeldError(
                 f"{pipeline.path} is being run by {who}: wait until that has ended, or end it there, then call again"
             ) from error
+
+    def check() -> None:
+        if not os.path.isdir(pipeline.runs):
+            return  # nobody took over: what is missing is told by whoever writes the record next
+        try:
+            lease.check()
+        except LeaseLostError as error:
+            raise LeaseLostError(str(error).replace(work.url.removesuffix(".patchmill"), pipeline.path)) from None
+        except (OSError, PatchmillError):
+            pass  # a disk that can't be read for a moment ends no run
+
     with lease:
-        yield
+        yield check
 
 
 @contextmanager
