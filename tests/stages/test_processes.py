@@ -86,6 +86,13 @@ def test_a_child_tells_how_it_ended_and_what_it_took(tmp_path):
     assert status(child(tmp_path, "os.kill(os.getpid(), 9)")) == -9
 
 
+def test_a_child_imports_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "random.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path / "here")
+    assert status(child(tmp_path, "import random; return 0")) == 0
+
+
 SPAWNS = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']); "
 
 

@@ -58,7 +58,8 @@ class Child:
         with open(log, "ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of our own, a path
                 # Not "-m": a module that its own package has imported would be run a second time, under a warning.
-                [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", argument],
+                # "-P": what lies in the current folder, a random.py say, is not ours to import.
+                [sys.executable, "-P", "-c", f"import sys; from {module} import main; sys.exit(main())", argument],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
