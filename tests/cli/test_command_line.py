@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -328,6 +329,29 @@ def test_a_reader_that_leaves_is_no_error(source):
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        (">/dev/full", 1, "the output can't be written (No space left on device): free space, or send it elsewhere\n"),
+        (">/dev/full 2>/dev/full", 1, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_is_no_traceback(tmp_path, output, code, said):
+    command = ["bash", "-c", f"{sys.executable} -m patchmill init coast {output}"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", f"patchmill: {said}" if said else "")
+
+
+def test_letters_that_an_output_does_not_know_are_escaped(source, monkeypatch):
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="ascii"))
+    monkeypatch.setattr(patchmill, "plan", lambda *_, **__: "größe")
+    assert main(["plan", source, "--patch", "8"]) == 0
+    assert output.getvalue() == b"gr\\xf6\\xdfe\n"
 
 
 def test_a_connection_that_breaks_is_an_error(source, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 from patchmill.cli.arguments import make_parser
-from patchmill.cli.output import OutputClosedError, complain, let_go
+from patchmill.cli.output import OutputClosedError, complain, let_go, prepare_streams, unheard
 from patchmill.cli.wording import as_commands
 from patchmill.errors import EXIT_FAILED, PatchmillError, exit_code, missing_library
 
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     patchmill ...
     0
     """
+    prepare_streams()
     try:
         parsed = make_parser().parse_args(arguments)
     except SystemExit as end:
@@ -76,8 +77,10 @@ def _run(parsed: argparse.Namespace, asked: Callable[[], int] = _nobody) -> int:
     """Run a command; `asked` tells which signal has asked for the end by now, 0 for none."""
     try:
         return _called(parsed, asked)
-    except OutputClosedError:
+    except OutputClosedError as error:
         let_go()
+        if str(error):
+            _say(str(error))
         return EXIT_FAILED
 
 
@@ -115,4 +118,5 @@ def _explain(error: Exception, options: Collection[str]) -> int:
 
 
 def _say(text: str) -> None:
-    complain(f"patchmill: {text}")
+    with unheard():  # the exit code tells the same
+        complain(f"patchmill: {text}")

@@ -1,12 +1,13 @@
 """What the command line says: results to stdout, all else to stderr.
 
 A reader that has seen enough, such as ``head``, closes the pipe. Only here that is no error: any other broken pipe, of
-a connection to a store, is one. Nor is a terminal that was closed.
+a connection to a store, is one. Nor is a terminal that was closed. A stream that was closed before we began is nowhere.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,17 @@ from typing import Any
 
 
 class OutputClosedError(Exception):
-    """Nobody reads what we say any more."""
+    """Nobody reads what we say any more; the text is a sentence where that has another reason than that they left."""
+
+
+def prepare_streams() -> None:
+    """Let both streams be there, and take any letter: what their encoding does not know is written as an escape."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(thing: Any) -> None:
@@ -36,12 +47,10 @@ def complain(text: str) -> None:
 def _read_by_somebody() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError as error:
-        raise OutputClosedError from error
     except OSError as error:
-        if error.errno == errno.EIO:  # a terminal that was closed
-            raise OutputClosedError from error
-        raise
+        left = error.errno in {errno.EPIPE, errno.EIO}  # EIO: a terminal that was closed
+        why = () if left else (f"the output can't be written ({error.strerror}): free space, or send it elsewhere",)
+        raise OutputClosedError(*why) from error
 
 
 @contextmanager
