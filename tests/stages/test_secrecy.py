@@ -95,6 +95,20 @@ def test_a_secret_anywhere_else_in_a_config_is_refused_too(folder):
     assert "command line: 'wrok.token=...' overrides nothing" in refused(folder, {}, [f"wrok.token={CANARY}"])
 
 
+@pytest.mark.parametrize("sign", ["!", "*", "!a!", "!'"])
+def test_a_secret_that_begins_with_a_sign_of_yaml_is_not_told(folder, sign):
+    config = write_config(folder / "some.yaml", {"work": {}})
+    whole = config.read_text()
+    token = f"{sign}c4n4ry-7"
+    config.write_text(f"{whole}    params: {{token: {token} }}")
+    for overrides, place in (([], "some.yaml:6: this is no YAML: "), ([f"work.token={token}"], "command line: ")):
+        with pytest.raises(ConfigError) as caught:
+            read_pipeline(str(config), overrides)
+        assert str(caught.value).startswith(place)
+        assert str(caught.value).endswith(" '...': put a text that begins with ! or * in quotes")
+        config.write_text(whole)
+
+
 def test_a_short_secret_in_the_root_is_refused_and_no_path_below_it_is_told(folder, monkeypatch):
     monkeypatch.setenv("API_TOKEN", "abc123")
     params = {"source": "${root}/nothing", "target": "${root}/a.txt"}

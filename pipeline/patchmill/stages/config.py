@@ -33,7 +33,7 @@ from patchmill.stages.secrecy import (
     taken_from_environment,
     token_problem,
 )
-from patchmill.stages.wording import called, one_line, shape_problem, unreadable, unresolved
+from patchmill.stages.wording import called, no_yaml, one_line, shape_problem, unreadable, unresolved
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -160,9 +160,9 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
         tree = _created(text)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {error.problem}") from None
+        raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {no_yaml(error)}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {one_line(error)}") from None
+        raise ConfigError(f"{os.path.basename(path)}: this is no YAML: {no_yaml(error)}") from None
     except OmegaConfBaseException as error:
         problems.lines.update(_lines(node, ()))
         problems.add(*unreadable(error))
@@ -268,7 +268,9 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         _write_out(tree, parts)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
-    except (yaml.YAMLError, OmegaConfBaseException, TypeError, AttributeError) as error:
+    except yaml.YAMLError as error:
+        problems.add(COMMAND_LINE, f"{told} can't be set: {no_yaml(error)}")
+    except (OmegaConfBaseException, TypeError, AttributeError) as error:
         problems.add(COMMAND_LINE, f"{told} can't be set: {one_line(error)}")
     problems.lines[tuple(parts)] = 0
 

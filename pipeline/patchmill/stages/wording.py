@@ -23,7 +23,22 @@ from patchmill.stages.declared import nearest
 from patchmill.stages.models import ClusterModel, ComputeModel, PipelineModel, StageModel
 
 if TYPE_CHECKING:
+    import yaml
     from pydantic import BaseModel
+
+
+def no_yaml(error: yaml.YAMLError) -> str:
+    """Why a text is no YAML, without what stands in it: a password may begin with a sign that has a meaning there.
+
+    Examples
+    --------
+    >>> import yaml
+    >>> no_yaml(yaml.MarkedYAMLError(problem="found undefined alias 'a7'"))
+    "found undefined alias '...': put a text that begins with ! or * in quotes"
+    """
+    said = getattr(error, "problem", None) or one_line(error)
+    told, found = re.subn(r"(tag|alias|handle) (['\"]).*\2$", r"\1 '...'", said, flags=re.DOTALL)
+    return f"{told}: put a text that begins with ! or * in quotes" if found else told
 
 
 def unreadable(error: OmegaConfBaseException) -> tuple[Keys, str]:
