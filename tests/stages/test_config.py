@@ -530,6 +530,16 @@ def test_an_override_of_what_a_resolver_made_keeps_the_rest(folder):
     assert pipeline.stages[1].params["size"] == [5, 5]
 
 
+def test_an_override_of_a_part_of_a_value_leaves_the_other_parts(folder):
+    params = "params: {size: [5, 6], data: {mask: a, depth: b}}"
+    path = write(folder, SHARED.replace("WHOLE", f"{{notebook: ../work.ipynb, {params}}}"))
+    config = read_config(path, ["b.data.mask=c", "b.size.1=7"])
+    assert config.model.stages["b"].params == {"size": [5, 7], "data": {"mask": "c", "depth": "b"}}
+    for part in ("x", "9"):
+        with pytest.raises(ConfigError, match=rf"^command line: 'b.size.{part}=...' can't be set: "):
+            read_config(path, [f"b.size.{part}=7"]).problems.check()
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

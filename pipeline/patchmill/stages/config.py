@@ -249,7 +249,7 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
     told = repr(f"{key}=...")  # the value may be a secret
     if parts[0] not in OWN_KEYS:
         stages = tree.get("stages") or {}
-        if len(parts) != 2 or parts[0] not in stages:
+        if len(parts) < 2 or parts[0] not in stages:
             if len(parts) == 1 and parts[0] in stages:
                 problems.add(COMMAND_LINE, f"{told} names a stage only; it must look like {parts[0]}.PARAM=value")
                 return
@@ -258,7 +258,7 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
             known = hint or f"; its stages are {', '.join(map(str, stages)) or 'none'}"
             problems.add(COMMAND_LINE, f"{told} overrides nothing: the config has no stage {parts[0]}{known}")
             return
-        parts = ["stages", parts[0], "params", parts[1]]
+        parts = ["stages", parts[0], "params", *parts[1:]]
     # To YAML it is a key.
     value = f'"{SAMPLE}"' if value.strip() == SAMPLE else value
     try:
@@ -270,7 +270,7 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except yaml.YAMLError as error:
         problems.add(COMMAND_LINE, f"{told} can't be set: {no_yaml(error)}")
-    except (OmegaConfBaseException, TypeError, AttributeError) as error:
+    except (OmegaConfBaseException, TypeError, ValueError, AttributeError, IndexError) as error:
         problems.add(COMMAND_LINE, f"{told} can't be set: {one_line(error)}")
     problems.lines[tuple(parts)] = 0
 
