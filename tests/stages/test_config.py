@@ -271,6 +271,16 @@ def test_numbers_that_nobody_can_mean_are_named(folder, number):
         read_config(write(folder, CHAIN), [f"first.size={number}"]).problems.check()
 
 
+@pytest.mark.parametrize("number", ["10:00", "1:30:00", "1:30.5"])
+def test_a_number_that_is_minutes_and_seconds_to_yaml_alone_is_named(folder, number):
+    base = "is a number to the base of 60 with a colon in it: put it in quotes, or write a span of time as 10h"
+    with pytest.raises(ConfigError, match=rf"^some.yaml:10: first.size {base}$"):
+        read_config(write(folder, CHAIN.replace("size: 3", f"size: {number}")))
+    with pytest.raises(ConfigError, match=rf"^command line: 'limit=...' {base}$"):
+        read_config(write(folder, CHAIN), [f"limit={number}"]).problems.check()
+    assert read_config(write(folder, CHAIN.replace("size: 3", f"size: '{number}'"))).problems.found == []
+
+
 def test_places_that_meet_behind_a_link_meet(folder):
     (folder.parent / "out" / "a.zarr").mkdir(parents=True)
     (folder.parent / "out" / "link").symlink_to("a.zarr")

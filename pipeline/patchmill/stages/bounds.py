@@ -61,22 +61,24 @@ def expanded(node: yaml.Node) -> int:
     return count(node)
 
 
-def long_numbers(node: yaml.Node | None) -> list[Keys]:
-    """Keys of numbers that are longer than any that is meant, each node of YAML looked at once.
+def wrong_numbers(node: yaml.Node | None) -> list[tuple[Keys, str]]:
+    """Keys of numbers that nobody means, and what is wrong with each; each node of YAML is looked at once.
 
     Examples
     --------
-    >>> long_numbers(yaml.compose("{a: 1, b: [2, 1" + 1000 * "0" + "]}"))
-    [('b', '1')]
+    >>> wrong_numbers(yaml.compose("{a: 1, b: [2, 1" + 1000 * "0" + "]}"))
+    [(('b', '1'), 'is a number of more than 1,000 characters: put it in quotes if it is a text')]
+    >>> wrong_numbers(yaml.compose("limit: 10:00"))
+    [(('limit',), 'is a number to the base of 60 with a colon in it: put it in quotes, or write a span of time as 10h')]
     """
     seen: set[int] = set()
 
-    def found(one: yaml.Node, keys: Keys) -> Iterator[Keys]:
+    def found(one: yaml.Node, keys: Keys) -> Iterator[tuple[Keys, str]]:
         if id(one) in seen:
             return
         seen.add(id(one))
-        if isinstance(one, yaml.ScalarNode) and one.tag in _NUMBERS and len(one.value) > LONGEST_NUMBER:
-            yield keys
+        if isinstance(one, yaml.ScalarNode) and one.tag in _NUMBERS and (wrong := _wrong(one.value)):
+            yield keys, wrong
         if isinstance(one, yaml.MappingNode):
             for key, value in one.value:
                 yield from found(key, keys)
@@ -86,6 +88,15 @@ def long_numbers(node: yaml.Node | None) -> list[Keys]:
                 yield from found(value, (*keys, str(index)))
 
     return [] if node is None else list(found(node, ()))
+
+
+def _wrong(number: str) -> str:
+    """What is wrong with a number as it is written; nothing where it may be meant."""
+    if len(number) > LONGEST_NUMBER:
+        return f"is a number of more than {LONGEST_NUMBER:,} characters: put it in quotes if it is a text"
+    if ":" in number:
+        return "is a number to the base of 60 with a colon in it: put it in quotes, or write a span of time as 10h"
+    return ""
 
 
 def followed(raw: Any) -> tuple[int, Keys]:

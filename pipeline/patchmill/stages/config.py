@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from patchmill.errors import ConfigError, MissingSourceError
 from patchmill.stages.around import check_file, check_place
-from patchmill.stages.bounds import LONGEST_NUMBER, MOST_FOLLOWED, MOST_NODES, expanded, followed, long_numbers
+from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed, wrong_numbers
 from patchmill.stages.declared import nearest
 from patchmill.stages.models import OWN_KEYS, PipelineModel
 from patchmill.stages.packaged import PACKAGED, notebook_path, packaged_config
@@ -186,16 +186,13 @@ def _check_size(path: str, node: yaml.Node | None) -> None:
 
 
 def _check_numbers(node: yaml.Node | None, problems: Problems) -> None:
-    found = long_numbers(node)
+    found = wrong_numbers(node)
     if node is None or not found:
         return
     problems.lines.update(_lines(node, ()))
-    for keys in found:
-        problems.add(keys, f"{called(keys) or 'a key'} {_TOO_LONG}")
+    for keys, wrong in found:
+        problems.add(keys, f"{called(keys) or 'a key'} {wrong}")
     problems.check()
-
-
-_TOO_LONG = f"is a number of more than {LONGEST_NUMBER:,} characters: put it in quotes if it is a text"
 
 
 def _created(text: str) -> Any:
@@ -262,8 +259,8 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
     # To YAML it is a key.
     value = f'"{SAMPLE}"' if value.strip() == SAMPLE else value
     try:
-        if long_numbers(yaml.compose(value, Loader=yaml.SafeLoader)):
-            problems.add(COMMAND_LINE, f"{told} {_TOO_LONG}")
+        for _, wrong in wrong_numbers(yaml.compose(value, Loader=yaml.SafeLoader)):
+            problems.add(COMMAND_LINE, f"{told} {wrong}")
             return
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         _write_out(tree, parts)
