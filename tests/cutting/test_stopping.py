@@ -224,3 +224,25 @@ def test_a_notebooks_interrupt_button_does_the_same():
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+UNRAISABLE = """
+import os, signal, weakref
+from patchmill.cutting.stopping import terminable
+class Held: pass
+def let_go(_): os.kill(os.getpid(), signal.SIGTERM)
+def fail(_): raise ZeroDivisionError
+with terminable() as request:
+    for call in (let_go, fail):
+        held = Held()
+        reference = weakref.ref(held, call)
+        del held
+    print(request.signal)
+"""
+
+
+def test_where_nothing_can_be_raised_a_signal_makes_no_traceback():
+    said = subprocess.run([sys.executable, "-c", UNRAISABLE], capture_output=True, text=True, check=True)
+    assert said.stdout == f"{int(signal.SIGTERM)}\n"
+    assert "Interrupted" not in said.stderr
+    assert "ZeroDivisionError" in said.stderr

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 from patchmill.errors import Interrupted
 
@@ -120,10 +121,27 @@ def terminable() -> Iterator[StopRequest]:
     for number in before:
         signal.signal(number, asked)
     try:
-        yield request
+        with _unraised():
+            yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _unraised() -> Iterator[None]:
+    """Inside, an `Interrupted` that was raised where none can pass, as while Python lets go of a lock, is not told."""
+    tell = sys.unraisablehook
+
+    def told(raised: Any) -> None:
+        if not isinstance(raised.exc_value, Interrupted):
+            tell(raised)
+
+    sys.unraisablehook = told
+    try:
+        yield
+    finally:
+        sys.unraisablehook = tell
 
 
 # -- the end of the process ------------------------------------------------------------------------------------------
