@@ -460,6 +460,84 @@ def test_a_set_that_is_growing_is_not_damaged(tmp_path, monkeypatch, layout):
     assert objects(place) == between
 
 
+def once(act):
+    """For `progress`: does it the first time that it is called."""
+    calls = itertools.count()
+    return lambda _: None if next(calls) else act()
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_a_set_that_is_written_during_a_check_is_not_damaged(tmp_path, monkeypatch, layout, mode):
+    monkeypatch.setattr(shapes, "_SHARD", 40_000_000)
+    data, source, place = dataset(), tmp_path / "source.zarr", tmp_path / "set.zarr"
+    data.isel(time=slice(0, 2)).to_zarr(source, zarr_format=2)
+    patchmill.write_patches(source, place, 8, layout=layout, variables=["image"])
+
+    def write():
+        data.isel(time=slice(2, 3)).to_zarr(source, append_dim="time")
+        patch = 8 if mode == "append" else 7
+        patchmill.write_patches(source, place, patch, layout=layout, variables=["image"], mode=mode)
+
+    report = patchmill.verify(place, progress=once(write))
+    assert report.ok, report.lines()
+    assert report.objects == len(objects(place))
+    assert report.notes == ()
+
+
+def test_a_check_is_told_of_a_generation_that_begins_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(shapes, "_SHARD", 40_000_000)
+    data, source, place = dataset(), tmp_path / "source.zarr", tmp_path / "set.zarr"
+    data.isel(time=slice(0, 2)).to_zarr(source, zarr_format=2)
+    patchmill.write_patches(source, place, 8, variables=["image"])
+    data.isel(time=slice(2, 3)).to_zarr(source, append_dim="time")
+
+    def write():
+        monkeypatch.setattr("patchmill.cutting.conducting.commit", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            patchmill.write_patches(source, place, 8, variables=["image"], mode="append")
+
+    report = patchmill.verify(place, progress=once(write))
+    assert report.ok, report.lines()
+    assert report.notes == ("a generation was begun and not finished: its objects are not looked at",)
+
+
+@pytest.mark.parametrize("shard", [9000, 40_000_000])
+def test_a_source_that_is_added_to_during_a_check_is_not_damaged(tmp_path, monkeypatch, shard):
+    """A new shard would be foreign to it, and one that was filled up hold too much."""
+    monkeypatch.setattr(shapes, "_SHARD", shard)
+    place = sizes(tmp_path)
+
+    def add():
+        np.save(tmp_path / "4.npy", pixels((23, 90), "uint8"))
+        patchmill.ingest(str(tmp_path / "*.npy"), place, mode="append")
+
+    report = patchmill.verify(place, progress=once(add))
+    assert report.ok, report.lines()
+    assert report.objects == len(objects(place))
+
+
+@pytest.mark.parametrize(("written", "looks"), [(False, 1), (True, 3)])
+def test_a_check_of_what_is_damaged_ends(tmp_path, monkeypatch, written, looks):
+    source, place, seen, everything = sizes(tmp_path), tmp_path / "set.zarr", [], Survey.everything
+    monkeypatch.setattr(shapes, "_SHARD", 40_000_000)
+
+    def look(survey):
+        seen.append(survey)
+        everything(survey)
+        if written:
+            patchmill.write_patches(source, place, 8 - len(seen), mode="overwrite")
+            (place / one_shard(place)).unlink()
+
+    patchmill.write_patches(source, place, 8)
+    (place / one_shard(place)).unlink()
+    monkeypatch.setattr(Survey, "everything", look)
+    report = patchmill.verify(place)
+    assert (len(seen), len(report.missing)) == (looks, 1)
+    told = ("somebody wrote during each of several looks, so what was found may be no damage",)
+    assert report.notes == (told if written else ())
+
+
 def test_more_than_one_wrong_byte_of_the_root(place):
     root = (place / "zarr.json").read_bytes()
     (place / "zarr.json").write_bytes(flipped(flipped(root, 300), 900))

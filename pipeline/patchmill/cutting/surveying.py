@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,9 @@ Target = tuple[str, Index, Expected]
 Seen = tuple[Finding | None, int]
 """What is wrong with an object, and its stored bytes."""
 
+Begun = tuple[dict[str, Any] | None, bool]
+"""The request of a generation that was begun, and whether objects of an append of `ingest` are on their way."""
+
 
 @dataclass(slots=True, eq=False)
 class Survey:
@@ -54,6 +59,8 @@ class Survey:
         Whether a generation of it was begun and not finished, so that objects of more images may be there.
     following : StoredGroup or None
         What it will be, where an append is being committed.
+    begun : tuple
+        What `unfinished` said before anything was looked at.
     """
 
     group: StoredGroup
@@ -63,6 +70,7 @@ class Survey:
     comparing: Comparing | None = None
     growing: bool = False
     following: StoredGroup | None = None
+    begun: Begun = (None, False)
     objects: int = 0
     nbytes: int = 0
     total: int = 0
@@ -139,21 +147,14 @@ class Survey:
 
     def _unfinished(self) -> None:
         """Find out whether the store is just being added to, or whoever did that was killed."""
-        place = self.group.place
-        request = begun(place)
+        place, self.begun = self.group.place, unfinished(self.group)
+        request, publishing = self.begun
         if request is not None:
             self.growing = not request.get("aside", False)
             self.following = following(place) if self.growing else None
             self.notes.append("a generation was begun and not finished: its objects are not looked at")
-        elif self.group.own.get("kind") == "source" and place.is_local:
-            self._published()
-
-    def _published(self) -> None:
-        # Here, since the room of ingesting loads readers of images, which the check of a patch set does without.
-        from patchmill.ingesting import appending
-
-        if appending.is_publishing(self.group.place):
-            self.growing, self.following = True, appending.following(self.group.place)
+        elif publishing:
+            self.growing, self.following = True, _appending().following(place)
             self.notes.append(
                 "an append was begun and not finished: its objects and the record of files are not looked at; "
                 "call ingest again, which finishes it"
@@ -225,6 +226,20 @@ class Survey:
                     self.findings.append(_extra(self.group, name, index, each, key))
             elif each is not None and not (self.growing and rest.startswith(("c/", "c."))):
                 self.foreign.append(key)
+
+
+def unfinished(group: StoredGroup) -> Begun:
+    """What is just being added to a store, or was when its writer was killed."""
+    request = begun(group.place)
+    ingested = request is None and group.own.get("kind") == "source" and group.place.is_local
+    return request, ingested and _appending().is_publishing(group.place)
+
+
+def _appending() -> ModuleType:
+    # Here, since the room of ingesting loads readers of images, which the check of a patch set does without.
+    from patchmill.ingesting import appending
+
+    return appending
 
 
 def finding_of(group: StoredGroup, name: str, index: Index, expected: Expected, look: Look) -> Finding:

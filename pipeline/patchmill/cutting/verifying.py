@@ -20,7 +20,7 @@ from patchmill.cutting.remaking import request_from_stored
 from patchmill.cutting.repairing import Bench, bench_for, repair_metadata
 from patchmill.cutting.reports import Finding, Report
 from patchmill.cutting.stopping import Stop, stoppable
-from patchmill.cutting.surveying import RECORD, Survey
+from patchmill.cutting.surveying import RECORD, Survey, unfinished
 from patchmill.errors import CorruptChunkError, HeldError, IncompleteError, NotAPatchSetError, PatchmillError
 from patchmill.planning import memory_limit, worker_count
 from patchmill.reading import open_patches
@@ -30,6 +30,8 @@ from patchmill.storage.seals import has_seal, is_sealed, mended
 from patchmill.types import Watch
 
 _ROOT = "zarr.json"
+
+_TRIES = 3
 
 
 def verify(
@@ -163,7 +165,18 @@ class _Call:
         return replace(group, place=self.place), [Finding("", _ROOT, None, "one byte of the root is wrong")]
 
     def survey(self) -> tuple[Survey, StoredGroup | None]:
-        """Look at everything."""
+        """Look at everything; again where something is found and somebody wrote meanwhile, which may be all it was."""
+        for _ in range(_TRIES):
+            root = self.place.read(_ROOT)
+            survey, group = self._survey()
+            if group is None or not (survey.findings or survey.foreign):
+                return survey, group
+            if (self.place.read(_ROOT), unfinished(group)) == (root, survey.begun):
+                return survey, group
+        survey.notes.append("somebody wrote during each of several looks, so what was found may be no damage")
+        return survey, group
+
+    def _survey(self) -> tuple[Survey, StoredGroup | None]:
         group, findings = self.group_and_root()
         if group is None:
             survey = Survey(StoredGroup(self.place, {}, {}), 1, self.progress, self.stop, findings=findings, objects=1)
