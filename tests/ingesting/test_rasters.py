@@ -184,6 +184,15 @@ def test_nodata_scales_and_offsets_that_differ(rng, tmp_path, ingest):
     assert all(note in repr(report) for note in report.notes)
 
 
+@pytest.mark.parametrize("other", ["<NoDataValue>-9999</NoDataValue>", ""])
+def test_bands_whose_nodata_differ_are_refused(tmp_path, ingest, other):
+    write(tmp_path / "a.tif", np.zeros((2, 20, 30), np.int16))
+    bands = f'<PAMRasterBand band="1"><NoDataValue>0</NoDataValue></PAMRasterBand><PAMRasterBand band="2">{other}'
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{bands}</PAMRasterBand></PAMDataset>")
+    with pytest.raises(SourceError, match=r"bands of several nodata values, 0\.0, (-9999\.0|None): give them one"):
+        ingest(tmp_path / "a.tif")
+
+
 def test_a_file_with_keys_and_no_transform_warns_nobody(rng, tmp_path, ingest):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

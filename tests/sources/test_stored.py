@@ -287,6 +287,39 @@ def test_channels_that_can_not_be(dataset):
         open_source(own, channels=["a"])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "kept"),
+    [
+        ("i2", (0, -9999), "a 0, b -9999"),
+        ("i2", (0, None), "a 0, b None"),
+        ("i2", (0, 0.0), 0),
+        ("u1", (-1, None), -1),
+        ("f4", (np.nan, None), np.nan),
+        ("f4", (0.1, np.float32(0.1)), 0.1),
+    ],
+)
+def test_channels_share_one_nodata(dtype, nodata, kept):
+    own = {
+        name: (("y", "x"), np.ones((9, 9), dtype), {"nodata": value}) for name, value in zip("ab", nodata, strict=True)
+    }
+    if isinstance(kept, str):
+        with pytest.raises(ValueError, match=f"agree on nodata, got {kept}: give them one, or cut them as variables="):
+            open_source(xr.Dataset(own), channels=["a", "b"])
+    else:
+        np.testing.assert_equal(open_source(xr.Dataset(own), channels=["a", "b"]).variables[0].nodata, kept)
+
+
+@pytest.mark.parametrize("other", [(1.0, 2.0), (1.0, 3.0), None])
+def test_channels_share_the_nodata_of_each_image(other):
+    own = {name: (("image", "y", "x"), np.ones((2, 9, 9))) for name in "ab"}
+    own |= {f"nodata_{name}": ("image", list(each)) for name, each in (("a", (1.0, 2.0)), ("b", other)) if each}
+    if other == (1.0, 2.0):
+        assert open_source(xr.Dataset(own), channels=["a", "b"]).variables[0].nodatas.tolist() == [1, 2]
+    else:
+        with pytest.raises(ValueError, match="agree on nodata, got a one each image, b "):
+            open_source(xr.Dataset(own), channels=["a", "b"])
+
+
 def test_an_array_may_be_called_like_an_axis(tmp_path):
     """As the canonical one is; only an array of one axis can be a coordinate."""
     group = zarr.open_group(tmp_path / "group.zarr", mode="w")

@@ -45,6 +45,7 @@ def _scene(path: str, label: str, driver: str, reading: Reading) -> Scene:
     """The scene of one page, at the level asked for; what GDAL keeps for the finest level only comes from there."""
     with _dataset(path, driver, 0) as base:
         _refuse_level(base, reading.level)
+        _refuse_nodata(base.nodatavals)
         dtype, several, names = _dtype(base.dtypes), base.count > 1, _names(base)
         with _dataset(path, driver, reading.level) as dataset:
             return Scene(
@@ -86,6 +87,13 @@ def _refuse_level(dataset: Any, level: int) -> None:
     levels = 1 + min((len(dataset.overviews(band)) for band in dataset.indexes), default=0)
     if level >= levels:
         raise UnfitError(no_level(levels, level))
+
+
+def _refuse_nodata(values: Sequence[float | None]) -> None:
+    """Raise where a file beside it, .aux.xml, gives bands different ones: a source has one for all channels."""
+    if len({str(value) for value in values}) > 1:
+        told = ", ".join(map(str, values))
+        raise UnfitError(f"has bands of several nodata values, {told}: give them one, as gdal_translate -a_nodata does")
 
 
 def _dtype(names: Sequence[str]) -> np.dtype[Any]:

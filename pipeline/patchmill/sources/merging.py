@@ -17,6 +17,7 @@ from patchmill.sources.model import (
     UnknownVariableError,
     Variable,
     channel_labels,
+    comparable_nodata,
     packing_attribute,
 )
 from patchmill.sources.readers import Selected, Stacked
@@ -170,7 +171,7 @@ def merged(source: Source, channels: Sequence[str]) -> Source:
     Raises
     ------
     ValueError
-        If they have channels of their own, or other shapes or dtypes than the first.
+        If they have channels of their own, or other shapes, dtypes or nodata than the first.
     """
     named = {variable.name: variable for variable in source.variables}
     parts = [named[name] for name in channels]
@@ -207,6 +208,21 @@ def _refuse_different(parts: Sequence[Variable]) -> None:
             raise ValueError(
                 f"channels are made of variables of one shape and dtype, got {kinds}: cast or leave some out"
             )
+    if len({_nodata(part) for part in parts}) > 1:
+        told = ", ".join(
+            f"{part.name} {'one each image' if part.nodatas is not None else part.nodata}" for part in parts
+        )
+        raise ValueError(
+            f"channels are made of variables that agree on nodata, got {told}: give them one, or cut them as variables="
+        )
+
+
+def _nodata(part: Variable) -> Any:
+    """What stands for "nothing measured" as its pixels have it, a tuple where images differ; None for NaN too."""
+    if part.nodatas is not None:
+        return tuple(None if np.isnan(value) else value for value in part.nodatas.tolist())
+    value = comparable_nodata(part.nodata, part.dtype)
+    return None if value is None or value != value else part.dtype.type(value)
 
 
 def _shape(part: Variable) -> tuple[int, ...]:
@@ -231,8 +247,8 @@ def _one(parts: Sequence[Variable]) -> Variable:
         chunks=(image, 1, y, x),
         read=Stacked(tuple(part.read for part in parts)),
         lazy=_lazy(parts),
-        nodata=first.nodata if len({repr(part.nodata) for part in parts}) == 1 else None,
-        nodatas=_nodatas(parts),
+        nodata=first.nodata,
+        nodatas=first.nodatas,
         packings={kind: values for kind, values in packings.items() if values.ndim > 1},
         attributes=common
         | {packing_attribute(kind): values.tolist() for kind, values in packings.items() if values.ndim == 1},
@@ -254,16 +270,6 @@ def _packing(parts: Sequence[Variable], kind: str) -> NDArray[np.float64] | None
 def _is_of(value: Any, channels: int) -> bool:
     """Whether an attribute is a list of a number for each of so many channels."""
     return isinstance(value, list) and len(value) == channels and all(isinstance(one, int | float) for one in value)
-
-
-def _nodatas(parts: Sequence[Variable]) -> NDArray[np.float64] | None:
-    """What stands for "nothing measured" in each image, where all of them agree on it."""
-    first = parts[0].nodatas
-    if first is None or any(
-        part.nodatas is None or not np.array_equal(part.nodatas, first, equal_nan=True) for part in parts
-    ):
-        return None
-    return first
 
 
 def _lazy(parts: Sequence[Variable]) -> Any:
