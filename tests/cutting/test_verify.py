@@ -316,6 +316,45 @@ def test_a_source_that_moved(place):
     assert objects(place) == healthy
 
 
+def unloaded(path):
+    """What lies at `path`, read by xarray, without Dask and not loaded."""
+    if path.suffix == ".nc":
+        return xr.open_dataset(path, engine="h5netcdf", cache=False)
+    return xr.open_zarr(path, chunks=None, consolidated=False)
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+def test_an_object_that_is_not_loaded_is_known_where_its_file_moved(tmp_path, kind):
+    old, new, place = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}", tmp_path / "set.zarr"
+    data = dataset()[["image"]]
+    data.to_netcdf(old, engine="h5netcdf") if kind == "nc" else data.to_zarr(old, zarr_format=2, consolidated=False)
+    with unloaded(old) as source:
+        patchmill.write_patches(source, place, 8)
+    healthy = objects(place)
+    (place / one_shard(place)).unlink()
+    old.rename(new)
+    with unloaded(new) as source:
+        assert patchmill.verify(place, repair=True, source=source).ok
+    assert objects(place) == healthy
+
+
+@pytest.mark.parametrize("name", [None, "https://host/{}.nc"])
+def test_a_file_that_was_written_again_is_another_source(tmp_path, name):
+    """Its time, or its URL, is all that tells where a set has no statistics and nothing of a shard is left."""
+    old, new, place = tmp_path / "a.nc", tmp_path / "b.nc", tmp_path / "set.zarr"
+    data = dataset()[["image"]]
+    data.to_netcdf(old, engine="h5netcdf")
+    (data + 1).astype("uint16").to_netcdf(new, engine="h5netcdf")
+    os.utime(new, ns=(0, 0))
+    with unloaded(old) as source, unloaded(new) as other:
+        for number, each in enumerate((source, other) if name else ()):
+            each["image"].encoding["source"] = name.format(number)
+        patchmill.write_patches(source, place, 8, statistics=False)
+        (place / one_shard(place)).unlink()
+        with pytest.raises(SourceError, match="is not what"):
+            patchmill.verify(place, repair=True, source=other)
+
+
 @pytest.mark.parametrize("harm", ["flip", "delete"])
 def test_another_source_is_refused_and_nothing_replaced(tmp_path, harm):
     source, place = stored(tmp_path), tmp_path / "set.zarr"

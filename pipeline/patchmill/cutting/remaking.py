@@ -114,8 +114,23 @@ def _refuse_another(group: StoredGroup, made: Request, *, moved: bool) -> None:
 
 
 def _placeless(request: Mapping[str, Any]) -> dict[str, Any]:
-    source = {key: value for key, value in request["source"].items() if key not in _PLACE}
+    source = {key: _unplaced(value) for key, value in request["source"].items() if key not in _PLACE}
     return {**request, "source": source}
+
+
+def _unplaced(value: Any) -> Any:
+    """A part of a source's identity without the names of files that arrays of xarray are read from."""
+    if isinstance(value, Mapping):
+        return {key: _unplaced(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_nameless(each) if isinstance(each, Mapping) else _unplaced(each) for each in value]
+    return value
+
+
+def _nameless(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """A file without its name, unless the name, such as a URL, is all that tells it from another one."""
+    told = "changed" in origin or "metadata" in origin
+    return {key: value for key, value in origin.items() if not (told and key in _PLACE)}
 
 
 def _number(value: Any) -> Any:
