@@ -438,6 +438,8 @@ def test_a_folder_that_can_not_be_made_is_no_other_writer():
         ({"variables": 3}, TypeError, r"variables must be a name or a list of names .*, got 3$"),
         ({"variables": [["a"]]}, TypeError, r"variables must be a name or a list of names .*, got \[\['a'\]\]$"),
         ({"variables": b"a"}, TypeError, "variables must be a name or a list of names .*, got b'a'$"),
+        ({"variables": {"a"}}, TypeError, "variables must be a name or a list of names .*, got {'a'}$"),
+        ({"channels": frozenset("a")}, TypeError, "channels must be a name or a list of names .*, got frozenset"),
         ({"channels": 3}, TypeError, "channels must be a name or a list of names .*, got 3$"),
         ({"channels": np.array(3)}, TypeError, "channels must be a name or a list of names .*, got array"),
         ({"channels": (n for n in "ab")}, TypeError, "channels must be a name or a list of names .*, got <gen"),

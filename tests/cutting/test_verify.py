@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -422,6 +423,26 @@ def test_channels_of_variables(tmp_path):
     healthy = objects(place)
     (place / one_shard(place)).unlink()
     assert patchmill.verify(place, repair=True).ok
+    assert objects(place) == healthy
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"variables": {"image": 1, "mask": 2}.keys()},
+        {"variables": dataset().data_vars},
+        {"variables": "mask"},
+        {"channels": {"mask": 1}.keys()},
+        {"dims": MappingProxyType({"channel": "band"})},
+    ],
+    ids=["keys", "data variables", "a name", "keys as channels", "a mapping"],
+)
+def test_what_was_asked_for_as_a_view_is_found_again(tmp_path, asked):
+    place = tmp_path / "set.zarr"
+    patchmill.write_patches(dataset(), place, 20, **asked)
+    healthy = objects(place)
+    (place / next(key for key in healthy if "/c/0/0/0/0/0" in key)).unlink()
+    assert patchmill.verify(place, repair=True, source=dataset()).ok
     assert objects(place) == healthy
 
 

@@ -32,6 +32,7 @@ from patchmill.sources.model import (
     packing_array,
     plain_attributes,
 )
+from patchmill.sources.naming import as_dims, as_names
 from patchmill.storage import FORMAT, Location, digest
 from patchmill.storage.heap import in_use
 from patchmill.transforms import Transform, as_transform, cast, is_storable
@@ -183,6 +184,7 @@ def make_request(
     if edge != "pad" or pad_mode != "constant":
         pad_value = 0
     limit, threads = memory_limit(memory), worker_count(workers)
+    variables, channels, dims = as_names(variables, "variables"), as_names(channels, "channels"), as_dims(dims)
     opened = open_source(source, variables=variables, dims=dims, channels=channels, storage_options=storage_options)
     _refuse_names(opened)
     grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)

@@ -37,7 +37,7 @@ def as_dims(dims: Any) -> Dims:
                 f'dims must name each axis by a text, such as {{"y": "lat", "x": "lon"}} or ("y", "x", "channel"), '
                 f"got {each!r} in {dims!r}"
             )
-    return dims if isinstance(dims, Mapping) else tuple(dims)
+    return dict(dims) if isinstance(dims, Mapping) else tuple(dims)
 
 
 def as_names(names: Any, called: str) -> list[Any] | None:
@@ -46,7 +46,7 @@ def as_names(names: Any, called: str) -> list[Any] | None:
     Raises
     ------
     TypeError
-        If it is no collection of names.
+        If it is no collection of names, or a set, which has no order.
     ValueError
         If it is empty.
 
@@ -66,7 +66,9 @@ def as_names(names: Any, called: str) -> list[Any] | None:
 
 
 def _is_collection(names: Any) -> bool:
-    return isinstance(names, Collection) and not isinstance(names, bytes) and getattr(names, "ndim", 1) == 1
+    # The order of a set differs between processes, and that of names decides what is cut.
+    ordered = isinstance(names, Collection) and not isinstance(names, bytes | set | frozenset)
+    return ordered and getattr(names, "ndim", 1) == 1
 
 
 def canonical_axes(names: Sequence[str] | None, ndim: int, dims: Dims, where: str) -> dict[str, int]:
