@@ -242,6 +242,22 @@ def test_what_was_measured_is_not_masked_where_it_becomes_like_nodata(tmp_path, 
     assert_whole(ps)
 
 
+@pytest.mark.parametrize("changed", [{}, {"dtype": "float64"}, {"transform": "scale(2)"}], ids=str)
+@pytest.mark.parametrize("own", [False, True])
+def test_what_is_infinite_is_not_a_nodata_beyond_the_type(tmp_path, own, changed):
+    """The least number in double precision would be -inf in single precision."""
+    least, values = float(np.finfo(np.float64).min), np.ones((2, 20, 20), np.float32)
+    values[:, 3] = -np.inf
+    data = xr.Dataset({"img": (("image", "y", "x"), values, {} if own else {"nodata": least})})
+    data = data.assign(nodata_img=("image", [least, 7.0])) if own else data
+    ps = patchmill.write_patches(data, tmp_path / "set.zarr", 20, statistics=True, **changed)
+    assert (ps.catalog.valid_fraction.values == 1).all()
+    assert (ps.catalog.stat_min.values == -np.inf).all()
+    for each in (ps, patchmill.view_patches(data, 20)):
+        assert each.read([0, 1], masked=True).count() == values.size
+    assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+
+
 @pytest.mark.parametrize(
     ("dtype", "nodata", "changed"),
     [

@@ -19,7 +19,7 @@ from patchmill.cutting.reports import Finding
 from patchmill.errors import PatchmillError
 from patchmill.reading import PatchSet
 from patchmill.reading.patchset import SetVariable
-from patchmill.sources.model import nodata_array, one_nodata
+from patchmill.sources.model import comparable_nodata, nodata_array, one_nodata
 from patchmill.sources.zarrs import nodata_of
 from patchmill.storage import BulkArray, StoredGroup
 
@@ -145,6 +145,7 @@ class Comparing:
     def _counted(self, patches: Array, nodata: Any, region: Region) -> Array | None:
         """Which values count: inside their image, and measured; None where all do."""
         counted = [~np.isnan(patches)] if patches.dtype.kind in "fc" else []
+        nodata = comparable_nodata(nodata, patches.dtype)
         if nodata is not None and nodata == nodata:
             counted.append(patches != nodata)
         if self.ps.grid.edge == "pad":

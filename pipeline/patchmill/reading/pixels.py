@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.sources.model import one_nodata
+from patchmill.sources.model import comparable_nodata, one_nodata
 from patchmill.storage import TensorStoreArray
 
 Array = NDArray[Any]
@@ -33,6 +33,7 @@ def masked(values: Array, nodata: Any) -> Array:
 
 def _equal(values: Array, nodata: Any) -> Any:
     """Where `values` are `nodata`, a number of Python's, which NumPy rounds to their dtype: so do the statistics."""
+    nodata = comparable_nodata(nodata, values.dtype)
     return False if nodata is None else values == nodata
 
 

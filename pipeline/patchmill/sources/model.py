@@ -81,11 +81,14 @@ class Variable:
         return self.nodata if self.nodatas is None else one_nodata(self.nodatas[image], self.dtype)
 
     def nodata_runs(self, images: tuple[int, int]) -> Iterator[tuple[slice, Any]]:
-        """Runs of images that share such a value, or have none: which of `images` they are, counted from the first."""
+        """Runs of images that share such a value: which of `images` they are, counted from the first, and the value.
+
+        It is None where they have none, or one that no pixel can equal.
+        """
         first, stop = images
         ends = np.flatnonzero(_differ(self.nodatas[first:stop])) + 1 if self.nodatas is not None else np.empty(0, int)
         for a, b in pairwise([0, *ends.tolist(), stop - first]):
-            yield slice(a, b), self.nodata_at(first + a)
+            yield slice(a, b), comparable_nodata(self.nodata_at(first + a), self.dtype)
 
 
 def _differ(values: NDArray[np.float64]) -> NDArray[np.bool_]:
