@@ -350,6 +350,22 @@ def test_attributes_of_every_kind_become_strict_json(tmp_path):
             json.loads(text, parse_constant=refuse)
 
 
+@pytest.mark.parametrize(("value", "same"), [(np.longdouble(1.5), 1.5), (np.clongdouble(1.5 + 2j), 1.5 + 2j)])
+def test_pad_values_of_more_than_double_precision_are_the_numbers_they_become(tmp_path, value, same):
+    image = np.ones((9, 9), "c16")
+    patchmill.write_patches(image, tmp_path / "set.zarr", 4, edge="pad", pad_value=value)
+    again = patchmill.write_patches(image, tmp_path / "set.zarr", 4, edge="pad", pad_value=same)
+    assert again[-1][-1, -1] == same
+
+
+def test_a_pad_value_of_minus_zero_is_another_request_than_zero(tmp_path):
+    image = np.ones((9, 9), "f4")
+    ps = patchmill.write_patches(image, tmp_path / "set.zarr", 4, edge="pad", pad_value=-0.0)
+    assert np.signbit(ps[-1][-1, -1])
+    with pytest.raises(PatchmillError, match=r"differs in grid\.pad_value"):
+        patchmill.write_patches(image, tmp_path / "set.zarr", 4, edge="pad", pad_value=0)
+
+
 def test_a_folder_where_the_workshop_would_be_is_left_alone(tmp_path):
     image = pixels((20, 20), "uint8")
     (tmp_path / "out.patchmill").mkdir()

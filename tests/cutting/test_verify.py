@@ -823,9 +823,19 @@ def test_a_seal_finds_and_mends_any_byte(before, after, at, wrong):
     assert mended(root) == root
 
 
-@pytest.mark.parametrize("value", [7, np.uint8(7), np.array(7)])
-def test_a_repair_pads_as_the_cut_did(tmp_path, value):
-    np.save(tmp_path / "a.npy", pixels((12, 12), "uint8"))
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("uint8", 7),
+        ("uint8", np.uint8(7)),
+        ("uint8", np.array(7)),
+        ("float32", -0.0),
+        ("float32", np.longdouble(1.5)),
+        ("complex64", np.clongdouble(1.5 + 2j)),
+    ],
+)
+def test_a_repair_pads_as_the_cut_did(tmp_path, dtype, value):
+    np.save(tmp_path / "a.npy", pixels((12, 12), dtype))
     patchmill.ingest(tmp_path / "a.npy", tmp_path / "source.zarr")
     patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 8, edge="pad", pad_value=value)
     before = array_objects(tmp_path / "set.zarr")

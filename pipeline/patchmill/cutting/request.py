@@ -121,7 +121,7 @@ class Request:
         return {
             "format": FORMAT,
             "layout": self.plan.layout,
-            "grid": self.grids.canvas.to_dict() | {"pad_mode": self.pad_mode, "pad_value": as_json(self.pad_value)},
+            "grid": self.grids.canvas.to_dict() | {"pad_mode": self.pad_mode, "pad_value": _told_fill(self.pad_value)},
             "images": len(sizes),
             "sizes": digest(np.ascontiguousarray(sizes, "<i8").tobytes()) if differ else "all as the canvas",
             "source": dict(self.source.identity),
@@ -255,6 +255,12 @@ def channel_labels_of(source: Source) -> dict[str, list[str]]:
             values = range(variable.shape[1]) if label is None else label.values
             found[variable.name if several else ""] = [str(each) for each in values]
     return found
+
+
+def _told_fill(value: Any) -> Any:
+    """A pad value; that of -0.0, which equals 0 and is other bytes, as text."""
+    told = as_json(value)
+    return str(told) if told == 0 and math.copysign(1, told) < 0 else told
 
 
 def _told_nodata(variable: Variable, images: int | None) -> Any:
@@ -473,6 +479,8 @@ def _refuse_names(source: Source) -> None:
 def as_json(value: Any) -> Any:
     """A value as JSON has it; what it lacks as text: NaN, infinities, complex numbers."""
     value = value.item() if isinstance(value, np.generic) or getattr(value, "shape", None) == () else value
+    if isinstance(value, np.inexact):  # numbers of more than double precision, which have no other item
+        value = complex(value) if isinstance(value, np.complexfloating) else float(value)
     if isinstance(value, Mapping) or not isinstance(value, int | float | str | bool | type(None)):
         return str(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
