@@ -198,6 +198,7 @@ def test_geotiff(tmp_path):
         transform=rasterio.Affine(10, 0, 500000, 0, -10, 5000000), nodata=0, tiled=True, blockxsize=16, blockysize=16,
     ) as file:  # fmt: skip
         file.write(image)
+        file.descriptions = ("r", "g", "b")
     source = open_source(tmp_path / "a.tif")
     (variable,) = source.variables
     assert (variable.shape, variable.nodata, variable.chunks[2:]) == ((1, 3, 40, 50), 0, (16, 16))
@@ -205,6 +206,8 @@ def test_geotiff(tmp_path):
     np.testing.assert_array_equal(
         variable.read((slice(0, 1), slice(1, 3), slice(5, 40), slice(0, 7)))[0], image[1:, 5:, :7]
     )
+    (chosen,) = open_source(tmp_path / "a.tif", channels=["3", "1"]).variables
+    assert chosen.attributes["long_name"] == ["b", "r"]
     ps = patchmill.write_patches(tmp_path / "a.tif", tmp_path / "set.zarr", 16)
     np.testing.assert_array_equal(ps[0], image[:, :16, :16])
     np.testing.assert_array_equal(pixels(pickle.loads(pickle.dumps(source)), (slice(0, 1), *EVERYTHING[1:]))[0], image)
@@ -413,6 +416,13 @@ def test_what_belongs_to_chosen_channels_goes_along(tmp_path):
         patchmill.plan(source, 16, channels=["B08", "B04"], variables=["image"], keep='mean["B02"] > 0')
     with pytest.raises(PatchmillError, match=r"other|channels"):
         patchmill.write_patches(source, tmp_path / "a.out", 16, channels=["B04", "B08"], variables=["image"])
+
+
+def test_texts_of_chosen_channels_go_along_and_other_lists_stay():
+    attributes = {"long_name": ["red", "green"], "units": "1", "standard_name": ["a", "b", "c"], "valid_range": [0, 9]}
+    data = xr.DataArray(MANY[:, :2], {"band": ["r", "g"]}, ("time", "band", "y", "x"), "image", attributes)
+    image = open_source(data, channels=["g"]).variables[0]
+    assert image.attributes == attributes | {"long_name": ["green"]}
 
 
 def test_a_chosen_source_travels_and_keeps_its_order(tmp_path):

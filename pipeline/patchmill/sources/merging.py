@@ -29,6 +29,10 @@ NAME = "image"
 _EACH = frozenset(map(packing_attribute, PACKINGS))
 """Attributes that have a value for each channel."""
 
+_TEXTS = frozenset({"long_name", "standard_name", "units"})
+"""Attributes that may have a text for each channel, as those of a GeoTIFF's bands; of other lists, such as a valid
+range of two numbers, length says nothing."""
+
 _LISTED = 20
 """Labels that an error lists; of hyperspectral images there are hundreds."""
 
@@ -138,7 +142,7 @@ def chosen(source: Source, name: str, channels: Sequence[str]) -> Source:
         lazy=None if old.lazy is None else _picked(old.lazy, numbers),
         packings={kind: values[:, list(numbers)] for kind, values in old.packings.items()},
         attributes={
-            key: [value[number] for number in numbers] if key in _EACH and _is_of(value, old.shape[1]) else value
+            key: [value[number] for number in numbers] if _is_each(key, value, old.shape[1]) else value
             for key, value in old.attributes.items()
         },
     )
@@ -156,6 +160,13 @@ def chosen(source: Source, name: str, channels: Sequence[str]) -> Source:
             lambda: {**source.identity, "channels": [list(each) for each in zip(channels, numbers, strict=True)]}
         ),
     )
+
+
+def _is_each(key: str, value: Any, channels: int) -> bool:
+    """Whether an attribute is a list of something for each of so many channels."""
+    if key in _TEXTS:
+        return isinstance(value, list) and len(value) == channels
+    return key in _EACH and _is_of(value, channels)
 
 
 def _picked(lazy: Any, numbers: Sequence[int]) -> Any:
