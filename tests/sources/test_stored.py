@@ -399,6 +399,13 @@ def test_channels_are_chosen_by_label(tmp_path, kind, names):
     assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
 
 
+@pytest.mark.parametrize("name", [5, None])
+def test_a_name_that_is_no_text_is_no_variable(tmp_path, name):
+    for source in (labeled(tmp_path, "zarr"), labeled(tmp_path, "xarray")):
+        with pytest.raises(ValueError, match=f"has no variable {name}, it has image, mask$"):
+            open_source(source, variables=[name])
+
+
 def test_what_belongs_to_chosen_channels_goes_along(tmp_path):
     source = labeled(tmp_path, "zarr")
     image = open_source(source, channels=["B08", "B04"]).variables[0]

@@ -172,11 +172,11 @@ class UnknownVariableError(ValueError):
         self.known = tuple(known)
 
 
-def no_variable(where: str, name: str, known: Sequence[str]) -> UnknownVariableError:
+def no_variable(where: str, name: Any, known: Sequence[str]) -> UnknownVariableError:
     """The error for a variable that `where` lacks; `known` are those with pixels, since no other can be cut."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return UnknownVariableError(f"{where} has no variable {name!r}, it has {', '.join(known) or 'none'}{hint}", known)
 
