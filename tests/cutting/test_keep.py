@@ -13,6 +13,7 @@ import patchmill
 from cuts import CUTS, array_objects, expected_patches, pixels, tiny_shards  # noqa: F401 - a fixture
 from patchmill.cutting import tasks
 from patchmill.patches.views import source_pixels  # noqa: F401
+from patchmill.planning import shapes
 
 
 def bright(patches):
@@ -77,6 +78,22 @@ def test_a_function_gets_some_rows_of_all_variables_at_a_time(tmp_path, monkeypa
         assert max(handed) <= max(most, 3 * 20 * 16 * 3)
         np.testing.assert_array_equal(again.catalog["exists"], once.catalog["exists"])
     assert array_objects(tmp_path / "1.zarr") == array_objects(tmp_path / "once.zarr")
+
+
+@pytest.mark.parametrize("read", ["region", "overlap"])
+@pytest.mark.parametrize("mode", ["reflect", "symmetric"])
+def test_a_function_sees_the_patches_that_the_set_gives(tmp_path, monkeypatch, mode, read):
+    monkeypatch.setattr(shapes, "_SHARD", 64)
+    seen = set()
+
+    def keep(patches):
+        seen.update(each.tobytes() for each in patches)
+        return np.ones(len(patches), bool)
+
+    arguments = {"edge": "pad", "pad_mode": mode, "layout": "canvas", "keep": keep, "tuning": {"read": read}}
+    ps = patchmill.write_patches(pixels((1, 16, 16), "uint16"), tmp_path / "set.zarr", 5, **arguments)
+    assert len(ps) == 16
+    assert {each.tobytes() for each in ps.read(np.arange(len(ps)))} <= seen
 
 
 def test_dropped_patches_take_no_space(tmp_path):

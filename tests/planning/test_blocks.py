@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from patchmill.grid import Axis, ImageGrids, PatchGrid
-from patchmill.planning import Shards, Work, halo_of, tiles_of, waves
+from patchmill.planning import Shards, Work, halo_of, looked_back, tiles_of, waves
 from patchmill.planning.blocks import block_size, cuts_of
 from patchmill.planning.units import PixelUnits, PositionUnits
 
@@ -50,6 +50,7 @@ def test_a_unit_takes_what_it_stores_and_what_its_patches_reach_over(side):
 
 
 @given(UNITS)
+@example(PixelUnits(Axis(3, patch=2, step=2, dilation=1, edge="pad"), 1, whole=True))
 def test_a_tile_and_its_halo_hold_what_its_block_needs(side):
     if len(side) == 0:
         return
@@ -64,6 +65,8 @@ def test_a_tile_and_its_halo_hold_what_its_block_needs(side):
         assert halo <= (widths[at + 1] if at + 1 < len(widths) else 0)
         for unit in range(start, stop):
             low, high = side.source(unit)
+            if isinstance(side, PositionUnits) or side.whole:
+                low = looked_back(side.axis, side.positions(unit), low)
             assert ends[at] - width <= low
             assert high <= ends[at] + halo
 

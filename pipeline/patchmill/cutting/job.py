@@ -137,6 +137,11 @@ class Job:
         """Objects that a shard rectangle has, over all variables."""
         return sum(each.channel_shards for each in self.planned)
 
+    @property
+    def _pads(self) -> bool:
+        """Whether patches are continued beyond the border, to be stored or handed to a function."""
+        return self.shards.layout == "patches" or (self.keep is not None and self.keep.needs_patches)
+
     def pieces(self, key: Key) -> Iterator[Piece]:
         """What a shard holds, by runs of images of one size."""
         grids, (together, *size) = self.shards.grids, self.shards.size
@@ -154,7 +159,7 @@ class Job:
             return None
         positions = tuple(side.positions(at) for at, side in zip(place, units, strict=True))
         source = [side.source(at) for at, side in zip(place, units, strict=True)]
-        if self.shards.layout == "patches" and any(change.padding.looks_back for change in self.changes):
+        if self._pads and any(change.padding.looks_back for change in self.changes):
             source = [
                 (looked_back(side.axis, along, low), high)
                 for side, along, (low, high) in zip(units, positions, source, strict=True)

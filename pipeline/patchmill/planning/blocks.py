@@ -211,7 +211,7 @@ def cuts_of(side: Units, size: int) -> tuple[int, ...]:
     count, axis = len(side), side.axis
     starts = list(range(0, count, size))
     least = halo_of(side)
-    if isinstance(side, PositionUnits):
+    if not isinstance(side, PixelUnits) or side.whole:
         least = max(least, axis.reach - axis.n + 1)
     while len(starts) > 1:
         narrow = axis.n - side.begins(starts[-1]) < least
