@@ -204,6 +204,20 @@ def test_functions_that_mix_patches_or_are_not_pointwise_are_refused(tmp_path):
         patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform="standardize()", layout="canvas")
 
 
+@pytest.mark.parametrize("pointwise", [False, True])
+def test_a_function_of_two_dtypes_is_refused_unless_one_is_asked_for(tmp_path, pointwise):
+    def shares(patches):
+        return patches / 255 if patches.any() else patches
+
+    shares.pointwise = pointwise
+    image = pixels((1, 20, 20), "uint8")
+    with pytest.raises(ValueError, match=r"shares must return one dtype, got float64 in image and uint8 for zeros: "):
+        patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform=shares)
+    assert list(tmp_path.iterdir()) == []
+    ps = patchmill.write_patches(image, tmp_path / "set.zarr", 8, transform=shares, dtype="float32")
+    np.testing.assert_array_equal(ps[0], (image[:, :8, :8] / 255).astype("float32"))
+
+
 def test_image_and_mask_have_transforms_of_their_own(tmp_path):
     data = xr.Dataset(
         {

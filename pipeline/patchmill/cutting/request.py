@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -51,6 +51,8 @@ class Change:
     transform : Transform or None
     dtype : numpy.dtype
         As stored.
+    asked : bool
+        Whether the user asked for it, so that values of another are cast; else it is what the transform makes of zeros.
     padding : Padding
         What continues an image: as stored, where the transform is pointwise or absent, else as the source has it.
     nodata : number or None
@@ -61,6 +63,7 @@ class Change:
 
     transform: Transform | None
     dtype: np.dtype[Any]
+    asked: bool
     padding: Padding
     nodata: Any
     nodatas: NDArray[np.float64] | None = None
@@ -71,9 +74,23 @@ class Change:
         return self.transform is None or self.transform.pointwise
 
     def apply(self, patches: Any, where: str) -> Any:
-        """Changed values of `patches`, shape (n, channel, y, x); the same object where nothing changes."""
+        """Changed values of `patches`, shape (n, channel, y, x); the same object where nothing changes.
+
+        Raises
+        ------
+        ValueError
+            If a value does not fit, or a function returns another dtype than for zeros and none was asked for.
+        """
         values = patches if self.transform is None else self.transform(patches)
-        return values if values.dtype == self.dtype else cast(values, self.dtype, where)
+        if values.dtype == self.dtype:
+            return values
+        if self.transform is not None and self.transform.functions and not self.asked:
+            raise ValueError(
+                f"{' | '.join(each.name for each in self.transform.functions)} must return one dtype, got "
+                f"{values.dtype} in {where} and {self.dtype} for zeros: return one whatever the values, or pass dtype, "
+                f"such as dtype={values.dtype.name!r}"
+            )
+        return cast(values, self.dtype, where)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -314,11 +331,12 @@ def _change(
     )
     stored = natural if asked is None else _as_dtype(asked)
     fill = as_fill(value, variable.dtype, "pad_value")
-    plain = Change(transform, stored, Padding(mode, fill), variable.nodata, variable.nodatas)
+    plain = Change(transform, stored, asked is not None, Padding(mode, fill), variable.nodata, variable.nodatas)
     if not plain.pointwise or (transform is None and stored == variable.dtype):
-        return plain if plain.pointwise else Change(transform, stored, plain.padding, None)
+        return plain if plain.pointwise else replace(plain, nodata=None, nodatas=None)
     padding = Padding(mode, _as_stored(plain, variable, fill, "pad_value")) if mode == "constant" else plain.padding
-    return Change(transform, stored, padding, _nodata(plain, variable, variable.nodata), _nodatas(plain, variable))
+    nodata, nodatas = _nodata(plain, variable, variable.nodata), _nodatas(plain, variable)
+    return replace(plain, padding=padding, nodata=nodata, nodatas=nodatas)
 
 
 _NAMES = (
