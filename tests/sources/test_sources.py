@@ -11,6 +11,7 @@ import xarray as xr
 import zarr
 
 import patchmill
+from patchmill.errors import SourceError
 from patchmill.sources import open_source
 from patchmill.sources.naming import canonical_axes
 from patchmill.sources.zarrs import nodata_of
@@ -186,6 +187,16 @@ def test_labels_never_lie_where_pixels_do(tmp_path, images, axis, names, label, 
     np.testing.assert_array_equal(cut.reshape(expected.shape), expected)
     assert list(ps.to_xarray()[label].values) == labels
     assert patchmill.verify(tmp_path / "set.zarr", deep=True).ok
+
+
+@pytest.mark.parametrize(("name", "length"), [("time", 2), ("band", 3), ("y", 30), ("x", 7)])
+def test_labels_of_another_length_than_their_axis_are_refused(tmp_path, name, length):
+    group = zarr.open_group(tmp_path / "source.zarr", mode="w")
+    group.create_array("im", shape=(3, 2, 20, 20), dtype="u2", dimension_names=("time", "band", "y", "x"))
+    group.create_array(name, data=np.arange(length), dimension_names=(name,))
+    with pytest.raises(SourceError, match=rf"got {length} in {name} and a length of \d+ in im, "):
+        patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 8)
+    assert not (tmp_path / "set.zarr").exists()
 
 
 def test_planning_over_a_file_reads_no_pixel(tmp_path):

@@ -236,16 +236,28 @@ def _labels(group: Any, parts: Mapping[str, tuple[Variable, dict[str, str]]]) ->
     """Coordinates along each axis, channels apart, which may differ between variables."""
     here = {str(name): array for name, array in group.arrays()}
 
-    def label(name: str) -> Label | None:
+    def label(variable: Variable, axis: str, name: str) -> Label | None:
         found = here.get(name)
         if found is None or found.ndim != 1:
             return None
+        length = variable.shape[AXES.index(axis)]
+        if found.shape != (length,):
+            raise SourceError(
+                f"labels are as many as their axis is long, got {found.shape[0]} in {name} and a length of {length} in "
+                f"{variable.name}, as an append that was interrupted leaves them: finish it, or remove {name}"
+            )
         return label_of(np.asarray(found[...]), dict(found.attrs))
 
-    labels = {axis: label(own) for _, named in parts.values() for axis, own in named.items() if axis != "channel"}
+    labels = {
+        axis: label(variable, axis, own)
+        for variable, named in parts.values()
+        for axis, own in named.items()
+        if axis != "channel"
+    }
     own = {key: named.get("channel", "") for key, (variable, named) in parts.items() if variable.has_channel}
     channels = channel_labels(
-        {key: label(name) for key, name in own.items()}, {key: parts[key][0].channels for key in own}
+        {key: label(parts[key][0], "channel", name) for key, name in own.items()},
+        {key: parts[key][0].channels for key in own},
     )
     return {axis: each for axis, each in labels.items() if each is not None} | channels
 
