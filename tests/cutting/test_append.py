@@ -157,6 +157,21 @@ def test_images_of_one_size_and_then_a_smaller_one(tmp_path, monkeypatch, layout
     assert not (tmp_path / "grown.zarr.patchmill").exists()
 
 
+def test_an_append_brings_times_that_xarray_can_not_decode(tmp_path):
+    for times in ([0, 1], [0, 1, 10**9]):
+        group = zarr.open_group(tmp_path / "source.zarr", mode="a")
+        images = pixels((3, 9, 9), "uint8")[: len(times)]
+        for name, values, dims in (("im", images, ("time", "y", "x")), ("time", np.array(times), ("time",))):
+            array = group.require_array(name, shape=(2, *values.shape[1:]), dtype=values.dtype, dimension_names=dims)
+            array.resize(values.shape)
+            array[...] = values
+        group["time"].attrs["units"] = "days since 1970-01-01"
+        ps = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "grown.zarr", 4, mode="append")
+        assert ps.catalog["image"].dtype.kind == ("M" if len(times) == 2 else "i")
+    patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "once.zarr", 4)
+    assert array_objects(tmp_path / "grown.zarr") == array_objects(tmp_path / "once.zarr")
+
+
 def test_what_append_refuses(tmp_path):
     image = pixels((4, 2, 20, 17), "uint8")
     source = grown(tmp_path / "source.zarr", image[:2])

@@ -216,6 +216,45 @@ def test_dates_out_of_reach_become_text(tmp_path):
     assert list(xr.open_zarr(tmp_path / "set.zarr")["image"].values) == ["2001-05-01T00:00:00", "1500-01-01T00:00:00"]
 
 
+UNDECODED = [
+    ({"units": "months since 1960-01-01"}, [0, 1, 2]),
+    ({"units": "days since 2000-01-01", "calendar": "noleap"}, [0, 1, 2]),
+    ({"units": "hours since 0001-01-01"}, [17529000, 17529001, 17529002]),
+    ({"units": "days since 1970-01-01"}, [0, 1, 10**9]),
+    ({"units": "days since 1970-01-01"}, ["a", "b", "c"]),
+    ({"units": "days_since_launch"}, [0.5, 1, 2]),
+]
+
+
+@pytest.mark.parametrize(("attributes", "times"), UNDECODED)
+@pytest.mark.parametrize("layout", ["patches", "canvas"])
+def test_times_that_xarray_can_not_decode_stay_as_they_are(tmp_path, attributes, times, layout):
+    places = {
+        "time": ("time", times, attributes),
+        "y": ("y", range(9), {"units": "seconds since trigger", "axis": "Y"}),
+    }
+    data = xr.Dataset({"im": (("time", "y", "x"), np.ones((3, 9, 9), "u1"), attributes)}, coords=places)
+    data.coords["spatial_ref"] = ((), 0, {"units": "days since launch"})
+    ps = patchmill.write_patches(data, tmp_path / "set.zarr", 4, layout=layout)
+    assert ps.catalog["image"].values.tolist() == times
+    opened = xr.open_zarr(tmp_path / "set.zarr")
+    assert opened["y"].attrs == {"axis": "Y"}
+    assert opened["spatial_ref"].attrs == {}
+    source = ps.stored.own["source"]
+    assert source["labels"] == {
+        "image": attributes, "y": {"units": "seconds since trigger"}, "spatial_ref": {"units": "days since launch"}
+    }  # fmt: skip
+    assert source["variables"]["im"]["attributes"] == attributes
+
+
+def test_times_that_xarray_decodes_are_dates(tmp_path):
+    times = ("time", [0.5, np.nan], {"units": "days since 2000-1-1 12:00", "calendar": "standard"})
+    data = xr.Dataset({"im": (("time", "y", "x"), np.ones((2, 9, 9), "u1"))}, coords={"time": times})
+    ps = patchmill.write_patches(data, tmp_path / "set.zarr", 4)
+    np.testing.assert_array_equal(ps.catalog["image"], np.array(["2000-01-02", "NaT"], "M8[ns]"))
+    assert "labels" not in ps.stored.own["source"]
+
+
 def labeled(axis, labels):
     sizes = {"image": 2, "y": 8, "x": 8} | {axis: len(labels)}
     return xr.DataArray(np.ones(tuple(sizes.values()), "u1"), dims=tuple(sizes), coords={axis: labels})

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.cutting.request import Change, Request, as_json
-from patchmill.sources import Coordinate, Variable, coordinates_of
-from patchmill.sources.model import PACKINGS, packing_attribute
+from patchmill.sources import Coordinate, Source, Variable, coordinates_of
+from patchmill.sources.model import PACKINGS, Label, packing_attribute
 from patchmill.storage import FORMAT, ArraySpec
 from patchmill.storage.makers import signature
 
@@ -56,7 +56,8 @@ def small_arrays(request: Request) -> list[ArraySpec]:
         If a coordinate can't be stored.
     """
     pairs = zip(request.source.variables, request.changes, strict=True)
-    source = replace(request.source, variables=tuple(_as_cut(variable, change) for variable, change in pairs))
+    source = _decodable(request.source, _times_aside(request.source))
+    source = replace(source, variables=tuple(_as_cut(variable, change) for variable, change in pairs))
     found = coordinates_of(source, request.grids, whole=request.plan.layout == "canvas")
     return [_stored(coordinate, source.dims.get(coordinate.name, coordinate.name)) for coordinate in found]
 
@@ -69,6 +70,50 @@ def _as_cut(variable: Variable, change: Change) -> Variable:
 def _is_changed(variable: Variable, change: Change) -> bool:
     """Whether values may be others than the source's."""
     return change.transform is not None or not np.can_cast(variable.dtype, change.dtype, "safe")
+
+
+def _times_aside(source: Source) -> dict[str, dict[str, Any]]:
+    """Units and calendars that xarray can't decode, by label: with them in place it could not open the set."""
+    labels = dict(source.labels)
+    if source.crs is not None:
+        labels["spatial_ref"] = Label(np.asarray(0), source.crs)
+    return {
+        name: {key: label.attributes[key] for key in ("units", "calendar") if key in label.attributes}
+        for name, label in labels.items()
+        if _has_dates(label.attributes.get("units")) and not _is_decoded(label)
+    }
+
+
+def _decodable(source: Source, aside: Mapping[str, Mapping[str, Any]]) -> Source:
+    """The source without these attributes of its labels."""
+
+    def rest(name: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in attributes.items() if key not in aside.get(name, {})}
+
+    labels = {name: replace(label, attributes=rest(name, label.attributes)) for name, label in source.labels.items()}
+    return replace(source, labels=labels, crs=None if source.crs is None else rest("spatial_ref", source.crs))
+
+
+def _has_dates(units: Any) -> bool:
+    """Whether xarray takes values with these units for dates."""
+    return isinstance(units, str) and "since" in units
+
+
+def _is_decoded(label: Label) -> bool:
+    """Whether xarray makes dates of a label, with no library for other calendars, be one installed here or not."""
+    import xarray as xr
+
+    values = np.asarray(label.values)
+    if values.dtype.kind == "M":  # get units of their own
+        return True
+    if values.dtype.kind not in "iuf":
+        return False
+    dates = xr.Variable([f"axis_{at}" for at in range(values.ndim)], values, dict(label.attributes))
+    try:
+        xr.coders.CFDatetimeCoder(use_cftime=False).decode(dates).load()
+    except (ArithmeticError, KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _stored(coordinate: Coordinate, own: str) -> ArraySpec:
@@ -140,6 +185,7 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
     """Attributes of the group: patchmill's own, and which arrays xarray shall take as coordinates."""
     source = request.source
     coordinates = [spec.name for spec in specs]
+    times = _times_aside(source)
     return {
         "patchmill": {
             "format": FORMAT,
@@ -160,6 +206,7 @@ def root_attributes(request: Request, digests: Mapping[str, str], specs: list[Ar
                     }
                     for at, (planned, variable) in enumerate(zip(request.plan.variables, source.variables, strict=True))
                 },
+                **({"labels": times} if times else {}),
             },
             "request": request.to_dict(),
             "provenance": {
@@ -223,9 +270,8 @@ def _kept(request: Request, at: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _is_harmless(units: Any) -> bool:
     """Whether xarray leaves values with these units as they are: no dates, no durations."""
-    text = str(units).lower()
     times = ("day", "hour", "minute", "second", "millisecond", "microsecond", "nanosecond", "week")
-    return " since " not in text and text.rstrip("s") not in times
+    return not _has_dates(units) and str(units).lower().rstrip("s") not in times
 
 
 def _numbers(value: NDArray[Any]) -> Any:
