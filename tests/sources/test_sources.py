@@ -255,6 +255,26 @@ def test_times_that_xarray_decodes_are_dates(tmp_path):
     assert "labels" not in ps.stored.own["source"]
 
 
+@pytest.mark.parametrize("suffix", ["", ".nc", ".zarr"])
+@pytest.mark.parametrize(
+    ("name", "value", "named"), [("crs", 0, True), ("crs", "", False), ("utm", 0, True), ("spatial_ref", 0, False)]
+)
+@pytest.mark.parametrize("dims", [("y", "x"), ("time", "y", "x")])
+def test_the_scalar_that_tells_the_crs_is_kept_whatever_it_is_called(tmp_path, suffix, name, value, named, dims):
+    pixels = np.ones((2, 9, 9)[-len(dims) :], "u1")
+    data = xr.Dataset({"im": (dims, pixels, {"grid_mapping": name} if named else {})})
+    data[name] = ((), np.array(value), {"crs_wkt": "GEOGCRS[...]"})
+    source = f"{tmp_path}/source{suffix}"
+    if suffix == ".nc":
+        data.to_netcdf(source, engine="h5netcdf")
+    elif suffix == ".zarr":
+        data.to_zarr(source, zarr_format=2)
+    patchmill.write_patches(source if suffix else data, tmp_path / "set.zarr", 4)
+    opened = xr.open_zarr(tmp_path / "set.zarr")
+    assert opened["spatial_ref"].attrs == {"crs_wkt": "GEOGCRS[...]"}
+    assert "crs" not in opened
+
+
 def labeled(axis, labels):
     sizes = {"image": 2, "y": 8, "x": 8} | {axis: len(labels)}
     return xr.DataArray(np.ones(tuple(sizes.values()), "u1"), dims=tuple(sizes), coords={axis: labels})

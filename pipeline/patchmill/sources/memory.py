@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from patchmill.sources.model import (
     UnknownVariableError,
     Variable,
     channel_labels,
+    grid_mapping,
     label_of,
     no_variable,
     nodata_array,
@@ -146,11 +147,14 @@ def _is_image(array: Any, dims: Dims) -> bool:
     return True
 
 
-def _beside(data: Any, image: str | None, variables: Iterable[str]) -> dict[str, Any]:
+def _beside(data: Any, image: str | None, variables: Mapping[str, Any]) -> dict[str, Any]:
     """What canonical stores keep for each image, where the object still has it; of one that was selected its own."""
     along = () if image is None else (image,)
     known = data.variables if hasattr(data, "data_vars") else data.coords
-    own = ("name", "height", "width", "crs", *map(nodata_array, variables))
+    scalars = {name: known[name].attrs for name in known if known[name].dims == ()}
+    mapping = grid_mapping([array.encoding | array.attrs for array in variables.values()], scalars)
+    has_texts = "crs" in known and known["crs"].dtype.kind in "OSTU" and mapping != "crs"
+    own = ("name", "height", "width", *(("crs",) if has_texts else ()), *map(nodata_array, variables))
     packed = [packing_array(kind, name) for kind in PACKINGS for name in variables]
     found = {name: data[name] for name in own if name in known and data[name].dims == along}
     found |= {name: data[name] for name in packed if name in known and data[name].dims[: len(along)] == along}
@@ -158,8 +162,8 @@ def _beside(data: Any, image: str | None, variables: Iterable[str]) -> dict[str,
         found["transform"] = data["transform"]
     if image is None:
         found = {name: array.expand_dims("image") for name, array in found.items()}
-    if "spatial_ref" in known and data["spatial_ref"].dims == ():
-        found["spatial_ref"] = data["spatial_ref"]
+    if mapping is not None:
+        found["spatial_ref"] = data[mapping]
     return found
 
 

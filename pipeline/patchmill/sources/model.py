@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
@@ -310,6 +310,31 @@ _PACKING = frozenset((
     "scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "_Encoding", "dtype", "coordinates",
     "grid_mapping", "bounds", "_ARRAY_DIMENSIONS",
 ))  # fmt: skip
+
+
+_REFERENCE = ("crs_wkt", "spatial_ref", "grid_mapping_name")
+
+
+def grid_mapping(variables: Iterable[Mapping[Any, Any]], scalars: Mapping[str, Mapping[Any, Any]]) -> str | None:
+    """Name of the scalar that says where on Earth pixels lie, None without one.
+
+    Parameters
+    ----------
+    variables : iterable of mapping
+        Attributes of the variables to cut, which may name it.
+    scalars : mapping
+        Attributes of each variable without axes. Where none is named, ``spatial_ref`` or one that tells a CRS is meant.
+
+    Examples
+    --------
+    >>> grid_mapping([{"grid_mapping": "crs: lat lon"}], {"spatial_ref": {}, "crs": {}})
+    'crs'
+    >>> grid_mapping([{}], {"time": {}, "utm": {"grid_mapping_name": "transverse_mercator"}})
+    'utm'
+    """
+    named = [str(each["grid_mapping"]).split(":")[0].strip() for each in variables if "grid_mapping" in each]
+    told = [name for name, attributes in scalars.items() if any(key in attributes for key in _REFERENCE)]
+    return next((name for name in (*named, "spatial_ref", *told) if name in scalars), None)
 
 
 def channel_labels(labels: Mapping[str, Label | None], counts: Mapping[str, int | None]) -> dict[str, Label]:

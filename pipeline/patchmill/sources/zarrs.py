@@ -24,6 +24,7 @@ from patchmill.sources.model import (
     UnknownVariableError,
     Variable,
     channel_labels,
+    grid_mapping,
     label_of,
     no_variable,
     nodata_array,
@@ -76,7 +77,7 @@ def open_zarr_source(
         dims=named,
         labels=_labels(node, parts) if hasattr(node, "array_keys") else {},
         names=own.values("name") if own and "name" in own.arrays else None,
-        crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node),
+        crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node, found),
         crs_texts=_crs_texts(own),
         transform=_transform(own),
         identity={"url": place.url, "arrays": _digests(check, parts, arrays, _crs_texts(own)), **_made(own)},
@@ -262,10 +263,12 @@ def _labels(group: Any, parts: Mapping[str, tuple[Variable, dict[str, str]]]) ->
     return {axis: each for axis, each in labels.items() if each is not None} | channels
 
 
-def _crs(node: Any) -> dict[str, Any] | None:
-    if hasattr(node, "array_keys") and "spatial_ref" in set(node.array_keys()):
-        return {k: v for k, v in dict(node["spatial_ref"].attrs).items() if k != "_ARRAY_DIMENSIONS"}
-    return None
+def _crs(node: Any, variables: Mapping[str, Variable]) -> dict[str, Any] | None:
+    if not hasattr(node, "array_keys"):
+        return None
+    scalars = {str(name): dict(array.attrs) for name, array in sorted(node.arrays()) if array.ndim == 0}
+    mapping = grid_mapping([each.attributes for each in variables.values()], scalars)
+    return None if mapping is None else {k: v for k, v in scalars[mapping].items() if k != "_ARRAY_DIMENSIONS"}
 
 
 def _crs_texts(own: StoredGroup | None) -> NDArray[Any] | None:
