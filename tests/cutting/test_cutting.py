@@ -246,6 +246,17 @@ def test_the_size_of_blocks_is_one_number_or_one_for_each_axis():
         assert patchmill.plan(image, 8, tuning={"read": "overlap", "block": block}).work.block == blocks
 
 
+def test_a_block_is_never_narrower_than_its_halo(tmp_path, tiny_shards):  # noqa: F811
+    image = pixels((1, 1, 40, 40), "uint8")
+    arguments = {"patch_shape": 16, "step": (2, 16)}
+    tuning = {"read": "overlap", "block": 1}
+    down, across = patchmill.plan(image, **arguments, tuning=tuning).work.block
+    assert down > across == 1
+    patchmill.write_patches(image, tmp_path / "set.zarr", **arguments, tuning=tuning)
+    patchmill.write_patches(image, tmp_path / "again.zarr", **arguments)
+    assert objects(tmp_path / "set.zarr") == objects(tmp_path / "again.zarr")
+
+
 def test_one_write_a_shard_and_each_source_pixel_once(tmp_path, monkeypatch):
     """What a task asks of the store, recorded."""
     from patchmill.storage import TensorStoreArray

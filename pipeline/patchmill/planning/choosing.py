@@ -131,6 +131,9 @@ def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator
     read: Literal["region", "overlap"] = tuning.get("read") or ("overlap" if case.lazy else "region")
     alone = prod(len(side) for side in units) == 1
     block = block_size(units) if read == "overlap" else (1,) * len(units)
+    given = {key: value for key, value in tuning.items() if key not in ("read", "cache")}
+    if "block" in given:  # no narrower than the halo that a neighbor takes of it
+        given["block"] = tuple(map(max, given["block"], block))
     widest = 1 if alone else max(1, len(units[-1]))
     bands = sorted({min(band, widest) for band in _BANDS}, reverse=True)
     most = workers if read == "overlap" else ceil(workers * max(_TASKS))
@@ -138,7 +141,7 @@ def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator
         for band in bands:
             rows = _ROWS if read == "overlap" else 1
             work = Work(read, case.shard, block, band, rows, stack=1, inflight=inflight, cache=0)
-            work = replace(work, **{key: value for key, value in tuning.items() if key not in ("read", "cache")})
+            work = replace(work, **given)
             if "cache" in tuning:
                 yield replace(work, cache=tuning["cache"])
                 continue
