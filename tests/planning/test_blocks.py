@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from patchmill.grid import Axis, ImageGrids, PatchGrid
@@ -32,6 +32,13 @@ def test_every_position_has_one_owner_and_everything_is_stored_once(side):
     stored = [at for unit in range(len(side)) for at in range(*side.stored(unit))]
     whole = len(side.axis) if isinstance(side, PositionUnits) else side.axis.n
     assert stored == list(range(whole))
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 20), st.integers(1, 30), st.integers(1, 9), st.integers(0, 60), EDGES)
+def test_the_halo_of_very_many_units_is_that_of_the_widest(patch, step, size, more, edge):
+    side = PixelUnits(Axis(2060 * size + patch + more, patch, step, 1, edge), size, whole=True)
+    assert halo_of(side) == max(side.source(unit)[1] - side.begins(unit + 1) for unit in range(len(side) - 1))
 
 
 @given(UNITS)

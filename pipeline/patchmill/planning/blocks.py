@@ -20,10 +20,10 @@ Neither changes a byte of the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from math import prod
 from typing import Literal
 
@@ -197,9 +197,9 @@ def halo_of(side: Units) -> int:
     return max(side.source(unit)[1] - side.begins(unit + 1) for unit in _sample(len(side) - 1))
 
 
-def _sample(count: int) -> range:
-    """All of few; of many the first, which repeat themselves."""
-    return range(min(count, 1024))
+def _sample(count: int) -> Iterable[int]:
+    """All of few; of many the first, which repeat themselves, and the last, where "shift" moves a position back."""
+    return range(count) if count <= 2048 else chain(range(1024), range(count - 1024, count))
 
 
 def cuts_of(side: Units, size: int) -> tuple[int, ...]:
