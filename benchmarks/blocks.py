@@ -162,7 +162,7 @@ def request_of(images: int, side: tuple[int, int], *, sizes: np.ndarray | None =
         tuning={},
         free=None,
     )
-    change = Change(None, np.dtype("uint8"), padding=Padding("constant", np.uint8(0)), nodata=None)
+    change = Change(None, np.dtype("uint8"), asked=False, padding=Padding("constant", np.uint8(0)), nodata=None)
     return Request(source, grids, plan, (change,), None, "constant", 0)
 
 

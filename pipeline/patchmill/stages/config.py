@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from patchmill.errors import ConfigError, MissingSourceError
+from patchmill.errors import ConfigError
 from patchmill.stages.around import check_file, check_place
 from patchmill.stages.bounds import MOST_FOLLOWED, MOST_NODES, expanded, followed, wrong_numbers
 from patchmill.stages.declared import nearest
@@ -436,11 +436,8 @@ def _found(*given: Any) -> Any:
         )
     path, other = given
     place = absolute(path, _FOLDER.get())
-    try:
-        # No place is left out: what is written lies elsewhere.
-        return path if find(place, Location.local(os.devnull), or_none=True).files else other
-    except MissingSourceError:
-        return other
+    # No place is left out: what is written lies elsewhere.
+    return path if find(place, Location.local(os.devnull), or_none=True).files else other
 
 
 def _register(name: str, resolver: Callable[..., Any]) -> None:
