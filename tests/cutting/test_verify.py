@@ -598,6 +598,26 @@ def test_a_check_of_what_is_damaged_ends(tmp_path, monkeypatch, written, looks):
     assert report.notes == (told if written else ())
 
 
+@pytest.mark.parametrize("at", [0, 5])
+def test_who_meets_a_damaged_root_is_sent_to_verify(tmp_path, at):
+    source, place = sizes(tmp_path), tmp_path / "set.zarr"
+    patchmill.write_patches(source, place, 8)
+    for root in (place / "zarr.json", source / "zarr.json"):
+        root.write_bytes(flipped(root.read_bytes(), at))
+    calls = [
+        lambda: patchmill.open_patches(place),
+        lambda: patchmill.write_patches(np.ones((40, 50), "uint8"), place, 8),
+        lambda: patchmill.ingest(tmp_path / "0.npy", source, mode="append"),
+    ]
+    for call in calls:
+        with pytest.raises(PatchmillError, match=r"zarr\.json, is damaged: patchmill\.verify says how far"):
+            call()
+    foreign = {"node_type": "group", "zarr_format": 3, "attributes": {"sha": "a1" * 64}}
+    (place / "zarr.json").write_text(json.dumps(foreign))
+    with pytest.raises(PatchmillError, match="is not a patch set, something else is there"):
+        patchmill.open_patches(place)
+
+
 def test_more_than_one_wrong_byte_of_the_root(place):
     root = (place / "zarr.json").read_bytes()
     (place / "zarr.json").write_bytes(flipped(flipped(root, 300), 900))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import rasterio
@@ -241,6 +243,31 @@ def test_a_tile_that_is_not_stored_is_nodata(rng, tmp_path, ingest):
     _, [pixels] = ingest(tmp_path / "a.tif")
     with rasterio.open(tmp_path / "a.tif") as file:
         assert (pixels == file.read(1)).all()
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("place", [{}, {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 0, 0, -10, 0)}])
+def test_a_mask_band_is_no_image_and_is_named(rng, tmp_path, ingest, place):
+    values = rng.integers(0, 256, (3, 50, 60), dtype=np.uint8)
+    shape = {"count": 3, "height": 50, "width": 60, "dtype": "uint8", "photometric": "rgb"}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **shape, **place) as file,
+    ):
+        file.write(values)
+        file.write_mask(np.arange(50)[:, None] > np.zeros(60))
+    report, [pixels] = ingest(tmp_path / "a.tif")
+    assert (pixels == values).all()
+    assert report.notes == ("1 image has a mask band, which is not read",)
+
+
+@pytest.mark.parametrize("nbytes", [8, 500, 700])
+def test_a_file_that_is_cut_off_says_so(tmp_path, capfd, nbytes):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((500, 500), np.uint16), compression="deflate", metadata=None)
+    os.truncate(tmp_path / "a.tif", nbytes)
+    with pytest.raises(SourceError, match=r"ends before its pixels do \(truncated\)"):
+        patchmill.ingest(tmp_path / "a.tif", tmp_path / "t.zarr")
+    assert capfd.readouterr().err == ""
 
 
 def test_colors_have_no_nodata_of_their_index(tmp_path):

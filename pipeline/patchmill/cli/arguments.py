@@ -240,8 +240,15 @@ def _add_cutting(verb: Verb) -> None:
         "--layout", choices=["patches", "canvas"], default="patches",
         help="store each patch in full, or each pixel once; default: patches",
     )  # fmt: skip
-    verb.add_argument("--dtype", metavar="TYPE", help="what to store; the source's where not given")
-    verb.add_argument("--transform", metavar="HOW", help="such as 'clip(0, 10000) | scale(0.0001)', or MODULE:FUNCTION")
+    verb.add_argument(
+        "--dtype",
+        metavar="TYPE",
+        help='what to store, or by variable \'{"mask": "bool"}\'; the source\'s where not given',
+    )
+    verb.add_argument(
+        "--transform", metavar="HOW",
+        help="such as 'clip(0, 10000) | scale(0.0001)', or MODULE:FUNCTION, or by variable '{\"image\": \"scale(2)\"}'",
+    )  # fmt: skip
     verb.add_argument(
         "--keep", metavar="CONDITION", help="such as 'valid_fraction >= 0.9', or MODULE:FUNCTION; all where not given"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from patchmill.cutting.holders import LEASES
 from patchmill.errors import TargetExistsError
-from patchmill.storage import Location, begun, digest, read_group
+from patchmill.storage import Location, begun, digest, read_group, root_problem
 from patchmill.storage.makers import is_mine, is_stale, task
 from patchmill.types import Mode
 
@@ -189,7 +189,8 @@ def refuse(target: Location, state: State, request: Mapping[str, Any], prefix: P
         raise TargetExistsError(_in_the_way(target, state))
     if state.what == "something else":
         raise TargetExistsError(
-            f"{target.url} exists and is not a patch set, so it is left alone: "
+            root_problem(target)
+            or f"{target.url} exists and is not a patch set, so it is left alone: "
             "choose another target, or remove it yourself"
         )
     if mode == "create" and (state.what != "nothing" or state.unfinished is not None):

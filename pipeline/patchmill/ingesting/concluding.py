@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from patchmill.ingesting.ordering import Order, Work
 from patchmill.ingesting.pairing import IMAGE, Candidate
 from patchmill.ingesting.remembering import write_files
 from patchmill.ingesting.report import IngestReport
+from patchmill.ingesting.scenes import Scene
 from patchmill.storage import Location, write_small
 from patchmill.types import shown_shape
 
@@ -92,7 +94,7 @@ def report_of(
     """
     candidates, image = _all(state, agreement), agreement.layouts[0]
     scenes = [candidate.scenes[IMAGE] for candidate in candidates]
-    notes = [*_notes(arrays), *_shape_notes(agreement.layouts)]
+    notes = [*_notes(arrays), *_shape_notes(agreement.layouts), *_unread_notes(scenes)]
     return IngestReport(
         target=order.target.url,
         variables=tuple(layout.name for layout in agreement.layouts),
@@ -119,6 +121,12 @@ def _notes(arrays: Iterable[str]) -> Iterator[str]:
             if name.startswith(prefix):
                 own = "each image's own counts, kept" if prefix == "nodata_" else "each has its own"
                 yield f"{what} between images of {name.removeprefix(prefix)!r}: {own} in {name}"
+
+
+def _unread_notes(scenes: Iterable[Scene]) -> Iterator[str]:
+    """What files have that is not taken."""
+    for what, count in Counter(scene.unread for scene in scenes if scene.unread is not None).items():
+        yield f"{count:,} {'image has' if count == 1 else 'images have'} {what}, which is not read"
 
 
 def _shape_notes(layouts: Iterable[Layout]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from patchmill.sources.model import comparable_nodata
 if TYPE_CHECKING:
     from tifffile import TiffPage, TiffPageSeries
 
-_TRUNCATED = "ends before its pixels do (truncated)"
+TRUNCATED = "ends before its pixels do (truncated)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +106,7 @@ class Planes:
         try:
             stored = np.memmap(file, self.stored, "r", start, plane)
         except ValueError as error:
-            raise UnfitError(_TRUNCATED) from error
+            raise UnfitError(TRUNCATED) from error
         window = np.moveaxis(stored[ys, xs, samples], -1, 0) if self.interleaved else stored[samples, ys, xs]
         return np.array(window, self.dtype)
 
@@ -116,7 +116,7 @@ class Planes:
         index = (sample * down + row) * across + column
         offsets, lengths = self.segments[page]
         if index >= len(offsets) or index >= len(lengths) or offsets[index] + lengths[index] > size:
-            raise UnfitError(_TRUNCATED)
+            raise UnfitError(TRUNCATED)
         data = None
         if lengths[index]:
             file.seek(offsets[index])

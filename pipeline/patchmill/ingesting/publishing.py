@@ -23,7 +23,7 @@ from typing import Literal
 
 from patchmill.errors import HeldError, IncompleteError, PatchmillError, TargetExistsError
 from patchmill.ingesting import appending
-from patchmill.storage import Location, begun, read_group
+from patchmill.storage import Location, begun, read_group, root_problem
 
 _OLD = "old"
 
@@ -47,9 +47,8 @@ def refuse_taken(target: Location, mode: IngestMode) -> None:
     group = read_group(target) if target.path.is_dir() else None
     own = group is not None and group.own.get("kind") == "source"
     if not own:
-        raise TargetExistsError(
-            f"{target.url} exists and is not a source that patchmill wrote, so it is left alone: choose another target"
-        )
+        what = "exists and is not a source that patchmill wrote, so it is left alone: choose another target"
+        raise TargetExistsError(root_problem(target) or f"{target.url} {what}")
     if mode == "create":
         raise TargetExistsError(
             f'{target.url} exists, and mode="create" replaces nothing: use mode="overwrite", '

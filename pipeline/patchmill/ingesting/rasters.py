@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchmill.ingesting.scenes import Affine, Read, Reading, Scene, UnfitError, no_level, quiet
+from patchmill.ingesting.scenes import MASK_BAND, Affine, Read, Reading, Scene, UnfitError, no_level, quiet
 
 _COLORS = ("red", "green", "blue", "alpha", "cyan", "magenta", "yellow", "black")
 
@@ -65,6 +65,7 @@ def _scene(path: str, label: str, driver: str, reading: Reading) -> Scene:
                 transform=_transform(dataset),
                 scales=tuple(base.scales) if set(base.scales) != {1.0} else None,
                 offsets=tuple(base.offsets) if set(base.offsets) != {0.0} else None,
+                unread=MASK_BAND if _has_mask(base) else None,
                 read=_reader(path, driver, reading.level),
             )
 
@@ -87,6 +88,13 @@ def _refuse_level(dataset: Any, level: int) -> None:
     levels = 1 + min((len(dataset.overviews(band)) for band in dataset.indexes), default=0)
     if level >= levels:
         raise UnfitError(no_level(levels, level))
+
+
+def _has_mask(dataset: Any) -> bool:
+    """Whether a mask tells what is measured, beside nodata and alpha."""
+    return any(
+        {flag.name for flag in flags} & {"per_dataset", "alpha"} == {"per_dataset"} for flags in dataset.mask_flag_enums
+    )
 
 
 def _refuse_nodata(values: Sequence[float | None]) -> None:

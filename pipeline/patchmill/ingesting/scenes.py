@@ -21,6 +21,8 @@ T = TypeVar("T")
 WHOLE = 64 * 2**20
 """Bytes: a scene that decodes to no more is read in one go, even where it could be read in pieces."""
 
+MASK_BAND = "a mask band"
+
 Read: TypeAlias = Callable[[slice, slice, slice], NDArray[Any]]
 """From half-open intervals of (channel, y, x) to their pixels, shape (channel, y, x); safe in several threads."""
 
@@ -69,6 +71,8 @@ class Scene:
     transform : Affine, optional
     scales, offsets : tuple of float, optional
         For each channel: what was measured is value * scale + offset.
+    unread : str, optional
+        What the file has beside and is not taken, such as `MASK_BAND`.
     """
 
     label: str = ""
@@ -89,6 +93,7 @@ class Scene:
     transform: Affine | None = None
     scales: tuple[float, ...] | None = None
     offsets: tuple[float, ...] | None = None
+    unread: str | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

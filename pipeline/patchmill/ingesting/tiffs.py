@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.ingesting.pictures import CMYK, RGB
-from patchmill.ingesting.planes import Planes, nodata_of, planes_of
-from patchmill.ingesting.scenes import Read, Reading, Scene, UnfitError, no_level
+from patchmill.ingesting.planes import TRUNCATED, Planes, nodata_of, planes_of
+from patchmill.ingesting.scenes import MASK_BAND, Read, Reading, Scene, UnfitError, no_level
 from patchmill.ingesting.turning import ORIENTATIONS, stored_window, turned, turned_size
 from patchmill.sources import Dims
 from patchmill.sources.model import PACKINGS
@@ -59,6 +59,8 @@ class _Level:
     nodata : float, optional
     scales, offsets : tuple of float, optional
         Of the samples.
+    unread : str, optional
+        What the file has beside.
     """
 
     series: int
@@ -73,6 +75,7 @@ class _Level:
     nodata: float | None
     scales: tuple[float, ...] | None
     offsets: tuple[float, ...] | None
+    unread: str | None
 
 
 def open_tiff(path: str, _variable: str, reading: Reading) -> list[Scene]:
@@ -95,6 +98,8 @@ def _parsed(path: str, level: int) -> list[_Level] | None:
     from tifffile import TiffFile
 
     with _unsaid(), TiffFile(path) as file:
+        if not len(file.pages):
+            raise UnfitError(TRUNCATED)
         if any(tag in file.pages.first.tags for tag in _GEO_TAGS):
             return None
         if not any(series.is_multifile for series in file.series):
@@ -106,21 +111,22 @@ def _parsed(path: str, level: int) -> list[_Level] | None:
 
 @contextmanager
 def _unsaid() -> Iterator[None]:
-    """Keep to ourselves what tifffile says of nodata that it can't parse, which is parsed here."""
+    """Keep tifffile's log to ourselves: what matters about a file is in its scene, or in the reason against it."""
     log = logging.getLogger("tifffile")
 
-    def other(record: logging.LogRecord) -> bool:
-        return "GDAL_NODATA" not in record.getMessage()
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
 
-    log.addFilter(other)
+    log.addFilter(nothing)
     try:
         yield
     finally:
-        log.removeFilter(other)
+        log.removeFilter(nothing)
 
 
 def _series(file: TiffFile, level: int) -> list[_Level]:
-    every = file.series
+    every = [series for series in file.series if not series.keyframe.is_mask]
+    unread = MASK_BAND if len(every) < len(file.series) else None
     if every and every[0].kind in _SLIDES:
         every = every[:1]
     deepest = max((len(series.levels) for series in every), default=0)
@@ -128,13 +134,13 @@ def _series(file: TiffFile, level: int) -> list[_Level]:
         raise UnfitError(no_level(deepest, level))
     names = _ome_channels(file)
     return [
-        _level(number, series.levels[level], names[number] if number < len(names) else None)
+        _level(number, series.levels[level], names[number] if number < len(names) else None, unread)
         for number, series in enumerate(every)
         if level < len(series.levels)
     ]
 
 
-def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] | None) -> _Level:
+def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] | None, unread: str | None) -> _Level:
     page = series.keyframe.aspage()
     if page.dtype is None:
         raise UnfitError(f"has pixels of {page.bitspersample} bits, which tifffile can't decode")
@@ -157,6 +163,7 @@ def _level(number: int, series: TiffPageSeries, channel_names: tuple[str, ...] |
         nodata=nodata_of(page),
         scales=_packing(page, told.get("scale", {}), PACKINGS["scale"]),
         offsets=_packing(page, told.get("offset", {}), PACKINGS["offset"]),
+        unread=unread,
     )
 
 
@@ -347,6 +354,7 @@ def _scene(path: str, level: _Level, number: int, reading: Reading, pages: Seque
         nodata=level.nodata if colors is None else None,
         scales=level.scales if own else None,
         offsets=level.offsets if own else None,
+        unread=level.unread,
         read=_reader(path, number, pages, reading),
     )
 

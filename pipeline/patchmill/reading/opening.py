@@ -18,7 +18,7 @@ from patchmill.reading.windows import Windows, canvas_variable
 from patchmill.sources import Dims, coordinates_of, image_grids, open_source
 from patchmill.sources.model import nodata_array
 from patchmill.sources.zarrs import nodata_of
-from patchmill.storage import Location, StoredGroup, TensorStoreArray, begun, read_group
+from patchmill.storage import Location, StoredGroup, TensorStoreArray, begun, read_group, root_problem
 from patchmill.types import Edge, PadMode, PerAxis, as_word
 
 
@@ -83,6 +83,8 @@ def _not_a_set(place: Location, group: StoredGroup | None) -> Exception:
         return NotAPatchSetError(
             f"{place.url} is a source of images, not a patch set: cut it with patchmill.write_patches"
         )
+    if problem := root_problem(place):
+        return NotAPatchSetError(problem)
     what = "nothing is there" if not place.exists() else "something else is there"
     return NotAPatchSetError(f"{place.url} is not a patch set, {what}: patchmill.write_patches makes one")
 

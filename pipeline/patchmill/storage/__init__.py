@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from patchmill.storage.bulk import BulkArray, Part, Region, TensorStoreArray, open_bulk
     from patchmill.storage.declaring import ArraySpec, declare, declare_arrays, digest, encoded, root_of
     from patchmill.storage.empty import empty_shard
-    from patchmill.storage.groups import FORMAT, StoredGroup, begun, read_group, write_small
+    from patchmill.storage.groups import FORMAT, StoredGroup, begun, read_group, root_problem, write_small
     from patchmill.storage.locations import Location
 
 _HOMES = {
@@ -34,6 +34,7 @@ _HOMES = {
     "open_bulk": "patchmill.storage.bulk",
     "read_group": "patchmill.storage.groups",
     "root_of": "patchmill.storage.declaring",
+    "root_problem": "patchmill.storage.groups",
     "write_small": "patchmill.storage.groups",
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "open_bulk",
     "read_group",
     "root_of",
+    "root_problem",
     "write_small",
 ]
 

@@ -14,6 +14,7 @@ from patchmill.errors import CorruptChunkError, NotAPatchSetError
 from patchmill.storage.bulk import TensorStoreArray, open_bulk
 from patchmill.storage.declaring import ArraySpec, digest, encoded
 from patchmill.storage.locations import Location
+from patchmill.storage.seals import is_damaged
 
 FORMAT = 1
 
@@ -135,6 +136,17 @@ def begun(place: Location) -> dict[str, Any] | None:
             "go on with the version that began it, or choose another target"
         )
     return dict(request)
+
+
+def root_problem(place: Location) -> str | None:
+    """A sentence, where the root is one of ours that was damaged, so that the group is not known as what it is."""
+    root = place.read("zarr.json") or b""
+    if b"patchmill" not in root or not is_damaged(root):  # others have as many digits as a seal for their own reasons
+        return None
+    return (
+        f"{place.url} was written by patchmill, and its root, zarr.json, is damaged: patchmill.verify says how far, "
+        "and its repair mends a single byte"
+    )
 
 
 def write_small(place: Location, arrays: Iterable[ArraySpec], objects: Mapping[str, bytes]) -> None:

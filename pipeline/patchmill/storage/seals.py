@@ -76,6 +76,18 @@ def mended(root: bytes) -> bytes | None:
     return None
 
 
+def is_damaged(root: bytes) -> bool:
+    """Whether `root` was sealed once and is not what it was.
+
+    Examples
+    --------
+    >>> root = sealed(b'{"seal": "' + BLANK.encode() + b'"}')
+    >>> is_damaged(root), is_damaged(b"?" + root[1:]), is_damaged(b"{}")
+    (False, True, False)
+    """
+    return has_seal(root) and not is_sealed(root)
+
+
 def _places(root: bytes) -> Iterator[int]:
     """Where the seal may begin: behind its name, or where so many digits stand if the name is damaged."""
     found = {match.end() for match in re.finditer(re.escape(_MEMBER), root)}
