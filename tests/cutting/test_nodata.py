@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 
 import numpy as np
@@ -364,6 +365,26 @@ def test_what_nodata_has_become_is_left_out_where_other_values_become_the_same(t
     np.testing.assert_array_equal(turned.catalog["valid_fraction"], clipped.catalog["valid_fraction"])
     assert cast.catalog["nodata_image"].values.tolist() == [0, 65535]
     assert not any("only where" in note for note in assert_whole(cast).notes)
+
+
+@pytest.mark.parametrize(
+    ("nodata", "change", "told"),
+    [
+        (0, {}, False),
+        (0, {"dtype": "float32"}, False),
+        (None, {"dtype": "uint8", "transform": "scale(0.01)"}, False),
+        (math.nan, {"transform": "clip(0, 9)"}, False),
+        (0, {"dtype": "uint8", "transform": "scale(0.01)"}, True),
+        (0, {"transform": "standardize()"}, True),
+    ],
+)
+def test_where_nothing_marks_nodata_any_more_that_is_said_once(tmp_path, nodata, change, told):
+    values = np.arange(40 * 50, dtype="float32" if isinstance(nodata, float) else "uint16").reshape(40, 50)
+    source = xr.DataArray(values, dims=("y", "x"), name="sky", attrs={} if nodata is None else {"nodata": nodata})
+    for times in (int(told), 0):
+        said = []
+        patchmill.write_patches(source, tmp_path / "set.zarr", 16, say=said.append, **change)
+        assert ["nodata of sky becomes" in sentence for sentence in said] == [True] * times
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -102,6 +102,8 @@ def _carried_out(order: Order, stop: Stop) -> bool:
             generation = order.prepare(workplace, _look(stop, lease, "before the first shard"))
             if generation is None:
                 return True
+            for sentence in order.request.unmarked():
+                (order.say or _keep_quiet)(sentence)
             refuse_full_disk(order.request, generation.done, order.target)
             crew = crew_for(generation.job, order.request.plan, order.cluster, stack)
         with _in_vain(workplace, generation) if order.part is None else nullcontext():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -124,6 +124,16 @@ class Request:
     def array_name(self, at: int) -> str:
         """Key of a variable's pixels in the set: the layout's name where there is only one."""
         return self.plan.layout if len(self.plan.variables) == 1 else self.plan.variables[at].name
+
+    def unmarked(self) -> Iterator[str]:
+        """A sentence for each variable whose nodata is not one value of its own any more in what is stored."""
+        for variable, change in zip(self.source.variables, self.changes, strict=True):
+            had = any(value is not None and value == value for _, value in variable.nodata_runs((0, variable.shape[0])))
+            if had and change.nodata is None and change.nodatas is None:
+                yield (
+                    f"nodata of {variable.name} becomes what measured values may become too, so patches don't mark it, "
+                    "and masked reads don't leave it out; valid_fraction still tells of it"
+                )
 
     def to_dict(self, images: int | None = None) -> dict[str, Any]:
         """What decides the bytes of the result; two requests that agree here may finish each other's work.

@@ -207,8 +207,8 @@ def write_patches(
     progress : callable, optional
         Called with a `patchmill.types.Progress` now and then, from this thread: patches, bytes and shards done so far.
     say : callable, optional
-        Told, in a sentence, which slices are missing after this one, or that a dead writer is taken over; by default
-        there is a warning of the latter only.
+        Told, in a sentence, which slices are missing after this one, that nothing marks nodata any more, or that a dead
+        writer is taken over; by default there is a warning of the latter only.
 
     Returns
     -------
