@@ -201,6 +201,19 @@ def assert_seen_until_it_is_back(folder, image, arguments, changed):
     assert array_objects(folder / "set.zarr") == array_objects(folder / "once.zarr")
 
 
+def test_an_image_that_is_larger_than_all_before_is_said_to_be(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, size in enumerate([(20, 30), (40, 30)]):
+        np.save(tmp_path / "in" / f"{number}.npy", pixels(size, "uint8"))
+        patchmill.ingest(tmp_path / "in", tmp_path / "source.zarr", mode="append")
+        if not number:
+            patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 8)
+    with pytest.raises(
+        TargetExistsError, match='larger than all before, and those of a set share one grid, so use mode="overwrite"'
+    ):
+        patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 8, mode="append")
+
+
 @pytest.mark.parametrize("layout", ["patches", "canvas"])
 @pytest.mark.parametrize("keep", [None, "mean[0] > 128"])
 def test_an_old_image_that_has_changed_is_seen_where_it_is_cut_again(tmp_path, tiny_shards, layout, keep):  # noqa: F811

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,9 +207,15 @@ def refuse(target: Location, state: State, request: Mapping[str, Any], prefix: P
         return
     differs = ", ".join(differences(known, request))
     way = 'use mode="append"' if grown else 'use mode="overwrite", or another target'
+    if images < int(request["images"]) and _is_larger(request["grid"]["shape"], known["grid"]["shape"]):
+        way = f"a new image is larger than all before, and those of a set share one grid, so {way}"
     if mode == "append" and images < int(request["images"]) and "url" not in request["source"]:
         way = f"only a source that is a Zarr store can grow, so write it as one (.to_zarr with append_dim), or {way}"
     raise TargetExistsError(f"{target.url} was cut from another request, which differs in {differs}: {way}")
+
+
+def _is_larger(shape: Sequence[int], before: Sequence[int]) -> bool:
+    return any(now > then for now, then in zip(shape, before, strict=True))
 
 
 def _is_ours(work: Location) -> bool:
