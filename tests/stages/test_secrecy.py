@@ -109,6 +109,19 @@ def test_a_secret_that_begins_with_a_sign_of_yaml_is_not_told(folder, sign):
         config.write_text(whole)
 
 
+@pytest.mark.parametrize("tag", ["int", "float", "bool", "timestamp"])
+def test_a_secret_that_is_not_what_its_tag_says_is_not_told(folder, tag):
+    config = write_config(folder / "some.yaml", {"work": {}})
+    whole = config.read_text()
+    config.write_text(f"{whole}    params: {{token: !!{tag} c4n4ry }}")
+    for overrides, place in (([], "some.yaml: this is no YAML: "), ([f"work.token=!!{tag} c4n4ry"], "command line: ")):
+        with pytest.raises(ConfigError) as caught:
+            read_pipeline(str(config), overrides)
+        assert str(caught.value).startswith(place)
+        assert str(caught.value).endswith("a value is not what its tag, such as !!int, says: leave out the tag")
+        config.write_text(whole)
+
+
 def test_a_short_secret_in_the_root_is_refused_and_no_path_below_it_is_told(folder, monkeypatch):
     monkeypatch.setenv("API_TOKEN", "abc123")
     params = {"source": "${root}/nothing", "target": "${root}/a.txt"}

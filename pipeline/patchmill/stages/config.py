@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -36,6 +36,8 @@ from patchmill.stages.secrecy import (
 from patchmill.stages.wording import called, no_yaml, one_line, shape_problem, unreadable, unresolved
 
 KeyPath: TypeAlias = tuple[str, ...]
+
+T = TypeVar("T")
 
 UNKNOWN = "unknown://"
 """Stands for a root that the config does not tell: nothing is checked against it."""
@@ -157,7 +159,7 @@ def _read_yaml(path: str, problems: Problems) -> DictConfig:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         _check_size(path, node)
         _check_numbers(node, problems)
-        tree = _created(text)
+        tree = _tagged(lambda: _created(text))
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{os.path.basename(path)}{line}: this is no YAML: {no_yaml(error)}") from None
@@ -193,6 +195,16 @@ def _check_numbers(node: yaml.Node | None, problems: Problems) -> None:
     for keys, wrong in found:
         problems.add(keys, f"{called(keys) or 'a key'} {wrong}")
     problems.check()
+
+
+def _tagged(read: Callable[[], T]) -> T:
+    """What `read` returns; where a value is not what its tag says, the sentence must not repeat it as Python's does."""
+    try:
+        return read()
+    except OmegaConfBaseException:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise yaml.YAMLError("a value is not what its tag, such as !!int, says: leave out the tag") from None
 
 
 def _created(text: str) -> Any:
@@ -262,7 +274,8 @@ def _override(tree: DictConfig, text: str, folder: str, problems: Problems) -> N
         for _, wrong in wrong_numbers(yaml.compose(value, Loader=yaml.SafeLoader)):
             problems.add(COMMAND_LINE, f"{told} {wrong}")
             return
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
+        read = _tagged(lambda: OmegaConf.from_dotlist([f"value={value}"]))
+        parsed = OmegaConf.to_container(read, resolve=False)
         _write_out(tree, parts)
         OmegaConf.update(tree, ".".join(parts), parsed["value"], merge=False, force_add=True)  # type: ignore[call-overload, index]
     except yaml.YAMLError as error:
