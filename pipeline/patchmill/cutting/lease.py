@@ -43,6 +43,7 @@ from patchmill.cutting.identity import is_gone
 from patchmill.errors import HeldError, LeaseLostError, PatchmillError
 from patchmill.storage import Location
 from patchmill.storage.local import unwritable
+from patchmill.storage.locations import WORKSHOP
 
 _ATTEMPTS = 20
 
@@ -300,4 +301,4 @@ def _lost(work: Location, mine: Holder) -> str:
 
 
 def _target(work: Location) -> str:
-    return work.url.removesuffix(".patchmill")
+    return work.url.removesuffix(WORKSHOP)

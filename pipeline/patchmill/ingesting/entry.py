@@ -135,7 +135,7 @@ def ingest(
     readings = {IMAGE: Reading(**shared)} | {name: Reading(**shared, palette="indices") for name in patterns}
     order = Order(
         images=tuple(images) if isinstance(images, Iterator) else images,
-        target=_local(Location.parse(target).to_write()).resolved(),
+        target=Location.local(Location.parse(target).to_write().path).resolved(),  # of a server nothing is asked
         patterns=patterns,
         channels=names,
         on_error=on_error,
@@ -148,12 +148,6 @@ def ingest(
         arguments=_arguments(level, shared["dims"], names, patterns),
     )
     return append(order) if mode in ("append", "auto") else run(order)
-
-
-def _local(target: Location) -> Location:
-    """The target itself, where it is a folder; nothing is asked of a server."""
-    _ = target.path
-    return target
 
 
 def _axes(dims: Any) -> Dims:

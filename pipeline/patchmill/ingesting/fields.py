@@ -114,7 +114,6 @@ def _axes(array: xr.DataArray, reading: Reading) -> dict[str, int]:
 
 def _scenes(path: str, group: str, name: str, axes: dict[str, int], reading: Reading) -> list[Scene]:
     array = _dataset(path, group, reading)[name]
-
     dtype = _meant(array)
 
     def get(region: tuple[Any, ...]) -> NDArray[Any]:
