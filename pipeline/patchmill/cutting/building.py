@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -141,8 +141,8 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         exists=_opened(building, catalog[0], objects) if workplace.old and request.keep is not None else None,
     )
     forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}
-    done = _what_is_done(job, workplace, forms, look)
-    return Generation(request, workplace, pixels, catalog, objects, job, done)
+    done, there = _what_is_done(job, workplace, forms, look)
+    return Generation(request, workplace, pixels, catalog, objects, replace(job, there=there), done)
 
 
 def _refuse_twins(specs: Iterable[ArraySpec]) -> None:
@@ -155,32 +155,47 @@ def _refuse_twins(specs: Iterable[ArraySpec]) -> None:
         )
 
 
-def _what_is_done(job: Job, workplace: Workplace, forms: Mapping[str, ObjectFormat], look: Callable[[], None]) -> Flags:
-    """Shards of which every object is there, and a record where there are any; those of old images count as done."""
-    shards, axes = job.shards, len(job.shards.size) - 1
-    together = shards.size[0]
+def _what_is_done(
+    job: Job, workplace: Workplace, forms: Mapping[str, ObjectFormat], look: Callable[[], None]
+) -> tuple[Flags, frozenset[tuple[int, str]]]:
+    """Shards that are done, and what objects there are of others, see `Job`.
+
+    Done are those of which every object is there, and a record where there are any; those of old images count so.
+    """
+    shards, together = job.shards, job.shards.size[0]
     rows = len(shards) // max(1, shards.counts[0])
     first = workplace.old // together
     found = np.zeros(len(shards), np.uint16)
-    for (array, form), planned in zip(forms.items(), job.planned, strict=True):
-        for name in workplace.building.child(array).keys("c"):
-            look()
-            index = form.index_of(name)  # None for what somebody else has put there
-            if index is not None:
-                found[shards.number(key_of(index, planned, axes))] += 1
-    done: Flags = found == job.objects
+    for _, _, number in _objects_there(job, workplace, forms, look):
+        found[number] += 1
     if workplace.trusted is not None:
         _take_back(
             job, workplace, forms, found, first_bad=workplace.trusted // together, kept=-(-workplace.old // together)
         )
         workplace.trust_all()
-        done[max(workplace.trusted // together, first) * rows :] = False
+        found[max(workplace.trusted // together, first) * rows :] = 0
+    if workplace.old % together:
+        found[first * rows : (first + 1) * rows] = 0  # holds old images and new ones: written again as a whole
+    done: Flags = found == job.objects
     if job.journaled:
         done &= job.journal.known(shards)
     done[: first * rows] = True
-    if workplace.old % together:
-        done[first * rows : (first + 1) * rows] = False  # holds old images and new ones: written again as a whole
-    return done
+    begun = (found > 0) & (found < job.objects) & ~done
+    there = _objects_there(job, workplace, forms, look) if begun.any() else ()
+    return done, frozenset((at, name) for at, name, number in there if begun[number])
+
+
+def _objects_there(
+    job: Job, workplace: Workplace, forms: Mapping[str, ObjectFormat], look: Callable[[], None]
+) -> Iterator[tuple[int, str, int]]:
+    """Objects of pixels that are there: number of the array, key inside it, number of the shard."""
+    axes = len(job.shards.size) - 1
+    for at, ((array, form), planned) in enumerate(zip(forms.items(), job.planned, strict=True)):
+        for name in workplace.building.child(array).keys("c"):
+            look()
+            index = form.index_of(name)  # None for what somebody else has put there
+            if index is not None:
+                yield at, name, job.shards.number(key_of(index, planned, axes))
 
 
 def _take_back(job: Job, workplace: Workplace, arrays: Iterable[str], found: Any, *, first_bad: int, kept: int) -> None:

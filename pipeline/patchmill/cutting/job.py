@@ -109,6 +109,9 @@ class Job:
         Images that the set holds already: where they share a shard with new ones, they must be what they were.
     exists : BulkArray or None
         Which patches of these the set holds, shape (image, grid_y, grid_x); None where it holds all.
+    there : frozenset of (int, str)
+        Objects that an earlier run left of shards that it did not finish, each by the number of its array in `targets`
+        and its key inside it: they are not written again.
     halt : Halt
     """
 
@@ -125,6 +128,7 @@ class Job:
     compiled: bool = False
     old: int = 0
     exists: BulkArray | None = None
+    there: frozenset[tuple[int, str]] = frozenset()
     halt: Halt = field(default_factory=Halt)
 
     @property

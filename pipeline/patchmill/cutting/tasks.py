@@ -294,10 +294,12 @@ def _handed(patches: dict[str, Array]) -> Patches:
 def _write(
     job: Job, at: int, key: Key, pieces: Sequence[Piece], cuts: Sequence[Cut], kept: Sequence[Array | None]
 ) -> int:
-    """Write one variable's objects of a shard rectangle; returns raw bytes."""
+    """Write those objects of a shard rectangle's variable that are not there yet; returns raw bytes."""
     planned, target = job.planned[at], job.targets[at]
     nbytes = 0
     for channels, name in zip(channel_groups(planned), object_keys(job.shards, planned, key), strict=True):
+        if (at, name) in job.there:
+            continue
         job.halt.check()
         parts = list(parts_of(job, at, pieces, cuts, kept, channels))
         if parts:
