@@ -151,6 +151,16 @@ def test_few_tasks_for_many_cores_are_as_many_as_memory_allows(tmp_path):
     assert work[-1] > 4
 
 
+def test_many_workers_price_few_ways_to_work(monkeypatch):
+    priced, memory = [], choosing._memory
+    monkeypatch.setattr(choosing, "_memory", lambda *given: priced.append(given) or memory(*given))
+    for limit, least in [("64GiB", 100), ("1GiB", 4)]:
+        priced.clear()
+        plan = patchmill.plan(np.zeros((1, 4, 8_000, 8_000), "u1"), 256, 128, workers=4096, memory=limit)
+        assert len(priced) < 2_000
+        assert plan.work.inflight >= least
+
+
 @pytest.mark.parametrize("edge", ["drop", "shift"])
 def test_more_workers_walk_no_axis_again(monkeypatch, edge):
     walked, touched = [], choosing._touched

@@ -137,7 +137,7 @@ def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator
     widest = 1 if alone else max(1, len(units[-1]))
     bands = sorted({min(band, widest) for band in _BANDS}, reverse=True)
     most = workers if read == "overlap" else ceil(workers * max(_TASKS))
-    for inflight in range(most, 0, -1):
+    for inflight in _numbers(most):
         for band in bands:
             rows = _ROWS if read == "overlap" else 1
             work = Work(read, case.shard, block, band, rows, stack=1, inflight=inflight, cache=0)
@@ -150,6 +150,15 @@ def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator
                 stacked = replace(work, stack=_stack(case))
                 cache = cache_for(case, stacked)
                 yield from (replace(stacked, cache=cache),) if cache else ()
+
+
+def _numbers(most: int) -> list[int]:
+    """Numbers of tasks to try, from `most` down to 1: each, and of many each that is a sixteenth more than another."""
+    tried, number = [most], 1
+    while number < most:
+        tried.append(number)
+        number += max(1, number // 16)
+    return sorted(tried, reverse=True)
 
 
 def _stack(case: Case) -> int:
