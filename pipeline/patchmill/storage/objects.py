@@ -208,7 +208,7 @@ def _opened(spec: str) -> Any:
     try:
         return ts.KvStore.open(json.loads(spec), context=shared_context()).result()
     except ValueError as error:
-        raise PatchmillError(f"a store can't be opened: {reason(error)}") from error
+        raise PatchmillError(f"a store can't be opened, {reason(error)}: correct its URL or its options") from error
 
 
 def with_credentials(spec: dict[str, Any]) -> dict[str, Any]:
