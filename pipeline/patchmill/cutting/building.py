@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 from patchmill.cutting.catalog import catalog_arrays, write_catalog
 from patchmill.cutting.contents import pixel_arrays, root_attributes, small_arrays
 from patchmill.cutting.crews import Crew, Task
-from patchmill.cutting.job import Job, key_of, object_keys
+from patchmill.cutting.job import Job
 from patchmill.cutting.request import Request, channel_labels_of
 from patchmill.cutting.running import Tally, run
 from patchmill.cutting.slices import Slice
+from patchmill.cutting.standing import Flags, standing, take_back
 from patchmill.cutting.workplace import Workplace
-from patchmill.errors import PatchmillError
+from patchmill.errors import PatchmillError, TargetExistsError
 from patchmill.planning import Key, shards_of, waves
 from patchmill.planning.memory import crowded
 from patchmill.storage import (
@@ -36,8 +36,6 @@ from patchmill.storage import (
 )
 from patchmill.storage.checking import ObjectFormat
 from patchmill.types import Watch
-
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +109,8 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     ------
     TypeError, ValueError
         If a coordinate can't be stored, which is no news for after the last shard.
+    TargetExistsError
+        If another version of patchmill began it, and would store it otherwise.
     """
     small = small_arrays(request)
     pixels = pixel_arrays(request)
@@ -118,6 +118,7 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     _refuse_twins([*pixels, *catalog, *small])
     objects = declare_arrays([*pixels, *catalog])
     building = workplace.building
+    _refuse_other_forms(building, objects)
     if not workplace.old:
         for key, data in objects.items():
             if building.read(key) != data:
@@ -141,8 +142,31 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
         exists=_opened(building, catalog[0], objects) if workplace.old and request.keep is not None else None,
     )
     forms = {each.name: ObjectFormat.of(json.loads(objects[f"{each.name}/zarr.json"])) for each in pixels}
-    done, there = _what_is_done(job, workplace, forms, look)
-    return Generation(request, workplace, pixels, catalog, objects, replace(job, there=there), done)
+    take_back(job.shards, workplace, forms, look)
+    done, left = standing(job, workplace, forms, look)
+    return Generation(request, workplace, pixels, catalog, objects, replace(job, left=left), done)
+
+
+def _refuse_other_forms(building: Location, objects: Mapping[str, bytes]) -> None:
+    """Raise where arrays that are there are stored otherwise than this version of patchmill would store them."""
+    for key, data in objects.items():
+        found = building.read(key)
+        if found is None or found == data:
+            continue
+        try:
+            there, declared = json.loads(found), json.loads(data)
+            differs = [name for name in _FORM if there[name] != declared[name]]
+        except (ValueError, LookupError, TypeError):
+            continue  # damaged, which is no other form
+        if differs:
+            raise TargetExistsError(
+                f"{building.url}/{key} has another {differs[0]} than this patchmill gives it: go on with the version "
+                "that began it, or cut anew with mode='overwrite'"
+            )
+
+
+_FORM = ("data_type", "chunk_grid", "chunk_key_encoding", "codecs", "fill_value")
+"""What tells in an array's metadata how its objects are made."""
 
 
 def _refuse_twins(specs: Iterable[ArraySpec]) -> None:
@@ -153,60 +177,6 @@ def _refuse_twins(specs: Iterable[ArraySpec]) -> None:
             f"each array of a patch set needs a name of its own, got {twins[0]!r} for two: rename the variable or the "
             "axis in the source"
         )
-
-
-def _what_is_done(
-    job: Job, workplace: Workplace, forms: Mapping[str, ObjectFormat], look: Callable[[], None]
-) -> tuple[Flags, frozenset[tuple[int, str]]]:
-    """Shards that are done, and what objects there are of others, see `Job`.
-
-    Done are those of which every object is there, and a record where there are any; those of old images count so.
-    """
-    shards, together = job.shards, job.shards.size[0]
-    rows = len(shards) // max(1, shards.counts[0])
-    first = workplace.old // together
-    found = np.zeros(len(shards), np.uint16)
-    for _, _, number in _objects_there(job, workplace, forms, look):
-        found[number] += 1
-    if workplace.trusted is not None:
-        _take_back(
-            job, workplace, forms, found, first_bad=workplace.trusted // together, kept=-(-workplace.old // together)
-        )
-        workplace.trust_all()
-        found[max(workplace.trusted // together, first) * rows :] = 0
-    if workplace.old % together:
-        found[first * rows : (first + 1) * rows] = 0  # holds old images and new ones: written again as a whole
-    done: Flags = found == job.objects
-    if job.journaled:
-        done &= job.journal.known(shards)
-    done[: first * rows] = True
-    begun = (found > 0) & (found < job.objects) & ~done
-    there = _objects_there(job, workplace, forms, look) if begun.any() else ()
-    return done, frozenset((at, name) for at, name, number in there if begun[number])
-
-
-def _objects_there(
-    job: Job, workplace: Workplace, forms: Mapping[str, ObjectFormat], look: Callable[[], None]
-) -> Iterator[tuple[int, str, int]]:
-    """Objects of pixels that are there: number of the array, key inside it, number of the shard."""
-    axes = len(job.shards.size) - 1
-    for at, ((array, form), planned) in enumerate(zip(forms.items(), job.planned, strict=True)):
-        for name in workplace.building.child(array).keys("c"):
-            look()
-            index = form.index_of(name)  # None for what somebody else has put there
-            if index is not None:
-                yield at, name, job.shards.number(key_of(index, planned, axes))
-
-
-def _take_back(job: Job, workplace: Workplace, arrays: Iterable[str], found: Any, *, first_bad: int, kept: int) -> None:
-    """Remove objects of a generation that the source has left behind, none of which a committed set counts."""
-    rows = len(job.shards) // max(1, job.shards.counts[0])
-    for number in np.flatnonzero(found[max(first_bad, kept) * rows :]).tolist():
-        key = tuple(int(n) for n in np.unravel_index(number + max(first_bad, kept) * rows, job.shards.counts))
-        for array, planned in zip(arrays, job.planned, strict=True):
-            place = workplace.building.child(array)
-            for name in object_keys(job.shards, planned, key):
-                place.delete(name)
 
 
 def cut(

@@ -123,7 +123,7 @@ def write_catalog(
         index = job.journal.index(job.shards) if job.journaled else None
         if index is not None:
             stack.callback(index.close)
-        write = stack.enter_context(_writing(arrays))
+        write = stack.enter_context(_writing(arrays, anew=old > 0))
         for region in _chunks(shape, chunk):
             look()
             if region[0].stop <= old:
@@ -150,15 +150,25 @@ _AHEAD = 8
 
 
 @contextmanager
-def _writing(arrays: Mapping[str, TensorStoreArray]) -> Iterator[Callable[[str, tuple[slice, ...], Array], None]]:
-    """A function that writes a chunk of an array, several at a time; when the context ends they are on the disk."""
+def _writing(
+    arrays: Mapping[str, TensorStoreArray], *, anew: bool
+) -> Iterator[Callable[[str, tuple[slice, ...], Array], None]]:
+    """A function that writes a chunk of an array, several at a time; when the context ends they are on the disk.
+
+    `anew` for chunks that an append of more images may have left: beyond the array's end they would stay as they are.
+    """
     under_way: deque[Future[None]] = deque()
     with ThreadPoolExecutor(_AHEAD, thread_name_prefix="patchmill-catalog") as pool:
 
         def write(name: str, place: tuple[slice, ...], values: Array) -> None:
             if len(under_way) >= _AHEAD:
                 under_way.popleft().result()
-            under_way.append(pool.submit(arrays[name].write, [(place, np.ascontiguousarray(values))]))
+            array, parts = arrays[name], [(place, np.ascontiguousarray(values))]
+            if anew:
+                index = (side.start // n for side, n in zip(place, array.shard, strict=True))
+                under_way.append(pool.submit(array.replace, "/".join(["c", *map(str, index)]), parts))
+            else:
+                under_way.append(pool.submit(array.write, parts))
 
         try:
             yield write

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from patchmill.cutting.journal import Journal
+from patchmill.cutting.journal import Journal, Record, fingerprint
 from patchmill.cutting.keeping import Keep
 from patchmill.cutting.request import Change
 from patchmill.errors import PatchmillError
@@ -54,6 +55,10 @@ class Piece:
         return (self.images[1] - self.images[0]) * prod(self.counts)
 
 
+_CONFIRMED = 10.0
+"""Seconds for which a target stays ours without asking: far less than a writer is silent before others take over."""
+
+
 @dataclass(slots=True, eq=False)
 class Halt:
     """What tasks of this process look at while they work; another process has its own, which nobody sets.
@@ -64,20 +69,46 @@ class Halt:
         A task under way ends after the shard that it is at.
     write_nothing : bool
         Whoever began the task is gone, and the target may be somebody else's: no further object is written.
+    confirm : callable or None
+        Raises where the target is no longer ours, which a process that was stopped for a while learns only by asking.
+    confirmed : float
+        When that was last asked, by `time.monotonic`.
     """
 
     begin_nothing: bool = False
     write_nothing: bool = False
+    confirm: Callable[[], None] | None = None
+    confirmed: float = field(default_factory=time.monotonic)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Halt, ())
 
     def check(self) -> None:
-        """Raise where nobody waits for the result any more."""
+        """Raise where nobody waits for the result any more, or the target is somebody else's by now."""
         if self.write_nothing:
             raise PatchmillError(
                 "whoever began this task has ended, so it writes nothing: call again to go on from here"
             )
+        now = time.monotonic()
+        if self.confirm is not None and now - self.confirmed > _CONFIRMED:
+            self.confirm()
+            self.confirmed = now
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Objects of a shard that a killed run did not finish.
+
+    Parameters
+    ----------
+    objects : frozenset of (int, str)
+        Each by the number of its array in `Job.targets`, and its key inside it.
+    record : bytes or None
+        Fingerprint of what was found out about the shard when they were written; None where nothing is.
+    """
+
+    objects: frozenset[tuple[int, str]]
+    record: bytes | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,9 +140,8 @@ class Job:
         Images that the set holds already: where they share a shard with new ones, they must be what they were.
     exists : BulkArray or None
         Which patches of these the set holds, shape (image, grid_y, grid_x); None where it holds all.
-    there : frozenset of (int, str)
-        Objects that an earlier run left of shards that it did not finish, each by the number of its array in `targets`
-        and its key inside it: they are not written again.
+    left : mapping of Key to Left
+        What an earlier run left of shards that it did not finish.
     halt : Halt
     """
 
@@ -128,7 +158,7 @@ class Job:
     compiled: bool = False
     old: int = 0
     exists: BulkArray | None = None
-    there: frozenset[tuple[int, str]] = frozenset()
+    left: Mapping[Key, Left] = field(default_factory=dict)
     halt: Halt = field(default_factory=Halt)
 
     @property
@@ -140,6 +170,17 @@ class Job:
     def objects(self) -> int:
         """Objects that a shard rectangle has, over all variables."""
         return sum(each.channel_shards for each in self.planned)
+
+    def there(self, key: Key, record: Record | None) -> frozenset[tuple[int, str]]:
+        """Objects of a shard that are there and need not be written again: `record` says what they were written by."""
+        left = self.left.get(key)
+        same = left is not None and (record is None or left.record == fingerprint(key, record))
+        return left.objects if left is not None and same else frozenset()
+
+    def is_shared(self, key: Key) -> bool:
+        """Whether a shard holds images that the set has already beside new ones."""
+        together = self.shards.size[0]
+        return self.old % together > 0 and key[0] == self.old // together
 
     @property
     def _pads(self) -> bool:

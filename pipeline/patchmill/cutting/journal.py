@@ -8,6 +8,7 @@ makes an object.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -180,6 +181,14 @@ _writer = lru_cache(maxsize=64)(_Writer)
 
 
 # -- records -----------------------------------------------------------------------------------------------------------
+
+
+def fingerprint(key: Key, values: Record) -> bytes:
+    """The same for records that are the same to the byte."""
+    digest = hashlib.sha256()
+    for part in _framed(key, values):
+        digest.update(part)
+    return digest.digest()
 
 
 def _framed(key: Key, values: Record) -> list[Bytes]:

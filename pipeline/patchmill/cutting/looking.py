@@ -69,6 +69,12 @@ class State:
         """Whether what is in the workshop is of a set that is complete: killed between the commit and the tidying."""
         return self.stored == request and self.unfinished == request and not self.aside
 
+    def is_ahead(self, request: Mapping[str, Any]) -> bool:
+        """Whether a complete set was being appended images that its source has no longer, and they are still trusted."""
+        images = 0 if self.unfinished is None else int(self.unfinished["images"])
+        ahead = self.stored == request and self.mode == "append" and images > int(request["images"])
+        return ahead and self.trusted != int(request["images"])
+
     def goes_on(self, request: Mapping[str, Any], mode: Mode) -> bool:
         """Whether a call takes up what was begun; never a stage what it began on other inputs."""
         same = self.unfinished == request and (mode == "resume" or mode == self.mode == "overwrite")
@@ -170,8 +176,9 @@ def settled(target: Location, request: Mapping[str, Any], prefix: Prefix) -> Mod
 
 
 def is_tidy(target: Location, request: Mapping[str, Any]) -> bool:
-    """Whether a complete set has nothing in its workshop that is its own."""
-    return not look(target).is_leftover(request)
+    """Whether a complete set has nothing in its workshop that is its own, or that its source has left behind."""
+    state = look(target)
+    return not (state.is_leftover(request) or state.is_ahead(request))
 
 
 def is_begun(target: Location, request: Mapping[str, Any], slices: int) -> bool:

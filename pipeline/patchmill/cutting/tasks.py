@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +100,12 @@ def write_shard(job: Job, key: Key, pieces: Sequence[Piece], tiles: Sequence[Arr
     job.halt.check()
     if frame.image < job.old:
         _refuse_changed(job, pieces, cuts, kept)
-    if job.journaled:
-        job.journal.append({key: record_of(job, pieces, cuts, kept)})
+    record = record_of(job, pieces, cuts, kept) if job.journaled else None
+    there = job.there(key, record)
+    if record is not None:
+        job.journal.append({key: record})
     ease(job.crowded)
-    nbytes = sum(_write(job, at, key, pieces, along, kept) for at, along in enumerate(cuts))
+    nbytes = sum(_write(job, at, key, pieces, along, kept, there) for at, along in enumerate(cuts))
     return Done(key, sum(piece.patches for piece in pieces), nbytes)
 
 
@@ -292,20 +294,28 @@ def _handed(patches: dict[str, Array]) -> Patches:
 
 
 def _write(
-    job: Job, at: int, key: Key, pieces: Sequence[Piece], cuts: Sequence[Cut], kept: Sequence[Array | None]
+    job: Job,
+    at: int,
+    key: Key,
+    pieces: Sequence[Piece],
+    cuts: Sequence[Cut],
+    kept: Sequence[Array | None],
+    there: Collection[tuple[int, str]],
 ) -> int:
-    """Write those objects of a shard rectangle's variable that are not there yet; returns raw bytes."""
+    """Write one variable's objects of a shard rectangle, but for those that are there; returns raw bytes."""
     planned, target = job.planned[at], job.targets[at]
     nbytes = 0
     for channels, name in zip(channel_groups(planned), object_keys(job.shards, planned, key), strict=True):
-        if (at, name) in job.there:
+        if (at, name) in there:
             continue
         job.halt.check()
         parts = list(parts_of(job, at, pieces, cuts, kept, channels))
         if parts:
             nbytes += sum(values.nbytes for _, values in parts)
-            # A view may be read in place only where a chunk is one patch: see `TensorStoreArray.write`.
-            target.write(parts, reference=not planned.copied)
+            if job.is_shared(key):
+                target.replace(name, parts)
+            else:  # a view may be read in place only where a chunk is one patch: see `TensorStoreArray.write`
+                target.write(parts, reference=not planned.copied)
             parts.clear()
         else:
             target.write_empty(name)

@@ -145,6 +145,8 @@ def begin(
             return None
         state = look(target)
     elif mode in ("resume", "append") and state.stored == request:
+        if state.is_ahead(request):  # the images may come back with other pixels
+            _note(work, trusted=int(request["images"]))
         return None  # what else is in the workshop is another generation's
     in_folder = target.exists()
     if mode == "append":
@@ -170,8 +172,8 @@ def _begin_append(
     before = state.unfinished
     if before is None or before == state.stored or state.mode == "overwrite":
         tidy(target.workshop)  # whose records are of this set's past, or of another one
-        _remember(target.workshop, request, "append", old)
-        return Workplace(target, target, old, fresh=True, in_folder=in_folder)
+        _remember(target.workshop, request, "append", old, trusted=old)  # an append of other images may have left some
+        return Workplace(target, target, old, trusted=old, fresh=True, in_folder=in_folder)
     trusted = state.trusted
     if before != request:  # the source has grown since that generation was begun
         images = int(before["images"])

@@ -191,15 +191,23 @@ def _case(
 def _cost(case: Case, choice: Choice | None) -> LayoutCost:
     grids, images = case.grids, len(case.grids.sizes)
     stored = len(grids) * prod(grids.canvas.patch_shape) if case.layout == "patches" else grids.pixels
-    together = min(case.shard[0], images)
     shards = -(-images // case.shard[0]) if case.shard[0] > 1 else case.over_images(grids, lambda _, side: len(side))
     return LayoutCost(
         shards=shards * case.channel_shards,
-        shard_bytes=max(prod(v.shapes.shard[1:]) * together * v.itemsize for v in case.variables),
+        shard_bytes=max(_shard_bytes(case, variable) for variable in case.variables),
         bytes_written=stored * sum(v.pixel for v in case.variables),
         bytes_read=0 if choice is None else bytes_decoded(case, choice.work, grids),
         memory=None if choice is None else choice.memory,
     )
+
+
+def _shard_bytes(case: Case, variable: PlannedVariable) -> int:
+    """Raw bytes of the largest object of a variable: a shard is wider than an array that has few chunks."""
+    canvas = case.grids.canvas
+    along = (*canvas.counts, *canvas.patch_shape) if case.layout == "patches" else canvas.shape
+    channel = () if variable.channels is None else (variable.channels,)
+    lengths = (len(case.grids.sizes), *channel, *along)
+    return prod(min(side, n) for side, n in zip(variable.shapes.shard, lengths, strict=True)) * variable.itemsize
 
 
 def _tasks(case: Case, work: Work) -> int:

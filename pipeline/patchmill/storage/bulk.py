@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,6 +45,9 @@ class BulkArray(Protocol):
 
     def write(self, parts: Sequence[Part], *, reference: bool = False) -> None:
         """Put `parts`, which lie in one shard, as one object."""
+
+    def replace(self, key: str, parts: Sequence[Part]) -> None:
+        """Put `parts` as the object `key`; nothing of what was there stays."""
 
     def write_empty(self, key: str) -> None:
         """Put the object `key` as a shard without chunks."""
@@ -202,9 +207,28 @@ class TensorStoreArray:
         except ValueError as error:
             raise unwritable(self.place, reason(error)) from error
 
+    def replace(self, key: str, parts: Sequence[Part]) -> None:
+        """Put `parts` as the object `key`; of what was there nothing stays, as chunks beside them do with `write`.
+
+        One at a time, since the object is in memory twice.
+        """
+        with _REPLACING:
+            aside = Location.parse(f"memory://patchmill-replace-{uuid.uuid4().hex}/array")
+            try:
+                open_bulk(aside, zarr_format=self.zarr_format, metadata=self.metadata).write(parts)
+                data = aside.read(key)
+            finally:
+                aside.remove()
+        if data is None:
+            raise ValueError(f"these parts are not of {key}")
+        self.location.write(key, data)
+
     def write_empty(self, key: str) -> None:
         """Put the object `key` as a shard of which no chunk is kept: readers take it for fill."""
         self.location.write(key, empty_shard(prod(n // m for n, m in zip(self.shard, self.chunk, strict=True))))
+
+
+_REPLACING = threading.Lock()
 
 
 def open_bulk(

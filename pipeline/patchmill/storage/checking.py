@@ -99,12 +99,17 @@ class ObjectFormat:
 
     def index_of(self, key: str) -> tuple[int, ...] | None:
         """The object that has this key; None where none of the array can."""
+        index = self.numbers_of(key)
+        inside = index is not None and all(at < n for at, n in zip(index, self.counts, strict=True))
+        return index if inside else None
+
+    def numbers_of(self, key: str) -> tuple[int, ...] | None:
+        """The same of an array of any length, as this one may have been, or may come to be."""
         head, *rest = key.split(self.separator)
         if head != "c" or len(rest) != len(self.shape) or not all(part.isascii() and part.isdigit() for part in rest):
             return None
         index = tuple(int(part) for part in rest)
-        inside = all(at < n for at, n in zip(index, self.counts, strict=True))
-        return index if inside and self.key(index) == key else None
+        return index if self.key(index) == key else None
 
 
 def _raw_bytes(name: Any, chunk: tuple[int, ...]) -> int | None:

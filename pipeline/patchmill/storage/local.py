@@ -104,7 +104,8 @@ class Folder:
             for folder, _, files in os.walk(self.path):
                 for file in files:
                     if file.endswith(_UNFINISHED):
-                        os.unlink(os.path.join(folder, file))
+                        with suppress(FileNotFoundError):  # somebody else sweeps too
+                            os.unlink(os.path.join(folder, file))
 
     def make(self) -> None:
         """Make the folder, and those around it."""
@@ -122,10 +123,10 @@ class Folder:
     def remove(self) -> None:
         """Delete the folder with all that is in it."""
         with _writing(self.path):
-            if self.path.is_dir() and not self.path.is_symlink():
-                shutil.rmtree(self.path)
-            else:
-                self.path.unlink(missing_ok=True)
+            while self.path.is_dir() and not self.path.is_symlink():
+                with suppress(FileNotFoundError):  # somebody else removes it too
+                    shutil.rmtree(self.path)
+            self.path.unlink(missing_ok=True)
 
     def move_to(self, other: Folder) -> None:
         """Rename this folder to `other`, which must be free."""
