@@ -345,7 +345,9 @@ class _Walker:
                 first, second = self.number(left), self.number(right)
                 # NumPy's division, which does not raise: 0 / 0 is NaN and holds nowhere.
                 first = np.float64(first) if isinstance(first, float) and isinstance(second, float) else first
-                return _ARITHMETIC[type(op)](first, self.fitting(first, second, right))
+                found = _ARITHMETIC[type(op)](first, self.fitting(first, second, right))
+                # A number by itself stays Python's, which takes the precision of what it meets.
+                return float(found) if isinstance(found, float) else found
             case _:
                 pass
         found = self.field(node)

@@ -108,6 +108,8 @@ def _doubtful(flat: str) -> tuple[str, int] | None:
             if escape["known"] is None:
                 return f"invalid escape sequence {escape[0]}", escape.start()
     bare = _STRING.sub(lambda found: " " * len(found[0]), flat)
+    if "#" in bare:
+        return "it takes no comments, as its lines are read as one", bare.index("#")
     for begin in re.finditer(r"(?<![\w.])(?=\.?[0-9])", bare):
         number = _NUMBER.match(bare, begin.start())
         if number is None or re.match(r"[\w.]", bare[number.end() :]):

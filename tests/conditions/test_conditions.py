@@ -226,6 +226,19 @@ def test_a_share_of_nine_tenths_is_nine_tenths_in_single_precision():
         assert as_condition("valid_fraction >= 0.9")({"valid_fraction": np.array([0.9], dtype)}).all()
 
 
+@pytest.mark.parametrize("share", ["9 / 10", "9 * 0.1", "-(-0.9)", "1 - 1 / 10", "0.3 + 0.6"])
+def test_so_is_one_that_is_computed(share):
+    fields = {"valid": np.full(3, 0.9, "float32")}
+    assert as_condition(f"valid >= {share}")(fields).all()
+    assert not as_condition(f"valid > {share} + 0.001")(fields).any()
+
+
+@pytest.mark.parametrize("text", ["valid >= 0.9  # enough\nand std > 2", "valid > 1 #", "# all\nvalid > 1"])
+def test_comments_are_refused(text):
+    with pytest.raises(ValueError, match="it takes no comments"):
+        as_condition(text)
+
+
 def test_nothing_is_said_of_what_was_not_measured():
     fields = {"mean": np.array([np.nan])}
     for symbol in COMPARE:

@@ -106,7 +106,8 @@ def test_an_image_that_was_taken_out_and_came_back(tmp_path, monkeypatch, layout
     for versions in ([0, 0, 0, 0], [0, 0, 0, 0, 2]):
         write_images(source, versions)
         patchmill.write_patches(source, target, mode="append", **how)
-        assert patchmill.verify(target) and not patchmill.verify(target).foreign
+        assert patchmill.verify(target)
+        assert not patchmill.verify(target).foreign
     patchmill.write_patches(source, once, **how)
     assert array_objects(target) == array_objects(once)
 
@@ -174,7 +175,7 @@ def test_what_another_version_stores_otherwise_is_not_gone_on_with(tmp_path, mon
 
 
 def test_a_writer_that_slept_asks_whether_the_target_is_still_its_own(tmp_path, monkeypatch):
-    """Before each object, where it has not asked for long; here the lease goes in mid-cut, and nobody looks but tasks."""
+    """Before each object, where it has not asked for long; here the lease goes in mid-cut, and only tasks look."""
     monkeypatch.setattr(shapes, "_SHARD", 60)
     monkeypatch.setattr(job, "_CONFIRMED", -1.0)
     monkeypatch.setattr(running, "_LOOK", 60.0)

@@ -60,6 +60,13 @@ def test_what_is_held(value, dtype, held):
     assert found[()] == held
 
 
+@pytest.mark.parametrize("dtype", ["c8", ">c16", "G"])
+@pytest.mark.parametrize("value", [complex(1, np.inf), complex(-np.inf, 0), complex(0, np.nan), complex(np.nan, -0.0)])
+def test_both_parts_of_a_complex_number_are_held(value, dtype):
+    held = as_fill(value, np.dtype(dtype), "pad_value")
+    np.testing.assert_array_equal([held.real, held.imag], [value.real, value.imag])
+
+
 @pytest.mark.parametrize("dtype", ["f2", ">f4", "f8", "g", "c8", "c16"])
 def test_nan_is_held_by_floats(dtype):
     assert np.isnan(as_fill(np.nan, np.dtype(dtype), "pad_value"))
@@ -110,6 +117,9 @@ def test_records():
         (1, "M8[s]", TypeError, "must be a date"),
         (np.timedelta64(1, "s"), "M8[s]", TypeError, "must be a date"),
         (np.datetime64("2020-01-01T12"), "M8[D]", ValueError, "datetime64\\[D\\] holds exactly"),
+        (dt.date(9999, 12, 31), "M8[ns]", ValueError, "holds exactly"),
+        (np.datetime64("1500-01-01"), "M8[ns]", ValueError, "holds exactly"),
+        (np.timedelta64(10**6, "D"), "m8[ns]", ValueError, "holds exactly"),
         (1, "m8[s]", TypeError, "must be a duration"),
         (np.timedelta64(1, "ms"), "m8[s]", ValueError, "holds exactly"),
         (1, "V3", TypeError, "must be bytes"),

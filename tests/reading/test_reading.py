@@ -160,3 +160,30 @@ def test_masks_and_slices_are_told_how_numbers_are_made_of_them():
     with pytest.raises(TypeError, match=r"read\(indices\)$"):
         ps["a"]
     assert ps.read(range(3)).shape == (3, 2, 2)
+
+
+def test_what_a_set_gives_away_changes_nothing_in_it():
+    data = xr.Dataset(
+        {"image": (("image", "y", "x"), np.ones((2, 8, 8)))},
+        coords={
+            "height": ("image", [6, 8]),
+            "width": ("image", [6, 8]),
+            "nodata_image": ("image", [1.0, 2.0]),
+            "transform": (("image", "affine"), np.ones((2, 6))),
+        },
+    )
+    ps, before = patchmill.view_patches(data, 4, 2), data.copy(deep=True)
+    for array in ps.catalog.coords.values():
+        array.values[...] = 7
+    xr.testing.assert_identical(data, before)
+    assert ps.sizes.tolist() == [[6, 6], [8, 8]]
+    with pytest.raises(ValueError, match="read-only"):
+        ps.sizes[:] = 3
+
+
+def test_a_pad_value_that_nothing_is_padded_with_may_be_any(tmp_path):
+    image = np.zeros((8, 8), "uint8")
+    for how in ({"edge": "drop"}, {"edge": "pad", "pad_mode": "reflect"}):
+        view = patchmill.view_patches(image, 4, 3, pad_value=-1, **how)
+        stored = patchmill.write_patches(image, tmp_path / f"{how['edge']}.zarr", 4, 3, pad_value=-1, **how)
+        np.testing.assert_array_equal(view.read([0, -1]), stored.read([0, -1]))

@@ -124,6 +124,33 @@ def test_without_source_it_sees_the_bytecode():
     assert "bytecode" in made[0]
 
 
+def test_an_object_without_source_is_seen_by_what_its_methods_do():
+    made = []
+    for text in ("patches * 2", "patches * 3", "patches * 2"):
+        module = types.ModuleType("made")
+        lines = ["class Times:", "    def __call__(self, patches):", "        return self.of(patches)"]
+        exec("\n".join([*lines, "    def of(self, patches):", f"        return {text}"]), module.__dict__)
+        made.append(fingerprint(module.Times()))
+    assert made[0] == made[2] != made[1]
+
+
+def test_an_object_is_seen_by_what_it_inherits(users_module):
+    made = []
+    for text in ("patches * 2", "patches * 3", "patches * 2"):
+        users_module(f"""
+            class Base:
+                def __call__(self, patches):
+                    return {text}
+
+            class Times(Base):
+                pass
+
+            times = Times()
+            """)
+        made.append(as_transform("users:times").fingerprint)
+    assert made[0] == made[2] != made[1]
+
+
 def test_a_function_that_holds_itself_ends():
     def again(patches, n=3):
         return patches if n == 0 else again(patches, n - 1)

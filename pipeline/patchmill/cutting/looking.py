@@ -70,7 +70,7 @@ class State:
         return self.stored == request and self.unfinished == request and not self.aside
 
     def is_ahead(self, request: Mapping[str, Any]) -> bool:
-        """Whether a complete set was being appended images that its source has no longer, and they are still trusted."""
+        """Whether a complete set was being appended images that its source has no longer, and which are trusted."""
         images = 0 if self.unfinished is None else int(self.unfinished["images"])
         ahead = self.stored == request and self.mode == "append" and images > int(request["images"])
         return ahead and self.trusted != int(request["images"])

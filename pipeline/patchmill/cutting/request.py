@@ -164,9 +164,14 @@ class Request:
                     self.plan.variables, self.source.variables, self.changes, strict=True
                 )
             ],
-            "keep": None if self.keep is None else self.keep.fingerprint,
+            "keep": None if self.keep is None else self.keep.fingerprint | self._labels_asked_for(),
             "statistics": self.plan.statistics,
         }
+
+    def _labels_asked_for(self) -> dict[str, Any]:
+        """The labels of channels, where a condition may name one."""
+        by_name = self.keep is not None and self.keep.needs_statistics
+        return {"channels": channel_labels_of(self.source)} if by_name else {}
 
 
 def make_request(
@@ -436,6 +441,8 @@ def _neighbors(value: Any, dtype: np.dtype[Any], *, whole: bool) -> list[Any]:
     -9999, they are not asked: in float32 those of any float64 become the same, and what is measured is not so near to
     what stands for nothing.
     """
+    if dtype.kind == "b":
+        return [not value]
     if dtype.kind in "ui":
         info = np.iinfo(dtype)
         return [each for each in (int(value) - 1, int(value) + 1) if info.min <= each <= info.max]

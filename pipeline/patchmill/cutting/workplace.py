@@ -145,8 +145,7 @@ def begin(
             return None
         state = look(target)
     elif mode in ("resume", "append") and state.stored == request:
-        if state.is_ahead(request):  # the images may come back with other pixels
-            _note(work, trusted=int(request["images"]))
+        _distrust(work, state, request)
         return None  # what else is in the workshop is another generation's
     in_folder = target.exists()
     if mode == "append":
@@ -182,6 +181,12 @@ def _begin_append(
     if before != request or state.images != old:
         _remember(target.workshop, request, "append", old, trusted)
     return Workplace(target, target, old, trusted)
+
+
+def _distrust(work: Location, state: State, request: Mapping[str, Any]) -> None:
+    """Images that the source has no longer may come back with other pixels."""
+    if state.is_ahead(request):
+        _note(work, trusted=int(request["images"]))
 
 
 def _remember(

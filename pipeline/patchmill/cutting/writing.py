@@ -171,7 +171,9 @@ def write_patches(
         Whether the catalog holds mean, standard deviation, least and greatest of each patch; by default where they take
         no more than a sixteenth of the pixels' bytes.
     variables : sequence of str, optional
-        Which variables of a group or Dataset; by default all that have a y and an x axis.
+        Which variables of a group or Dataset; by default all that have a y and an x axis, but for those that CF's
+        ``coordinates`` lists, as ``lat`` on (y, x). What has more axes than image, channel, y and x is named in a
+        warning.
     dims : mapping or sequence, optional
         Which axis is which where names differ, such as ``{"image": "time", "channel": "band"}``; for an unnamed array
         its axes in order, such as ``("y", "x", "channel")``.

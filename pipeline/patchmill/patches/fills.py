@@ -84,7 +84,9 @@ def _number(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         raise TypeError("not a number")
     if isinstance(value, complex | np.clongdouble):
         if dtype.kind == "c":
-            return np.asarray(_real(value.real, dtype) + 1j * _real(value.imag, dtype), dtype)
+            held = np.empty((), dtype)
+            held.real, held.imag = _real(value.real, dtype), _real(value.imag, dtype)
+            return held
         if value.imag != 0:
             raise ValueError("not real")
         value = value.real
@@ -119,7 +121,8 @@ def _time(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     if given.dtype.kind != dtype.kind or given.ndim:
         raise TypeError("not a time")
     held = given.astype(dtype)
-    if not (np.isnat(held) and np.isnat(given)) and not held == given:
+    # On the way back, since a comparison in the finer unit would wrap as the value itself does.
+    if not (np.isnat(held) and np.isnat(given)) and not held.astype(given.dtype) == given:
         raise ValueError("not in this unit")
     return held
 

@@ -100,7 +100,8 @@ def catalog_of(ps: PatchSet) -> xr.Dataset:
         # The images that were there when the set was opened: an append may have brought others since.
         stored = stored.isel(image=slice(0, len(ps.sizes)))
         return _at_origins(stored) if ps.layout == "canvas" else stored
-    return xr.Dataset({"exists": (("image", "grid_y", "grid_x"), _lazy_exists(ps))}, coords=dict(ps.coordinates))
+    coords = {name: (dims, np.array(values), attrs) for name, (dims, values, attrs) in ps.coordinates.items()}
+    return xr.Dataset({"exists": (("image", "grid_y", "grid_x"), _lazy_exists(ps))}, coords=coords)
 
 
 def _lazy_exists(ps: PatchSet) -> Any:

@@ -184,6 +184,8 @@ def view_patches(
     as_word(pad_mode, "pad_mode", PadMode)
     opened = open_source(source, variables=variables, dims=dims, channels=channels, storage_options=storage_options)
     grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)
+    if edge != "pad" or pad_mode != "constant":
+        pad_value = 0  # which is not asked for, as in `write_patches`
     several = len(opened.variables) > 1
     return PatchSet(
         url=opened.url,

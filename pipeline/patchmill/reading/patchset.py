@@ -83,7 +83,7 @@ class PatchSet:
     stored : Any
         The stored group, None for a view.
     coordinates : mapping
-        For a view: name to (dims, values) of what a stored set keeps as arrays.
+        For a view: name to (dims, values, attributes) of what a stored set keeps as arrays.
 
     Examples
     --------
@@ -116,8 +116,10 @@ class PatchSet:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Extent of each image in pixels, shape (image, 2): height, width."""
-        return self.grids.sizes
+        """Extent of each image in pixels, shape (image, 2): height, width; to read, not to write."""
+        sizes = self.grids.sizes.view()
+        sizes.flags.writeable = False
+        return sizes
 
     @property
     def names(self) -> Array | None:

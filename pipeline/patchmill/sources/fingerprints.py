@@ -123,7 +123,14 @@ def fingerprint(array: Any, source: Any = None) -> Any:
     if variable._in_memory:  # noqa: SLF001 - xarray has no public word for it
         return digest_of_values(array.values)
     origin = _origin(array, source)
-    return _digest_unloaded(variable) if origin is None else [origin, *_indexes(variable._data)]  # noqa: SLF001
+    if origin is None:
+        return _digest_unloaded(variable)
+    decoded = {key: str(array.encoding[key]) for key in _DECODED if array.encoding.get(key) is not None}
+    return [origin, *_indexes(variable._data), *([decoded] if decoded else [])]  # noqa: SLF001
+
+
+_DECODED = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "units", "calendar")
+"""What xarray moves to the encoding of an array whose values it decodes: raw ones are other values."""
 
 
 def _origin(array: Any, source: Any) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ from patchmill.sources.model import (
     refuse_dtype,
     unchanged,
 )
-from patchmill.sources.naming import Dims, canonical_axes, own_dims, refuse_unknown
+from patchmill.sources.naming import Dims, auxiliary, canonical_axes, own_dims, refuse_unknown, warn_of_others
 from patchmill.sources.readers import AXES, Held, Turned, mapped_file
 from patchmill.sources.zarrs import nodata_of
 
@@ -39,7 +39,7 @@ def open_array_source(array: Any, *, dims: Dims) -> Source:
         raise TypeError("a masked array lacks pixels, which a source can't: fill them first with array.filled(value)")
     axes = canonical_axes(None, array.ndim, dims, "the array")
     variable = _variable("image", array, axes, Held(array), {})
-    shaped = {"shape": list(array.shape), "dtype": str(array.dtype)}
+    shaped = {"shape": list(array.shape), "dtype": str(array.dtype), "axes": axes}
     path = mapped_file(array)
     if path is None:
         held = array.nbytes if isinstance(array, np.ndarray) and not isinstance(array, np.memmap) else 0
@@ -90,8 +90,8 @@ def open_xarray_source(
         names=np.asarray(beside["name"].values).astype(object) if "name" in beside else None,
         crs=plain_attributes(dict(beside["spatial_ref"].attrs)) if "spatial_ref" in beside else None,
         crs_texts=np.asarray(beside["crs"].values).astype(object) if "crs" in beside else None,
-        transform=_transform(beside),
-        identity=Identity(lambda: _identity(arrays, file, source)),
+        transform=_transform(beside, parts[0]),
+        identity=Identity(lambda: {"axes": placed, "dims": named} | _identity(arrays, file, source)),
         check=file or unchanged,
         held=sum(array.nbytes for array in arrays.values() if _is_loaded(array)),
     )
@@ -120,6 +120,8 @@ def _chosen(data: Any, wanted: Sequence[str] | None, dims: Dims) -> dict[str, An
     names = wanted or _images(data, here, dims)
     if not names:
         raise ValueError(_no_images(data, here, dims))
+    if not wanted:
+        warn_of_others("the Dataset", names, {name: array.dims for name, array in here.items()})
     return {str(name): data[name] for name in names}
 
 
@@ -136,7 +138,10 @@ def _no_images(data: Any, here: Mapping[Any, Any], dims: Dims) -> str:
 
 
 def _images(data: Any, here: Mapping[Any, Any], dims: Dims) -> list[Any]:
-    return [name for name, array in here.items() if _is_image(array, own_dims(dims, array.dims, data.dims))]
+    """Those to cut where nobody has chosen: what has a y and an x axis, but for what says where others lie."""
+    places = auxiliary([data.attrs, *(array.attrs for array in here.values())])
+    found = [name for name, array in here.items() if _is_image(array, own_dims(dims, array.dims, data.dims))]
+    return [name for name in found if name not in places] or found
 
 
 def _is_image(array: Any, dims: Dims) -> bool:
@@ -183,15 +188,36 @@ def _with_own(variable: Variable, beside: Mapping[str, Any]) -> Variable:
 
 
 def _extents(beside: Mapping[str, Any], variable: Variable) -> NDArray[np.int64]:
-    """Extent of each image: as a canonical store has it, else the whole canvas; a part of a canvas cuts it off."""
+    """Extent of each image: as a canonical store has it, else the whole canvas; a part of a canvas cuts it off.
+
+    Raises
+    ------
+    ValueError
+        If images differ in extent, and the object is a part of their canvas: which part, nobody knows any more.
+    """
     whole = _sizes(variable)
     if "height" not in beside or "width" not in beside:
         return whole
-    return np.minimum(whole, np.stack([beside["height"].values, beside["width"].values], axis=1).astype(np.int64))
+    extents = _stored_extents(beside)
+    for at, name in enumerate(("height", "width")):
+        own = extents[:, at]
+        if own.max() > whole[0, at] and own.min() < own.max():
+            raise ValueError(
+                f"{name} gives the extents of images before the object was cut to {whole[0, at]} pixels, and they "
+                f"differ ({own.min()} to {own.max()}): assign those of what is left, or drop height and width"
+            )
+    return np.minimum(whole, extents)
 
 
-def _transform(beside: Mapping[str, Any]) -> Label | None:
+def _stored_extents(beside: Mapping[str, Any]) -> NDArray[np.int64]:
+    return np.stack([beside["height"].values, beside["width"].values], axis=1).astype(np.int64)
+
+
+def _transform(beside: Mapping[str, Any], variable: Variable) -> Label | None:
+    """Where images lie; of a part of a canvas it is not known any more."""
     if "transform" not in beside:
+        return None
+    if {"height", "width"} <= beside.keys() and (_stored_extents(beside) > _sizes(variable)).any():
         return None
     return Label(np.asarray(beside["transform"].values), plain_attributes(dict(beside["transform"].attrs)))
 

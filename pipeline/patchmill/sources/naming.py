@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from patchmill.patches.notices import caller_level
 from patchmill.sources.readers import AXES
 
 _KNOWN = {
@@ -184,3 +186,33 @@ def _known(name: str, given: Mapping[str, str]) -> str | None:
         if called and axis not in given.values():
             return axis
     return None
+
+
+def auxiliary(attributes: Iterable[Mapping[Any, Any]]) -> set[str]:
+    """Variables that only say where others lie, such as a ``lat`` on (y, x): what CF's ``coordinates`` lists."""
+    texts = (each.get("coordinates") for each in attributes)
+    return {name for text in texts if isinstance(text, str) for name in text.split()}
+
+
+def warn_of_others(where: str, images: Collection[Any], dims: Mapping[Any, Sequence[Any]]) -> None:
+    """Name a variable that nobody chose and that is not cut, though it lies on the same y and x as those that are.
+
+    Parameters
+    ----------
+    where : str
+        Names the source.
+    images : collection of str
+        Variables to cut.
+    dims : mapping
+        Of every variable.
+    """
+    shared = set.intersection(*(set(dims[name]) for name in images))
+    lengths = [name for name in dims if name not in images and len(dims[name]) > 2 and shared <= set(dims[name])]
+    for name in lengths if len(shared) > 1 else ():
+        strange = [axis for axis in dims[name] if all(axis not in dims[image] for image in images)]
+        warnings.warn(
+            f"variable {str(name)!r} of {where} is not cut, as its axes {tuple(map(str, dims[name]))} have "
+            f"{', '.join(map(str, strange)) or 'one'} beside image, channel, y and x: select one of it, say with dims "
+            "which is which, or name the variables to cut with variables=",
+            stacklevel=caller_level(),
+        )

@@ -36,7 +36,7 @@ from patchmill.sources.model import (
     refuse_dtype,
     vanished,
 )
-from patchmill.sources.naming import Dims, canonical_axes, own_dims
+from patchmill.sources.naming import Dims, auxiliary, canonical_axes, own_dims, warn_of_others
 from patchmill.sources.readers import AXES, Regional, Turned
 from patchmill.storage import Location, StoredGroup, TensorStoreArray, digest, open_bulk, read_group
 
@@ -80,7 +80,12 @@ def open_zarr_source(
         crs=dict(own.arrays["spatial_ref"]["attributes"]) if own and "spatial_ref" in own.arrays else _crs(node, found),
         crs_texts=_crs_texts(own),
         transform=_transform(own),
-        identity={"url": place.url, "arrays": _digests(check, parts, arrays, _crs_texts(own)), **_made(own)},
+        identity={
+            "url": place.url,
+            "axes": {name: variable.read.axes for name, variable in found.items() if isinstance(variable.read, Turned)},
+            "arrays": _digests(check, parts, arrays, _crs_texts(own)),
+            **_made(own),
+        },
         check=check,
     )
 
@@ -119,15 +124,19 @@ def _chosen(
         return {"": node}
     # In a fixed order: without consolidated metadata zarr-python lists a folder in another one each time.
     here = {str(name): array for name, array in sorted(node.arrays(), key=lambda each: str(each[0]))}
-    names = wanted or (own.own["variables"] if own else [n for n, a in here.items() if _is_image(n, a, dims)])
+    images = [name for name, array in here.items() if _is_image(name, array, dims)]
+    places = auxiliary([dict(node.attrs), *(dict(array.attrs) for array in here.values())])
+    names = wanted or (own.own["variables"] if own else [name for name in images if name not in places] or images)
     absent = [name for name in names if name not in here]
     if absent:
-        raise no_variable(place.url, absent[0], [name for name, array in here.items() if _is_image(name, array, dims)])
+        raise no_variable(place.url, absent[0], images)
     if not names:
         raise NotASourceError(
             f"{place.url} holds no array with a y and an x axis, only {', '.join(sorted(here)) or 'nothing'}: "
             "name the axes with dims, or the path of one array"
         )
+    if not wanted and own is None:
+        warn_of_others(place.url, names, {name: _names(array) or () for name, array in here.items()})
     return {name: here[name] for name in names}
 
 
@@ -166,7 +175,7 @@ def _variable(
         dtype=bulk.dtype,
         chunks=_canonical(bulk.chunk, axes),
         read=Turned(_readable(bulk, own, opened), axes, array.ndim),
-        nodata=nodata_of(attributes, bulk.dtype) if nodatas is None else None,
+        nodata=_nodata(array, attributes, bulk.dtype) if nodatas is None else None,
         nodatas=nodatas,
         packings={kind: own.values(each) for kind, each in packed.items() if own and each in own.arrays},
         attributes=attributes,
@@ -192,17 +201,26 @@ def _canonical(values: Sequence[int], axes: Mapping[str, int]) -> tuple[int, int
 def nodata_of(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
     """The value for "nothing measured", from ``nodata`` or CF's ``_FillValue`` and ``missing_value``.
 
-    Some writers put it into a list of one.
+    Some writers put it into a list of one, or of one for each band.
     """
     for key in ("nodata", "_FillValue", "missing_value"):
         value = attributes.get(key)
-        if isinstance(value, list | tuple) and len(value) == 1:
+        if isinstance(value, list | tuple) and value and all(each == value[0] for each in value):
             value = value[0]
         if isinstance(value, str):
             value = _from_text(value, dtype)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return value
     return None
+
+
+def _nodata(array: Any, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
+    """As the attributes say, else as xarray has it in version 2: the fill value of what has names for its axes."""
+    value = nodata_of(attributes, dtype)
+    if value is None and array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in array.attrs:
+        fill = array.fill_value
+        value = nodata_of({"nodata": None if fill is None else np.asarray(fill).item()}, dtype)
+    return value
 
 
 def _from_text(text: str, dtype: np.dtype[Any]) -> float | None:

@@ -261,8 +261,29 @@ def _object(value: Any, inner: Callable[[Any], Any], *, whole: bool) -> dict[str
         slots = [name for each in type(value).__mro__ for name in _names(getattr(each, "__slots__", ()))]
         held = {name: getattr(value, name) for name in slots if hasattr(value, name) and not name.startswith("__")}
         state = held | getattr(value, "__dict__", {})
-        parts = {"source": _source(type(value)), "state": {name: inner(state[name]) for name in sorted(state)}}
+        call = inspect.getattr_static(type(value), "__call__", None)
+        parts = {
+            "call": _function(call, inner) if isinstance(call, types.FunctionType) else None,
+            "classes": {_name(each): _class(each) for each in _own_bases(type(value))},
+            "state": {name: inner(state[name]) for name in sorted(state)},
+        }
+        parts = {key: part for key, part in parts.items() if part or key == "state"}
     return {"object": _name(type(value))} | parts
+
+
+def _own_bases(cls: type) -> list[type]:
+    """A class and those of its bases that are of the same package: a library's are told by its name."""
+    package = cls.__module__.partition(".")[0]
+    return [each for each in cls.__mro__ if each.__module__.partition(".")[0] == package]
+
+
+def _class(cls: type) -> Any:
+    """What a class does: its source, or where there is none, as in a notebook, its methods."""
+    source = _source(cls)
+    if source is not None:
+        return source
+    methods = {name: getattr(member, "__func__", member) for name, member in vars(cls).items()}
+    return {name: _bytecode(each.__code__) for name, each in methods.items() if isinstance(each, types.FunctionType)}
 
 
 def _names(slots: str | Sequence[str]) -> Sequence[str]:
