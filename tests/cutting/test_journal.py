@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import patchmill
+from patchmill.cutting import conducting
 from patchmill.cutting import journal as journals
 from patchmill.cutting.journal import Journal
 from patchmill.grid import ImageGrids, PatchGrid
-from patchmill.planning import Shards
+from patchmill.planning import Shards, shapes
 from patchmill.storage import Location
+from patchmill.storage.objects import Bucket
 
 RECORD = {"image:mean": np.arange(12.0).reshape(1, 3, 2, 2), "kept": np.ones((1, 2, 2), bool)}
 SHARDS = Shards(ImageGrids.uniform(PatchGrid((40, 40), 4, 4), 3), "patches", (1, 4, 4), whole=True)
@@ -102,3 +106,27 @@ def test_a_later_run_counts_whoever_wrote_first(work):
     index = Journal(work).index(SHARDS)
     assert same(index.read((0, 0, 0)), {"x": np.full(1, 2.0)})
     index.close()
+
+
+def test_what_waits_for_a_request_does_not_grow_with_the_number_of_shards(monkeypatch):
+    """A resume and a commit on an object store read records many at a time."""
+    monkeypatch.setattr(shapes, "_SHARD", 2**10)
+    monkeypatch.setattr(shapes, "_SMALL", 2**8)
+    reads, real = [], Bucket.read
+    monkeypatch.setattr(Bucket, "read", lambda self, key: reads.append(key) or real(self, key))
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    waited = []
+    for side in (128, 256):
+        place = f"memory://{uuid.uuid4().hex}/set.zarr"
+        image = np.random.default_rng(0).integers(0, 255, (side, side), "uint8")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(conducting, "commit", die)
+            patchmill.write_patches(image, place, 16)
+        reads.clear()
+        ps = patchmill.write_patches(image, place, 16)
+        waited.append(len(reads))
+        np.testing.assert_array_equal(ps.read([0, -1]), [image[:16, :16], image[-16:, -16:]])
+    assert waited[0] == waited[1]

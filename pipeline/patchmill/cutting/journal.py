@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +70,8 @@ class Journal:
     def known(self, shards: Shards) -> NDArray[np.bool_]:
         """Which shards have a record, by their numbers."""
         found = np.zeros(len(shards), bool)
-        for name in self.names():
-            for number, _, _ in self._scan(name, shards):
+        for file in _each(self.work, self.names()):
+            for number, _, _ in _scan(file, shards):
                 found[number] = True
         return found
 
@@ -80,24 +80,10 @@ class Journal:
         names = self.names()
         file = np.full(len(shards), -1, np.int32)
         place, length = np.zeros(len(shards), np.int64), np.zeros(len(shards), np.int64)
-        for at, name in enumerate(names):
-            for number, start, size in self._scan(name, shards):
+        for at, each in enumerate(_each(self.work, names)):
+            for number, start, size in _scan(each, shards):
                 file[number], place[number], length[number] = at, start, size
         return Index(self.work, shards, names, file, place, length)
-
-    def _scan(self, name: str, shards: Shards) -> Iterator[tuple[int, int, int]]:
-        """Number of the shard, place and length of the records in one file, up to where a crash cut it short."""
-        with _opened(self.work, name) as file:
-            while len(head := file.read(_HEAD.size)) == _HEAD.size:
-                magic, length, checksum = _HEAD.unpack(head)
-                start, data = file.tell(), file.read(length)
-                if magic != _MAGIC or len(data) < length or zlib.crc32(data) != checksum:
-                    return
-                key = tuple(json.loads(data[: data.index(b"\n")])["key"])
-                if len(key) == len(shards.counts) and all(
-                    0 <= at < n for at, n in zip(key, shards.counts, strict=True)
-                ):
-                    yield shards.number(key), start, length
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,12 +105,20 @@ class Index:
         if at < 0:
             return None
         if at not in self._open:
-            if len(self._open) >= 64:
-                self._open.pop(next(iter(self._open))).close()
-            self._open[at] = _opened(self.work, self.names[at])
+            self._open_from(at)
         file = self._open[at]
         file.seek(int(self.place[number]))
         return _unpacked(file.read(int(self.length[number])))
+
+    def _open_from(self, at: int) -> None:
+        """Open a file; of a store that takes requests also those that come after it, which most likely are next."""
+        while len(self._open) >= _OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        if self.work.is_local:
+            self._open[at] = open(self.work.path / self.names[at], "rb")  # noqa: SIM115 - see `close`
+            return
+        few = self.names[at : at + _TOGETHER]
+        self._open.update(enumerate(map(io.BytesIO, _bytes_of(self.work, few)), at))
 
     def close(self) -> None:
         """Close the files."""
@@ -136,8 +130,39 @@ class Index:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def _opened(work: Location, name: str) -> Any:
-    return open(work.path / name, "rb") if work.is_local else io.BytesIO(work.read(name) or b"")
+_OPEN = 64
+"""Files that are open at a time, while records are read in another order than they were written in."""
+
+_TOGETHER = 16
+"""Objects that are read at a time, where each is a request."""
+
+
+def _each(work: Location, names: Sequence[str]) -> Iterator[BinaryIO]:
+    """Files of records, one after the other."""
+    if work.is_local:
+        for name in names:
+            with open(work.path / name, "rb") as file:
+                yield file
+        return
+    for at in range(0, len(names), _TOGETHER):
+        yield from map(io.BytesIO, _bytes_of(work, names[at : at + _TOGETHER]))
+
+
+def _bytes_of(work: Location, names: Sequence[str]) -> list[bytes]:
+    """What the objects hold; nothing where one has gone meanwhile."""
+    return [data or b"" for data in work.read_many(names)]
+
+
+def _scan(file: BinaryIO, shards: Shards) -> Iterator[tuple[int, int, int]]:
+    """Number of the shard, place and length of the records in one file, up to where a crash cut it short."""
+    while len(head := file.read(_HEAD.size)) == _HEAD.size:
+        magic, length, checksum = _HEAD.unpack(head)
+        start, data = file.tell(), file.read(length)
+        if magic != _MAGIC or len(data) < length or zlib.crc32(data) != checksum:
+            return
+        key = tuple(json.loads(data[: data.index(b"\n")])["key"])
+        if len(key) == len(shards.counts) and all(0 <= at < n for at, n in zip(key, shards.counts, strict=True)):
+            yield shards.number(key), start, length
 
 
 def _fresh_token(run: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,10 @@ class Folder:
             return None
         except OSError as error:
             raise _unreadable(self.path / key, error) from error
+
+    def read_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Several objects."""
+        return [self.read(key) for key in keys]
 
     def write(self, key: str, data: bytes) -> None:
         """Put the object `key`, whole or not at all."""

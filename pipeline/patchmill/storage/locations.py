@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,6 +236,10 @@ class Location:
     def read(self, key: str) -> bytes | None:
         """The object `key`, None where there is none."""
         return self._objects.read(key)
+
+    def read_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The objects `keys`, with as many requests under way at a time, where the store takes requests."""
+        return self._objects.read_many(keys)
 
     def write(self, key: str, data: bytes) -> None:
         """Put the object `key`, whole or not at all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -56,6 +56,15 @@ class Bucket:
                 return None
             raise unreadable(self.url, error) from error
         return bytes(found.value) if found.state == "value" else None
+
+    def read_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Several objects, with all requests under way at a time."""
+        reads = [self._store.read(f"{self.prefix}{key}") for key in keys]
+        try:
+            found = [read.result() for read in reads]
+        except ValueError as error:
+            raise unreadable(self.url, error) from error
+        return [bytes(each.value) if each.state == "value" else None for each in found]
 
     def write(self, key: str, data: bytes) -> None:
         """Put the object `key`, whole or not at all."""
@@ -153,16 +162,12 @@ class Bucket:
 
     def _copy(self, keys: list[str], other: Bucket) -> None:
         """Through this machine: tensorstore has no copy on the server between two prefixes of S3."""
-        try:
-            reads = [self._store.read(f"{self.prefix}{key}") for key in keys]
-            found = [read.result() for read in reads]
-        except ValueError as error:
-            raise unreadable(self.url, error) from error
+        found = self.read_many(keys)
         try:
             writes = [
-                other._store.write(f"{other.prefix}{key}", each.value)
-                for key, each in zip(keys, found, strict=True)
-                if each.state == "value"
+                other._store.write(f"{other.prefix}{key}", data)
+                for key, data in zip(keys, found, strict=True)
+                if data is not None
             ]
             for write in writes:
                 write.result()
