@@ -21,7 +21,7 @@ from patchmill.cutting.slices import Slice
 from patchmill.cutting.standing import Flags, standing, take_back
 from patchmill.cutting.workplace import Workplace
 from patchmill.errors import PatchmillError, TargetExistsError
-from patchmill.planning import Key, shards_of, waves
+from patchmill.planning import Key, Shards, shards_of, waves
 from patchmill.planning.memory import crowded
 from patchmill.storage import (
     ArraySpec,
@@ -190,7 +190,14 @@ def cut(
     tally.tell()
     if not run(job, generation.tasks(part), generation.done, crew, tally, pause):
         tally.stopped = True
+    elif any(any(job.pieces(key)) for key in _keys(job.shards, low + np.flatnonzero(~generation.done[low:high]))):
+        raise PatchmillError("tasks have ended without having written all of their shards: call again to go on")
     return tally
+
+
+def _keys(shards: Shards, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Key]:
+    """Shards by their numbers."""
+    return (tuple(key) for key in np.stack(np.unravel_index(np.asarray(numbers, np.int64), shards.counts), 1).tolist())
 
 
 def _extent(generation: Generation, numbers: Sequence[int] | NDArray[np.int64]) -> tuple[int, int]:
@@ -199,8 +206,7 @@ def _extent(generation: Generation, numbers: Sequence[int] | NDArray[np.int64]) 
     alike = bool((shards.grids.sizes == shards.grids.sizes[:1]).all())
     if len(numbers) > _EXACT or (alike and len(numbers) == len(shards)):
         return len(shards.grids) * len(numbers) // max(1, len(shards)), len(numbers)
-    keys = np.stack(np.unravel_index(np.asarray(numbers, np.int64), shards.counts), axis=1).tolist()
-    owned = [[piece.patches for piece in generation.job.pieces(tuple(key))] for key in keys]
+    owned = [[piece.patches for piece in generation.job.pieces(key)] for key in _keys(shards, numbers)]
     return sum(map(sum, owned)), sum(map(bool, owned))
 
 

@@ -39,7 +39,7 @@ _CROWDED = 1.05
 _SAMPLE = 4096
 
 _PRICES = 256
-"""Walks along an axis that are remembered: every way to work is priced for each number of tasks under way, of which
+"""Walks along an axis that are remembered: every way to work is priced for many numbers of tasks under way, of which
 what a walk finds does not depend."""
 
 _WORKING = 24 * 2**20
@@ -135,9 +135,9 @@ def _candidates(case: Case, workers: int, tuning: Mapping[str, Any]) -> Iterator
     if "block" in given:  # no narrower than the halo that a neighbor takes of it
         given["block"] = tuple(map(max, given["block"], block))
     widest = 1 if alone else max(1, len(units[-1]))
-    bands = sorted({min(band, widest) for band in _BANDS}, reverse=True)
+    bands = sorted({given.get("band", min(band, widest)) for band in _BANDS}, reverse=True)
     most = workers if read == "overlap" else ceil(workers * max(_TASKS))
-    for inflight in _numbers(most):
+    for inflight in [given["inflight"]] if "inflight" in given else _numbers(most):
         for band in bands:
             rows = _ROWS if read == "overlap" else 1
             work = Work(read, case.shard, block, band, rows, stack=1, inflight=inflight, cache=0)

@@ -263,7 +263,7 @@ def worker_count(workers: int | None) -> int:
 
 
 _MOST_WORKERS = 4096
-"""No machine has more CPUs, and a plan looks at each number of tasks under way."""
+"""No machine has more CPUs."""
 
 
 def _cpus() -> int:
