@@ -194,3 +194,23 @@ def test_a_writer_that_slept_asks_whether_the_target_is_still_its_own(tmp_path, 
     assert all(b - a <= 1 for a, b in pairwise(seen))
     written = sum(each.is_file() for each in target.rglob("patches/c/**/*"))
     assert written <= 2
+
+
+def test_records_that_others_remove_are_missed_at_the_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(shapes, "_SHARD", 60)
+    source, target = tmp_path / "source.zarr", tmp_path / "set.zarr"
+    write_images(source, [0] * 3)
+    real = conducting.commit
+
+    def robbed(*given):
+        shutil.rmtree(tmp_path / "set.zarr.patchmill/journal")
+        return real(*given)
+
+    how = {"patch_shape": 3, "step": 1, "keep": "mean > 3.9"}
+    with monkeypatch.context() as patch:
+        patch.setattr(conducting, "commit", robbed)
+        with pytest.raises(PatchmillError, match="call again, which cuts the shard again"):
+            patchmill.write_patches(source, target, **how)
+    patchmill.write_patches(source, target, **how)
+    patchmill.write_patches(source, tmp_path / "once.zarr", **how)
+    assert array_objects(target) == array_objects(tmp_path / "once.zarr")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -124,3 +125,44 @@ def test_what_is_left_out_is_named(tmp_path, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         patchmill.view_patches(source, 4, variables=["mask"])
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr", "object"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+def test_a_nan_does_not_hide_the_other_word_for_nodata(tmp_path, kind, dtype):
+    values = np.ones((1, 8, 8), dtype)
+    values[0, :4, :4] = -9999
+    data = xr.Dataset({"v": (("band", "y", "x"), values)})
+    data.v.encoding["missing_value"] = np.asarray(-9999, dtype)[()]
+    file = tmp_path / f"source.{'nc' if kind == 'object' else kind}"
+    data.to_zarr(file, consolidated=False) if kind == "zarr" else data.to_netcdf(file, engine="h5netcdf")
+    with xr.open_dataset(file, decode_cf=False) if kind == "object" else nullcontext(file) as source:
+        ps = patchmill.write_patches(source, tmp_path / "set.zarr", 4)
+        assert ps.catalog["valid_fraction"].values.ravel().tolist() == [0, 1, 1, 1]
+
+
+def test_a_second_value_for_nodata_is_named(tmp_path):
+    attributes = {"_FillValue": -9999.0, "missing_value": -8888.0}
+    data = xr.DataArray(np.zeros((8, 8), "float32"), dims=("y", "x"), attrs=attributes, name="v")
+    with pytest.warns(UserWarning, match="'v' names -8888 beside -9999 for what is not measured"):
+        patchmill.view_patches(data, 4)
+    alike = data.assign_attrs(_FillValue=1e20, missing_value=float(np.float32(1e20)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patchmill.view_patches(alike, 4)
+
+
+def test_attributes_that_are_no_strict_json(tmp_path):
+    data = xr.Dataset({"v": (("y", "x"), np.arange(64.0).reshape(8, 8), {"valid_min": float("nan")})})
+    data.to_zarr(tmp_path / "source.zarr", zarr_format=3, consolidated=False)
+    assert b"NaN" in (tmp_path / "source.zarr/v/zarr.json").read_bytes()
+    ps = patchmill.write_patches(tmp_path / "source.zarr", tmp_path / "set.zarr", 4)
+    np.testing.assert_array_equal(ps[3], data.v[4:, 4:])
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "x.__lock", "n" * 300, "\udc80"])
+def test_names_that_no_array_can_have(tmp_path, name):
+    data = xr.Dataset({name: (("y", "x"), np.ones((8, 8))), "q": (("y", "x"), np.ones((8, 8)))})
+    with pytest.raises(ValueError, match="rename the variable in the source"):
+        patchmill.write_patches(data, tmp_path / "set.zarr", 4)
+    assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from patchmill.cutting.job import Job
 from patchmill.cutting.request import Request
 from patchmill.cutting.statistics import FIELDS, precision
+from patchmill.errors import PatchmillError
 from patchmill.grid import Axis
 from patchmill.planning import Key, catalog_chunk
 from patchmill.storage import ArraySpec, TensorStoreArray
@@ -132,7 +133,7 @@ def write_catalog(
             found = _Chunk.blank(request, region, specs)
             if region[0].start < old:
                 found.take_over(arrays, slice(0, old - region[0].start))
-            found.fill(job, index, request, old)
+            found.fill(job, index, request, old, lacks=_refuse_lack)
             for name, values in found.values.items():
                 write(name, found.place(name), values)
             _count(counts, region, found.values["exists"])
@@ -213,13 +214,23 @@ class _Chunk:
             place = self.place(name)
             values[images] = arrays[name].read((slice(first + images.start, first + images.stop), *place[1:]))
 
-    def fill(self, job: Job, index: Records | None, request: Request, old: int) -> None:
-        """What tasks found out."""
-        if index is None:
-            return
-        for key in _shards_over(job, self.region):
-            record = index.read(key)
-            if record is not None and (key[0] + 1) * job.shards.size[0] > old:
+    def fill(
+        self,
+        job: Job,
+        index: Records | None,
+        request: Request,
+        old: int,
+        *,
+        lacks: Callable[[Job, Key], None] = lambda *_: None,
+    ) -> None:
+        """What tasks found out; `lacks` is told where there is nothing of a shard."""
+        for key in () if index is None else _shards_over(job, self.region):
+            if (key[0] + 1) * job.shards.size[0] <= old:
+                continue
+            record = index.read(key) if index is not None else None
+            if record is None:
+                lacks(job, key)
+            else:
                 self._put(job, record, request)
 
     def _put(self, job: Job, record: Mapping[str, Array], request: Request) -> None:
@@ -259,6 +270,14 @@ class _Chunk:
         ]
         own: tuple[Any, ...] = (sides[0], ..., *sides[1:])
         return np.asarray(values[own])
+
+
+def _refuse_lack(job: Job, key: Key) -> None:
+    if any(job.pieces(key)):
+        raise PatchmillError(
+            f"what was found out about shard {key} is gone from {job.journal.work.url}, where others may have removed "
+            "it: call again, which cuts the shard again"
+        )
 
 
 def _shards_over(job: Job, region: tuple[slice, ...]) -> Iterator[Key]:

@@ -504,11 +504,25 @@ def _refuse_names(source: Source) -> None:
     beside = {*map(nodata_array, names), *(packing_array(kind, name) for kind in PACKINGS for name in names)}
     for variable in source.variables:
         taken = variable.name in beside or is_own_name(variable.name)
-        if taken or variable.name in ("", ".", "..") or set(variable.name) & set("/\\\0"):
+        if taken or not _names_a_folder(variable.name):
             raise ValueError(
                 f"variable {variable.name!r} can't name an array of the patch set, which has its own of that name, "
                 "or can't have it: rename the variable in the source"
             )
+
+
+def _names_a_folder(name: str) -> bool:
+    """Whether an array of this name can be stored, beside the metadata of the group."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return False
+    reserved = name in ("", ".", "..", "zarr.json") or name.endswith((".__lock", ".__tmp"))
+    return not reserved and len(encoded) <= _LONGEST_NAME and not set(name) & set("/\\\0")
+
+
+_LONGEST_NAME = 200
+"""Bytes: disks take 255, of which some go to ``stat_<name>_mean``."""
 
 
 def as_json(value: Any) -> Any:

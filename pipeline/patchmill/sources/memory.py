@@ -27,10 +27,11 @@ from patchmill.sources.model import (
     plain_attributes,
     refuse_dtype,
     unchanged,
+    vanished,
 )
 from patchmill.sources.naming import Dims, auxiliary, canonical_axes, own_dims, refuse_unknown, warn_of_others
 from patchmill.sources.readers import AXES, Held, Turned, mapped_file
-from patchmill.sources.zarrs import nodata_of
+from patchmill.sources.zarrs import nodata_of, warn_of_others_than
 
 
 def open_array_source(array: Any, *, dims: Dims) -> Source:
@@ -45,7 +46,10 @@ def open_array_source(array: Any, *, dims: Dims) -> Source:
         held = array.nbytes if isinstance(array, np.ndarray) and not isinstance(array, np.memmap) else 0
         identity = Identity(lambda: {**shaped, "content": fingerprint(array)})
         return Source("memory", (variable,), _sizes(variable), {}, identity=identity, held=held)
-    state = FileState.of(path)
+    try:
+        state = FileState.of(path)
+    except OSError:
+        raise vanished(path) from None
     identity = Identity(lambda: {**shaped, **_mapped_identity(array, state)})
     return Source(state.path, (variable,), _sizes(variable), {}, identity=identity, check=state)
 
@@ -246,6 +250,9 @@ def _variable(
     lazy = _canonical_lazy(array, axes) if hasattr(array, "dask") else None
     # What lies in memory is read pixel by pixel, so to say: no region costs more than itself.
     largest = [max(along) for along in chunked] if chunked else _preferred(array)
+    nodata = nodata_of(attributes, np.dtype(array.dtype))
+    if nodata is not None:
+        warn_of_others_than(nodata, name, attributes, np.dtype(array.dtype))
     image, channel, y, x = (array.shape[axes[axis]] if axis in axes else 1 for axis in AXES)
     chunks = tuple(largest[axes[axis]] if axis in axes else 1 for axis in AXES)
     return Variable(
@@ -256,7 +263,7 @@ def _variable(
         chunks=(chunks[0], chunks[1], chunks[2], chunks[3]),
         read=Turned(held, axes, array.ndim),
         lazy=lazy,
-        nodata=nodata_of(attributes, np.dtype(array.dtype)),
+        nodata=nodata,
         attributes=attributes,
     )
 

@@ -407,4 +407,7 @@ def nothing_at(url: str) -> MissingSourceError:
 
 def vanished(url: str) -> SourceError:
     """The error for a source whose metadata is no longer what was opened."""
-    return SourceError(f"{url} changed or vanished while it was read: what was cut since is not counted")
+    return SourceError(
+        f"{url} changed or vanished while it was read, and what was cut since is not counted: put it back as it was "
+        "and call again, or cut what it is now with mode='overwrite'"
+    )

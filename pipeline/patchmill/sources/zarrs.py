@@ -6,7 +6,8 @@ import base64
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from patchmill.errors import NotASourceError, PatchmillError, SourceError
 from patchmill.grid import alike
+from patchmill.patches.notices import caller_level
 from patchmill.sources.absent import sparse
 from patchmill.sources.model import (
     PACKINGS,
@@ -164,7 +166,7 @@ def _variable(
     if 0 in array.shape:
         raise SourceError(f"{where} has shape {tuple(array.shape)}, which holds no pixels")
     folder = place.child(name) if name else place
-    bulk = own.bulk(name) if own else open_bulk(folder, zarr_format=array.metadata.zarr_format)
+    bulk = own.bulk(name) if own else _bulk(folder, array.metadata.zarr_format)
     attributes = plain_attributes({k: v for k, v in dict(array.attrs).items() if k != "_ARRAY_DIMENSIONS"})
     nodatas = own.values(nodata_array(name)) if own and nodata_array(name) in own.arrays else None
     packed = {kind: packing_array(kind, name) for kind in PACKINGS}
@@ -181,6 +183,15 @@ def _variable(
         attributes=attributes,
     )
     return variable, {axis: names[at] for axis, at in axes.items()} if names else {}
+
+
+def _bulk(folder: Location, zarr_format: int) -> TensorStoreArray:
+    """The array at `folder`; with attributes that are no strict JSON, as a NaN of zarr-python is none, without them."""
+    text = folder.read("zarr.json") if zarr_format == 3 else None
+    if text is None or not any(word in text for word in (b"NaN", b"Infinity")):
+        return open_bulk(folder, zarr_format=zarr_format)
+    metadata = json.loads(text) | {"attributes": {}}
+    return open_bulk(folder, zarr_format=zarr_format, metadata=metadata)
 
 
 def _readable(bulk: TensorStoreArray, own: StoredGroup | None, opened: int | None) -> Regional:
@@ -201,8 +212,14 @@ def _canonical(values: Sequence[int], axes: Mapping[str, int]) -> tuple[int, int
 def nodata_of(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
     """The value for "nothing measured", from ``nodata`` or CF's ``_FillValue`` and ``missing_value``.
 
-    Some writers put it into a list of one, or of one for each band.
+    Some writers put it into a list of one, or of one for each band. NaN is never measured, so one beside it counts, as
+    the ``missing_value`` of floats that xarray gives a fill value of NaN.
     """
+    found = list(_nodata_values(attributes, dtype))
+    return next((value for value in found if value == value), found[0] if found else None)
+
+
+def _nodata_values(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Iterator[int | float]:
     for key in ("nodata", "_FillValue", "missing_value"):
         value = attributes.get(key)
         if isinstance(value, list | tuple) and value and all(each == value[0] for each in value):
@@ -210,8 +227,21 @@ def nodata_of(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
         if isinstance(value, str):
             value = _from_text(value, dtype)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return value
-    return None
+            yield value
+
+
+def warn_of_others_than(nodata: Any, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> None:
+    """Say where a variable names two values for "nothing measured", of which one alone is taken."""
+    values = np.asarray([nodata, *_nodata_values(attributes, dtype)], np.float64)
+    if dtype.kind in "fc":
+        values = values.astype(np.empty(0, dtype).real.dtype)  # one may be the other, rounded
+    others = [value for value in values[1:].tolist() if value == value and value != values[0]]
+    if others:
+        warnings.warn(
+            f"variable {name!r} names {others[0]:g} beside {nodata:g} for what is not measured, and one such value is "
+            f"taken: {others[0]:g} counts as measured unless you replace it in the source",
+            stacklevel=caller_level(),
+        )
 
 
 def _nodata(array: Any, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
@@ -220,6 +250,8 @@ def _nodata(array: Any, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> 
     if value is None and array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in array.attrs:
         fill = array.fill_value
         value = nodata_of({"nodata": None if fill is None else np.asarray(fill).item()}, dtype)
+    elif value is not None:
+        warn_of_others_than(value, array.basename or array.name or "image", attributes, dtype)
     return value
 
 
