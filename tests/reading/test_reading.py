@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 
 import numpy as np
@@ -187,3 +188,18 @@ def test_a_pad_value_that_nothing_is_padded_with_may_be_any(tmp_path):
         view = patchmill.view_patches(image, 4, 3, pad_value=-1, **how)
         stored = patchmill.write_patches(image, tmp_path / f"{how['edge']}.zarr", 4, 3, pad_value=-1, **how)
         np.testing.assert_array_equal(view.read([0, -1]), stored.read([0, -1]))
+
+
+def test_the_catalog_of_a_set_that_was_removed(tmp_path):
+    ps = patchmill.write_patches(np.zeros((8, 8)), tmp_path / "set.zarr", 4)
+    shutil.rmtree(tmp_path / "set.zarr")
+    with pytest.raises(patchmill.errors.NotAPatchSetError, match="was removed since it was opened"):
+        ps.to_xarray()
+
+
+def test_a_variable_of_a_view_hides_no_field_of_the_catalog():
+    data = xr.Dataset({name: (("y", "x"), np.ones((8, 8))) for name in ("exists", "other")})
+    ps = patchmill.view_patches(data, 4)
+    assert ps.read([0])["exists"].all()
+    with pytest.raises(ValueError, match="rename the variable in the source"):
+        ps.to_xarray()

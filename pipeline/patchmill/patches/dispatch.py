@@ -143,9 +143,9 @@ def unpatchify(patches: Any, grid: PatchGrid, *, window: str | ArrayLike = "unif
     -------
     of the same kind as `patches`
         Shape (..., y, x), of the same dtype. What was padded is cut off. Where patches agree, the pixel has their very
-        bytes. Where they differ, it is their weighted mean: integers rounded half to even; bool by majority, False on a
-        tie; dates and durations by the integers behind them, NaT where any is NaT; of texts, records and objects
-        the first patch, in row-major order of the grid.
+        bytes. Where they differ, it is their weighted mean: integers rounded half to even, those more than 2**53 apart
+        within double precision; bool by majority, False on a tie; dates and durations by the integers behind them, NaT
+        where any is NaT; of texts, records and objects the first patch, in row-major order of the grid.
 
         Dask arrays stay lazy and give the same bytes for any chunks. Coordinates of xarray objects at the origins can't
         be spread over all pixels and are left out; others are kept.

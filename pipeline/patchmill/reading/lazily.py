@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchmill.errors import NotAPatchSetError
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -96,7 +98,11 @@ def catalog_of(ps: PatchSet) -> xr.Dataset:
 
     if ps.stored is not None:
         pixels = [each.array for each in ps.variables]
-        stored: xr.Dataset = xr.open_zarr(ps.stored.place.store(), chunks={}, consolidated=True).drop_vars(pixels)
+        try:
+            opened = xr.open_zarr(ps.stored.place.store(), chunks={}, consolidated=True)
+        except FileNotFoundError:
+            raise NotAPatchSetError(f"{ps.url} was removed since it was opened: cut it again") from None
+        stored: xr.Dataset = opened.drop_vars(pixels)
         # The images that were there when the set was opened: an append may have brought others since.
         stored = stored.isel(image=slice(0, len(ps.sizes)))
         return _at_origins(stored) if ps.layout == "canvas" else stored
@@ -138,6 +144,10 @@ def dataset_of(ps: PatchSet) -> xr.Dataset:
     data, dims = _own_names(catalog_of(ps), ps)
     only = len(ps.variables) == 1
     for each in ps.variables:
+        if not only and each.array in data.variables:  # of a view: no set is stored so
+            raise ValueError(
+                f"variable {each.array!r} has the name of a field of the catalog: rename the variable in the source"
+            )
         channel = () if each.channels is None else (each.channel_dim,)
         names = ("image", *channel, "grid_y", "grid_x", "patch_y", "patch_x")
         data["patches" if only else each.array] = (tuple(dims.get(name, name) for name in names), dask_of(ps, each))

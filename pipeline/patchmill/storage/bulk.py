@@ -276,7 +276,9 @@ def open_bulk(
     try:
         handle = ts.open(spec, open=True, assume_metadata=assumed, context=pool).result()
     except ValueError as error:
-        raise SourceError(f"{place.url} can't be opened as a Zarr array: {reason(error)}") from error
+        raise SourceError(
+            f"{place.url} can't be opened as a Zarr array, {reason(error)}: if xarray can, open it so and pass that"
+        ) from error
     return TensorStoreArray(handle, place, zarr_format, missing_is_error, cache_bytes, pool, crowded)
 
 
