@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from math import prod
 from typing import Any, Protocol
 
@@ -220,10 +220,9 @@ class Kept:
 
     def _by_runs(self, kept: Flags, images: tuple[int, int], *sides: tuple[int, int]) -> Flags:
         there = self.grids.exists(slice(*images), *(slice(*side) for side in sides))
-        sizes = self.grids.sizes[slice(*images)]
-        changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
-        for a, b in pairwise([0, *changes.tolist(), len(sizes)]):
-            there[a:b] &= bool(kept[a:b].any())
+        for a, b in self.grids.intervals(*images):
+            inside = slice(a - images[0], b - images[0])
+            there[inside] &= bool(kept[inside].any())
         return there
 
 

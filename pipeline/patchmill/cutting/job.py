@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import prod
 from typing import Any
-
-import numpy as np
 
 from patchmill.cutting.journal import Journal, Record, fingerprint
 from patchmill.cutting.keeping import Keep
@@ -191,10 +188,8 @@ class Job:
         """What a shard holds, by runs of images of one size."""
         grids, (together, *size) = self.shards.grids, self.shards.size
         first = key[0] * together
-        sizes = grids.sizes[first : first + together]
-        changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
-        for a, b in pairwise([0, *changes.tolist(), len(sizes)]):
-            piece = self._piece((first + a, first + b), grids.of(first + a), key[1:], size)
+        for images in grids.intervals(first, first + together):
+            piece = self._piece(images, grids.of(images[0]), key[1:], size)
             if piece is not None:
                 yield piece
 

@@ -6,9 +6,10 @@ images, and no array is as long as the number of patches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -165,6 +166,13 @@ class ImageGrids:
         """Which run of neighbors of one size each image belongs to, shape (image,)."""
         changes = (self.sizes[1:] != self.sizes[:-1]).any(axis=1)
         return np.concatenate([np.zeros(min(1, len(self.sizes)), np.int64), np.cumsum(changes)])
+
+    def intervals(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+        """Neighbors of one size among the images from `first` up to `stop`, as half-open intervals."""
+        sizes = self.sizes[first:stop]
+        changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
+        edges = [0, *changes.tolist(), len(sizes)] if len(sizes) else []
+        return ((first + a, first + b) for a, b in pairwise(edges))
 
     def of(self, image: int) -> PatchGrid:
         """The grid of one image."""

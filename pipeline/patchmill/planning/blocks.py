@@ -23,11 +23,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise, product
+from itertools import chain, product
 from math import prod
 from typing import Literal
-
-import numpy as np
 
 from patchmill.grid import Axis, ImageGrids, PatchGrid
 from patchmill.planning.units import Interval, PixelUnits, PositionUnits, Units
@@ -133,15 +131,12 @@ class Shards:
 
         Where shards hold several images the canvas stands for all of them: each has its own part of it.
         """
-        sizes, together = self.grids.sizes, self.size[0]
-        if together > 1 or not self.grids.differ:
+        if self.size[0] > 1 or not self.grids.differ:
             if first < self.counts[0]:
                 yield (first, self.counts[0]), self.grids.canvas
             return
-        changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
-        for low, high in pairwise([0, *changes.tolist(), len(sizes)]):
-            if high > first:
-                yield (max(low, first), high), self.grids.of(low)
+        for low, high in self.grids.intervals(first):
+            yield (low, high), self.grids.of(low)
 
     def walk(self, work: Work, first: int = 0) -> Iterator[Key]:
         """Every shard that an image reaches, in the order of the bands; what lies behind costs nothing."""

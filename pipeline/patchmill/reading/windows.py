@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from patchmill.grid import Axis, ImageGrids, PatchGrid
 from patchmill.patches.views import Padding, cut, folded
-from patchmill.planning import patch_shapes
+from patchmill.planning import looked_back, patch_shapes
 from patchmill.reading.clusters import PENDING, Reads, Stored, clustered
 from patchmill.sources import Variable
 from patchmill.sources.readers import AXES, Turned
@@ -73,15 +72,13 @@ class Windows:
         variable = self.variable
         shape = (*exists.shape[:1], variable.shape[1], *exists.shape[1:], *self.grids.canvas.patch_shape)
         found = np.zeros(shape, variable.dtype)
-        runs = self.grids.runs[images]
-        cuts = [0, *(np.flatnonzero(np.diff(runs)) + 1).tolist(), len(runs)]
-        for first, last in pairwise(cuts):
-            grid = self.grids.of(images.start + first)
+        for neighbors in self.grids.intervals(images.start, images.stop):
+            grid = self.grids.of(neighbors[0])
             here = [min(b, n) for b, n in zip(stop, grid.counts, strict=True)]
             if all(a < b for a, b in zip(start, here, strict=True)):
                 rows, columns = (slice(0, b - a) for a, b in zip(start, here, strict=True))
-                neighbors = slice(images.start + first, images.start + last)
-                found[first:last, :, rows, columns] = self._cut(grid, neighbors, start, here)
+                inside = slice(*(n - images.start for n in neighbors))
+                found[inside, :, rows, columns] = self._cut(grid, slice(*neighbors), start, here)
         if not exists.all():
             image, row, column = np.nonzero(~exists)
             found[image, :, row, column] = 0
@@ -96,10 +93,7 @@ class Windows:
     def _reached(self, axis: Axis, start: int, stop: int) -> slice:
         """Pixels that positions reach over, and those that reflected padding repeats."""
         low, high = axis.source(start, stop)
-        beyond = axis[stop - 1] + axis.span - axis.n
-        if self.padding.looks_back and beyond > 0:
-            low = max(0, min(low, axis.n - 1 - beyond))
-        return slice(low, high)
+        return slice(looked_back(axis, (start, stop), low) if self.padding.looks_back else low, high)
 
     # -- small images, whole -----------------------------------------------------------------------------------------
 
