@@ -169,9 +169,10 @@ class Request:
         }
 
     def _labels_asked_for(self) -> dict[str, Any]:
-        """The labels of channels, where a condition may name one."""
-        by_name = self.keep is not None and self.keep.needs_statistics
-        return {"channels": channel_labels_of(self.source)} if by_name else {}
+        """The labels of channels, where there are some and a condition may name one."""
+        names = {self.source.channel_dim(each) for each in self.source.variables if each.has_channel}
+        named = self.keep is not None and self.keep.needs_statistics and not names.isdisjoint(self.source.labels)
+        return {"channels": channel_labels_of(self.source)} if named else {}
 
 
 def make_request(

@@ -234,7 +234,8 @@ def warn_of_others_than(nodata: Any, name: str, attributes: Mapping[str, Any], d
     """Say where a variable names two values for "nothing measured", of which one alone is taken."""
     values = np.asarray([nodata, *_nodata_values(attributes, dtype)], np.float64)
     if dtype.kind in "fc":
-        values = values.astype(np.empty(0, dtype).real.dtype)  # one may be the other, rounded
+        with np.errstate(all="ignore"):
+            values = values.astype(np.empty(0, dtype).real.dtype)  # one may be the other, rounded
     others = [value for value in values[1:].tolist() if value == value and value != values[0]]
     if others:
         warnings.warn(
