@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -312,10 +313,9 @@ def _write(
         parts = list(parts_of(job, at, pieces, cuts, kept, channels))
         if parts:
             nbytes += sum(values.nbytes for _, values in parts)
-            if job.is_shared(key):
-                target.replace(name, parts)
-            else:  # a view may be read in place only where a chunk is one patch: see `TensorStoreArray.write`
-                target.write(parts, reference=not planned.copied)
+            # A view may be read in place only where a chunk is one patch: see `TensorStoreArray.write`.
+            write = partial(target.replace, name) if job.is_shared(key) else target.write
+            write(parts, reference=not planned.copied)
             parts.clear()
         else:
             target.write_empty(name)

@@ -46,7 +46,7 @@ class BulkArray(Protocol):
     def write(self, parts: Sequence[Part], *, reference: bool = False) -> None:
         """Put `parts`, which lie in one shard, as one object."""
 
-    def replace(self, key: str, parts: Sequence[Part]) -> None:
+    def replace(self, key: str, parts: Sequence[Part], *, reference: bool = False) -> None:
         """Put `parts` as the object `key`; nothing of what was there stays."""
 
     def write_empty(self, key: str) -> None:
@@ -207,7 +207,7 @@ class TensorStoreArray:
         except ValueError as error:
             raise unwritable(self.place, reason(error)) from error
 
-    def replace(self, key: str, parts: Sequence[Part]) -> None:
+    def replace(self, key: str, parts: Sequence[Part], *, reference: bool = False) -> None:
         """Put `parts` as the object `key`; of what was there nothing stays, as chunks beside them do with `write`.
 
         One at a time, since the object is in memory twice.
@@ -215,7 +215,8 @@ class TensorStoreArray:
         with _REPLACING:
             aside = Location.parse(f"memory://patchmill-replace-{uuid.uuid4().hex}/array")
             try:
-                open_bulk(aside, zarr_format=self.zarr_format, metadata=self.metadata).write(parts)
+                array = open_bulk(aside, zarr_format=self.zarr_format, metadata=self.metadata)
+                array.write(parts, reference=reference)
                 data = aside.read(key)
             finally:
                 aside.remove()
