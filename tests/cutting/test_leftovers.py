@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from contextlib import suppress
 from itertools import pairwise
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 import patchmill
 from cuts import array_objects
 from dying import CALLS, SHARDS, Killed, dying, in_memory  # noqa: F401 - a fixture
-from patchmill.cutting import conducting, job, running, tasks
+from patchmill.cutting import conducting, job, lease, running, tasks
 from patchmill.errors import LeaseLostError, PatchmillError, TargetExistsError
 from patchmill.planning import shapes
+from patchmill.storage import Location
 
 NAMES = ["image", "channel", "y", "x"]
 NEVER = float("inf")
@@ -186,8 +188,8 @@ def test_a_writer_that_slept_asks_whether_the_target_is_still_its_own(tmp_path, 
     def watch(progress):
         objects = sorted(each.name for each in target.rglob("c/**/*") if each.is_file())
         seen.append(len(objects))
-        for lease in (tmp_path / "set.zarr.patchmill/leases").glob("*.json"):
-            lease.unlink()
+        for each in (tmp_path / "set.zarr.patchmill/leases").glob("*.json"):
+            each.unlink()
 
     with pytest.raises((LeaseLostError, PatchmillError), match="no longer this call's to write"):
         patchmill.write_patches(source, target, 3, 1, workers=1, tuning={"inflight": 1}, progress=watch)
@@ -214,3 +216,16 @@ def test_records_that_others_remove_are_missed_at_the_commit(tmp_path, monkeypat
     patchmill.write_patches(source, target, **how)
     patchmill.write_patches(source, tmp_path / "once.zarr", **how)
     assert array_objects(target) == array_objects(tmp_path / "once.zarr")
+
+
+def test_workers_of_a_client_that_was_killed_ask_for_its_lease(tmp_path):
+    work = Location.parse(tmp_path / "set.zarr.patchmill")
+    with lease.take(work) as taken:
+        halt = job.Halt(confirm=taken.claim)
+        elsewhere = pickle.loads(pickle.dumps(halt))
+        elsewhere.confirmed -= 60
+        elsewhere.check()
+    elsewhere.check()  # asked a moment ago
+    elsewhere.confirmed -= 60
+    with lease.take(work), pytest.raises(LeaseLostError, match="was taken over by"):
+        elsewhere.check()

@@ -105,7 +105,7 @@ def _carried_out(order: Order, stop: Stop) -> bool:
             for sentence in order.request.unmarked():
                 (order.say or _keep_quiet)(sentence)
             refuse_full_disk(order.request, generation.done, order.target)
-            generation.job.halt.confirm = lease.check
+            generation.job.halt.confirm = lease.claim
             crew = crew_for(generation.job, order.request.plan, order.cluster, stack)
         with _in_vain(workplace, generation) if order.part is None else nullcontext():
             tally = cut(generation, crew, order.part, order.watch, lambda: _pause(stop, lease))

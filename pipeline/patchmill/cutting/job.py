@@ -52,13 +52,14 @@ class Piece:
         return (self.images[1] - self.images[0]) * prod(self.counts)
 
 
-_CONFIRMED = 10.0
-"""Seconds for which a target stays ours without asking: far less than a writer is silent before others take over."""
+_CONFIRMED = 2.0
+"""Seconds for which a target stays ours without asking. Where a cluster's client was killed, others may take over at
+once, and workers learn it by asking."""
 
 
 @dataclass(slots=True, eq=False)
 class Halt:
-    """What tasks of this process look at while they work; another process has its own, which nobody sets.
+    """What tasks of this process look at while they work; another process has its own, with the same to `confirm`.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class Halt:
     confirmed: float = field(default_factory=time.monotonic)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Halt, ())
+        return (Halt, (False, False, self.confirm))
 
     def check(self) -> None:
         """Raise where nobody waits for the result any more, or the target is somebody else's by now."""

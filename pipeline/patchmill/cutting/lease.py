@@ -23,7 +23,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -55,6 +55,27 @@ _UNFINISHED = re.compile(r".*\.(?P<pid>\d+)-[0-9a-f]+\.__tmp")
 
 _JOIN_SECONDS = 5.0
 """What a beat that is under way is given to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease as tasks know it, in whatever process: called, it raises `LeaseLostError` where it is somebody else's.
+
+    Parameters
+    ----------
+    work : Location
+        The workshop.
+    holder : Holder
+        Who took it.
+    """
+
+    work: Location
+    holder: Holder
+
+    def __call__(self) -> None:
+        """One small read."""
+        if not _is_ours(self.work, self.holder):
+            raise LeaseLostError(_lost(self.work, self.holder))
 
 
 class Lease:
@@ -91,6 +112,11 @@ class Lease:
     ) -> None:
         self.release()
 
+    @property
+    def claim(self) -> Claim:
+        """What tasks of this process, and of others, ask whether the lease is still ours."""
+        return Claim(self.work, self.holder)
+
     def check(self) -> None:
         """Return if the lease is still ours: one small read.
 
@@ -100,8 +126,9 @@ class Lease:
             If somebody took over, since this process gave no sign of life; in a fork, which never had it; or after
             `release`.
         """
-        if not self._end.alive or os.getpid() != self.holder.pid or not _is_ours(self.work, self.holder):
+        if not self._end.alive or os.getpid() != self.holder.pid:
             raise LeaseLostError(_lost(self.work, self.holder))
+        self.claim()
 
     def release(self) -> None:
         """Let go. A second time, and in a fork, nothing happens."""
