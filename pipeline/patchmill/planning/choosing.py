@@ -45,9 +45,10 @@ what a walk finds does not depend."""
 _WORKING = 24 * 2**20
 """Working space of statistics, at most; they go through a tile in strips."""
 
-_COPIES, _BESIDE = 3, 8 * 2**20
+_COPIES, _BESIDE = 3, 12 * 2**20
 """Copies of one patch in double precision that standardizing it takes, beside those of all patches; and bytes for what
-functions take besides: one that took its mean from each patch held 4 MiB more than was planned without."""
+functions take besides: one that took its mean from each patch held 4 MiB more than was planned without, and on a busy
+machine standardizing 2 MiB more than with 8."""
 
 _SHARE, _FIELDS, _PATCH = 8, 4, 24
 """Bytes of the share of a patch that is valid, channel by channel; how many fields there are besides, in single
