@@ -118,10 +118,11 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     _refuse_twins([*pixels, *catalog, *small])
     objects = declare_arrays([*pixels, *catalog])
     building = workplace.building
-    _refuse_other_forms(building, objects)
+    there = {key: building.read(key) for key in objects}
+    _refuse_other_forms(building, there, objects)
     if not workplace.old:
         for key, data in objects.items():
-            if building.read(key) != data:
+            if there[key] != data:
                 building.write(key, data)
     targets = tuple(_opened(building, spec, objects) for spec in pixels)
     plan = request.plan
@@ -147,15 +148,15 @@ def prepare(request: Request, workplace: Workplace, look: Callable[[], None]) ->
     return Generation(request, workplace, pixels, catalog, objects, replace(job, left=left), done)
 
 
-def _refuse_other_forms(building: Location, objects: Mapping[str, bytes]) -> None:
+def _refuse_other_forms(building: Location, there: Mapping[str, bytes | None], objects: Mapping[str, bytes]) -> None:
     """Raise where arrays that are there are stored otherwise than this version of patchmill would store them."""
     for key, data in objects.items():
-        found = building.read(key)
-        if found is None or found == data:
+        known = there[key]
+        if known is None or known == data:
             continue
         try:
-            there, declared = json.loads(found), json.loads(data)
-            differs = [name for name in _FORM if there[name] != declared[name]]
+            found, declared = json.loads(known), json.loads(data)
+            differs = [name for name in _FORM if found[name] != declared[name]]
         except (ValueError, LookupError, TypeError):
             continue  # damaged, which is no other form
         if differs:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from patchmill.errors import PatchmillError
 from patchmill.grid import Axis
 from patchmill.planning import Key, catalog_chunk
 from patchmill.storage import ArraySpec, TensorStoreArray
+from patchmill.storage.chunkkeys import keys_of
 
 Array = NDArray[Any]
 
@@ -133,7 +135,7 @@ def write_catalog(
             found = _Chunk.blank(request, region, specs)
             if region[0].start < old:
                 found.take_over(arrays, slice(0, old - region[0].start))
-            found.fill(job, index, request, old, lacks=_refuse_lack)
+            found.fill(job, index, request, old, complete=True)
             for name, values in found.values.items():
                 write(name, found.place(name), values)
             _count(counts, region, found.values["exists"])
@@ -165,11 +167,8 @@ def _writing(
             if len(under_way) >= _AHEAD:
                 under_way.popleft().result()
             array, parts = arrays[name], [(place, np.ascontiguousarray(values))]
-            if anew:
-                index = (side.start // n for side, n in zip(place, array.shard, strict=True))
-                under_way.append(pool.submit(array.replace, "/".join(["c", *map(str, index)]), parts))
-            else:
-                under_way.append(pool.submit(array.write, parts))
+            put = partial(array.replace, next(keys_of(array, place))) if anew else array.write
+            under_way.append(pool.submit(put, parts))
 
         try:
             yield write
@@ -221,17 +220,19 @@ class _Chunk:
         request: Request,
         old: int,
         *,
-        lacks: Callable[[Job, Key], None] = lambda *_: None,
+        complete: bool = False,
     ) -> None:
-        """What tasks found out; `lacks` is told where there is nothing of a shard."""
-        for key in () if index is None else _shards_over(job, self.region):
+        """What tasks found out; where it is to be `complete`, a shard of which nothing was is an error."""
+        if index is None:
+            return
+        for key in _shards_over(job, self.region):
             if (key[0] + 1) * job.shards.size[0] <= old:
                 continue
-            record = index.read(key) if index is not None else None
-            if record is None:
-                lacks(job, key)
-            else:
+            record = index.read(key)
+            if record is not None:
                 self._put(job, record, request)
+            elif complete and any(job.pieces(key)):
+                raise _gone(job, key)
 
     def _put(self, job: Job, record: Mapping[str, Array], request: Request) -> None:
         start, several = record["start"].tolist(), {}
@@ -272,12 +273,11 @@ class _Chunk:
         return np.asarray(values[own])
 
 
-def _refuse_lack(job: Job, key: Key) -> None:
-    if any(job.pieces(key)):
-        raise PatchmillError(
-            f"what was found out about shard {key} is gone from {job.journal.work.url}, where others may have removed "
-            "it: call again, which cuts the shard again"
-        )
+def _gone(job: Job, key: Key) -> PatchmillError:
+    return PatchmillError(
+        f"what was found out about shard {key} is gone from {job.journal.work.url}, where others may have removed "
+        "it: call again, which cuts the shard again"
+    )
 
 
 def _shards_over(job: Job, region: tuple[slice, ...]) -> Iterator[Key]:

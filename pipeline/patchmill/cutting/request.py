@@ -19,7 +19,7 @@ from patchmill.errors import PatchmillError
 from patchmill.expressions import nearest
 from patchmill.grid import ImageGrids
 from patchmill.patches.fills import as_fill
-from patchmill.patches.views import Padding
+from patchmill.patches.views import Padding, padding_that_counts
 from patchmill.planning import Part, Plan, make_plan, memory_limit, worker_count
 from patchmill.planning.memory import COMPILER, LAZY, STEP, WORKER, held_beyond
 from patchmill.sources import Dims, Source, Variable, image_grids, open_source
@@ -212,10 +212,7 @@ def make_request(
     as_word(edge, "edge", Edge)
     as_word(pad_mode, "pad_mode", PadMode)
     as_flag(statistics, "statistics")
-    if edge != "pad":
-        pad_mode = "constant"  # nothing is padded, so nothing of it may matter to a resume
-    if edge != "pad" or pad_mode != "constant":
-        pad_value = 0
+    pad_mode, pad_value = padding_that_counts(edge, pad_mode, pad_value)
     limit, threads = memory_limit(memory), worker_count(workers)
     variables, channels, dims = as_names(variables, "variables"), as_names(channels, "channels"), as_dims(dims)
     opened = open_source(source, variables=variables, dims=dims, channels=channels, storage_options=storage_options)

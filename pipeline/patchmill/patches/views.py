@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchmill.grid import Axis, PatchGrid
-from patchmill.types import PadMode
+from patchmill.types import Edge, PadMode
 
 Array = NDArray[Any]
 Run = tuple[int, int]
@@ -46,6 +46,12 @@ class Padding:
     def looks_back(self) -> bool:
         """Whether padded pixels are copies of pixels further inside than the last one."""
         return self.mode in ("reflect", "symmetric")
+
+
+def padding_that_counts(edge: Edge, mode: PadMode, value: Any) -> tuple[PadMode, Any]:
+    """Mode and value; where nothing is padded, or not with a value, those of the default: they must not matter."""
+    mode = mode if edge == "pad" else "constant"
+    return mode, value if edge == "pad" and mode == "constant" else 0
 
 
 def cut(

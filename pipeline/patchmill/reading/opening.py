@@ -11,7 +11,7 @@ import numpy as np
 from patchmill.errors import IncompleteError, NotAPatchSetError
 from patchmill.grid import ImageGrids, KeptPatches, Numbering, PatchGrid
 from patchmill.patches.fills import as_fill, stored_fill
-from patchmill.patches.views import Padding
+from patchmill.patches.views import Padding, padding_that_counts
 from patchmill.reading.patchset import PatchSet, SetVariable
 from patchmill.reading.pixels import Pixels, StoredPatches
 from patchmill.reading.windows import Windows, canvas_variable
@@ -184,8 +184,7 @@ def view_patches(
     as_word(pad_mode, "pad_mode", PadMode)
     opened = open_source(source, variables=variables, dims=dims, channels=channels, storage_options=storage_options)
     grids = image_grids(opened, patch_shape, step, dilation=dilation, edge=edge)
-    if edge != "pad" or pad_mode != "constant":
-        pad_value = 0  # which is not asked for, as in `write_patches`
+    pad_mode, pad_value = padding_that_counts(edge, pad_mode, pad_value)
     several = len(opened.variables) > 1
     return PatchSet(
         url=opened.url,

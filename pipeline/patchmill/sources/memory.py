@@ -31,7 +31,7 @@ from patchmill.sources.model import (
 )
 from patchmill.sources.naming import Dims, auxiliary, canonical_axes, own_dims, refuse_unknown, warn_of_others
 from patchmill.sources.readers import AXES, Held, Turned, mapped_file
-from patchmill.sources.zarrs import nodata_of, warn_of_others_than
+from patchmill.sources.zarrs import told_nodata
 
 
 def open_array_source(array: Any, *, dims: Dims) -> Source:
@@ -250,9 +250,6 @@ def _variable(
     lazy = _canonical_lazy(array, axes) if hasattr(array, "dask") else None
     # What lies in memory is read pixel by pixel, so to say: no region costs more than itself.
     largest = [max(along) for along in chunked] if chunked else _preferred(array)
-    nodata = nodata_of(attributes, np.dtype(array.dtype))
-    if nodata is not None:
-        warn_of_others_than(nodata, name, attributes, np.dtype(array.dtype))
     image, channel, y, x = (array.shape[axes[axis]] if axis in axes else 1 for axis in AXES)
     chunks = tuple(largest[axes[axis]] if axis in axes else 1 for axis in AXES)
     return Variable(
@@ -263,7 +260,7 @@ def _variable(
         chunks=(chunks[0], chunks[1], chunks[2], chunks[3]),
         read=Turned(held, axes, array.ndim),
         lazy=lazy,
-        nodata=nodata,
+        nodata=told_nodata(name, attributes, np.dtype(array.dtype)),
         attributes=attributes,
     )
 

@@ -207,8 +207,9 @@ def warn_of_others(where: str, images: Collection[Any], dims: Mapping[Any, Seque
         Of every variable.
     """
     shared = set.intersection(*(set(dims[name]) for name in images))
-    lengths = [name for name in dims if name not in images and len(dims[name]) > 2 and shared <= set(dims[name])]
-    for name in lengths if len(shared) > 1 else ():
+    if len(shared) < 2:  # their axes have no names, so others can't be told to lie on the same
+        return
+    for name in (each for each in dims if each not in images and len(dims[each]) > 2 and shared <= set(dims[each])):
         strange = [axis for axis in dims[name] if all(axis not in dims[image] for image in images)]
         warnings.warn(
             f"variable {str(name)!r} of {where} is not cut, as its axes {tuple(map(str, dims[name]))} have "

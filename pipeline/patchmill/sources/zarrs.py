@@ -166,7 +166,7 @@ def _variable(
     if 0 in array.shape:
         raise SourceError(f"{where} has shape {tuple(array.shape)}, which holds no pixels")
     folder = place.child(name) if name else place
-    bulk = own.bulk(name) if own else _bulk(folder, array.metadata.zarr_format)
+    bulk = own.bulk(name) if own else _bulk(folder, array)
     attributes = plain_attributes({k: v for k, v in dict(array.attrs).items() if k != "_ARRAY_DIMENSIONS"})
     nodatas = own.values(nodata_array(name)) if own and nodata_array(name) in own.arrays else None
     packed = {kind: packing_array(kind, name) for kind in PACKINGS}
@@ -185,13 +185,16 @@ def _variable(
     return variable, {axis: names[at] for axis, at in axes.items()} if names else {}
 
 
-def _bulk(folder: Location, zarr_format: int) -> TensorStoreArray:
+def _bulk(folder: Location, array: Any) -> TensorStoreArray:
     """The array at `folder`; with attributes that are no strict JSON, as a NaN of zarr-python is none, without them."""
-    text = folder.read("zarr.json") if zarr_format == 3 else None
-    if text is None or not any(word in text for word in (b"NaN", b"Infinity")):
-        return open_bulk(folder, zarr_format=zarr_format)
-    metadata = json.loads(text) | {"attributes": {}}
-    return open_bulk(folder, zarr_format=zarr_format, metadata=metadata)
+    version = array.metadata.zarr_format
+    try:
+        json.dumps(dict(array.attrs), allow_nan=False)
+    except ValueError:
+        if version == 3:  # version 2 keeps attributes apart, where tensorstore does not look
+            metadata = json.loads(folder.read("zarr.json") or b"{}") | {"attributes": {}}
+            return open_bulk(folder, zarr_format=version, metadata=metadata)
+    return open_bulk(folder, zarr_format=version)
 
 
 def _readable(bulk: TensorStoreArray, own: StoredGroup | None, opened: int | None) -> Regional:
@@ -230,8 +233,11 @@ def _nodata_values(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Itera
             yield value
 
 
-def warn_of_others_than(nodata: Any, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> None:
-    """Say where a variable names two values for "nothing measured", of which one alone is taken."""
+def told_nodata(name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
+    """The same; where a variable names two values, of which one alone is taken, that is said in a warning."""
+    nodata = nodata_of(attributes, dtype)
+    if nodata is None:
+        return None
     values = np.asarray([nodata, *_nodata_values(attributes, dtype)], np.float64)
     if dtype.kind in "fc":
         with np.errstate(all="ignore"):
@@ -243,16 +249,15 @@ def warn_of_others_than(nodata: Any, name: str, attributes: Mapping[str, Any], d
             f"taken: {others[0]:g} counts as measured unless you replace it in the source",
             stacklevel=caller_level(),
         )
+    return nodata
 
 
 def _nodata(array: Any, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
     """As the attributes say, else as xarray has it in version 2: the fill value of what has names for its axes."""
-    value = nodata_of(attributes, dtype)
+    value = told_nodata(array.basename or array.name or "image", attributes, dtype)
     if value is None and array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in array.attrs:
         fill = array.fill_value
         value = nodata_of({"nodata": None if fill is None else np.asarray(fill).item()}, dtype)
-    elif value is not None:
-        warn_of_others_than(value, array.basename or array.name or "image", attributes, dtype)
     return value
 
 
